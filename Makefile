@@ -1,0 +1,37 @@
+# The chores, one line each; `make` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint wheel clean
+
+help:      ## list the chores
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: $(STAMP)  ## create .venv with pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rnnbench needs Python 3.10 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 names another")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install  ## train a GRU on copy memory, show the result and its learning curve
+	$(BIN)/rnnbench train cell=gru task=copy task.length=10 train.steps=2000 optim.lr=0.005 study=demo
+	$(BIN)/rnnbench curves results/runs/demo
+	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
+
+test: install  ## everything that must hold
+	$(BIN)/python -m pytest
+
+lint: install  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: install  ## build a wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:     ## remove what was built; results stay
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

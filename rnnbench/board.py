@@ -1,0 +1,52 @@
+"""TensorBoard: a view of a run's curve and record, in one event folder. Losing it loses nothing."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from rnnbench.records import Row
+
+
+class Board:
+    """The event files of one run. An earlier attempt's are replaced; `rows` are what it had reached."""
+
+    def __init__(self, path: Path, rows: Iterable[Row] = ()) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        self.writer = SummaryWriter(str(path))
+        self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            for column, value in row.items():
+                if column not in ("step", "split", "seconds"):
+                    self.writer.add_scalar(tag(column, row["split"]), value, row["step"])
+
+    def close(self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None) -> None:
+        """Flush; with settings and final scores, as one HParams entry in this same run."""
+        if settings is not None:
+            for part in hparams(dict(flat(settings)), dict(scores or {})):  # add_hparams would open a second run
+                self.writer.file_writer.add_summary(part)
+            for name, value in (scores or {}).items():
+                self.writer.add_scalar(name, value)
+        self.writer.close()
+
+
+def tag(column: str, split: str) -> str:
+    """Where a number of the curve is shown: losses and metrics by split, gates by kind."""
+    if column in ("lr", "grad_norm"):
+        return {"lr": "learning rate", "grad_norm": "gradient norm before clipping"}[column]
+    gate, _, kind = column.rpartition(".")
+    return f"gate {kind}/{gate}" if gate else f"{column}/{split}"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested settings as dotted names; what HParams cannot hold is written out, what is not set is left out."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,113 @@
+"""Layers of one plan and a linear read-out, for K replicas at once.
+
+All parameters of all replicas live in one tensor (K, P), and so do gradients, so that clipping and optimisers are
+a few operations on two tensors. Named views are what the engines see.
+
+Axes: K replicas   T time steps   B batch   I input width   G stacked blocks   H state width   C outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rnnbench.engine.loop import Params, State, gate_values, vectors
+from rnnbench.engine.plan import Plan
+
+Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]
+
+
+def layer_shapes(plan: Plan, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """The parameter tensors of one layer, without the replica axis."""
+    shapes: dict[str, tuple[int, ...]] = {"W": (inputs, len(plan.blocks["W"]) * hidden)}
+    shapes |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(plan.groups)}
+    shapes |= {family: (len(plan.blocks[family]) * hidden,) for family in "pb" if plan.blocks[family]}
+    return shapes
+
+
+def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
+    """W x for all steps at once, with the biases that ride on it: (K, T, B, G). x: (K, T, B, I), or symbols (K, T, B)."""
+    W = params["W"]
+    K, T, B = x.shape[:3]
+    bias = _folded_bias(plan, params)
+    if not x.is_floating_point():  # a symbol selects a row; K tables are one table with offsets
+        rows = x + torch.arange(K, device=x.device).view(K, 1, 1) * W.shape[1]
+        table = W if bias is None else W + bias
+        return F.embedding(rows, table.flatten(0, 1))
+    x = x.flatten(1, 2)
+    return (torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)).unflatten(1, (T, B))
+
+
+def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
+    """(K, 1, G): for every input block the bias that rides on it, else zeros."""
+    if not plan.folded:
+        return None
+    biases = vectors(plan, params, "b")
+    carried = {block: biases[bias] for bias, block in plan.folded.items()}
+    zero = torch.zeros_like(next(iter(carried.values())))
+    return torch.cat([carried.get(block, zero) for block in plan.blocks["W"]], -1)
+
+
+class Network:
+    """Parameters of K networks of equal shape and what they compute. Parameters start at zero: see `init`."""
+
+    def __init__(self, plan: Plan, replicas: int, inputs: int, hidden: int, layers: int, outputs: int, symbols: bool, dtype: torch.dtype, device: str):
+        self.plan, self.replicas, self.hidden, self.layers, self.symbols = plan, replicas, hidden, layers, symbols
+        shapes = {}
+        for layer in range(layers):
+            shapes |= {f"{layer}.{name}": shape for name, shape in layer_shapes(plan, inputs if layer == 0 else hidden, hidden).items()}
+        self.shapes = shapes | {"readout.W": (hidden, outputs), "readout.b": (outputs,)}
+        self.count = sum(map(prod, self.shapes.values()))
+        self.flat = torch.zeros(replicas, self.count, dtype=dtype, device=device)
+        self.params = self.views(self.flat)
+        for view in self.params.values():
+            view.requires_grad_()
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """(K, P) as named tensors with their shapes; they share memory."""
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            views[name] = flat[:, start : start + prod(shape)].unflatten(1, shape)
+            start += prod(shape)
+        return views
+
+    def gradient(self, loss_K: Tensor) -> Tensor:
+        """The gradient (K, P) of every replica's loss with respect to its own parameters."""
+        parts = torch.autograd.grad(loss_K.sum(), list(self.params.values()))  # replicas share nothing: the sum's gradient is each one's
+        return torch.cat([part.flatten(1) for part in parts], 1)
+
+    def layer(self, index: int) -> Params:
+        return {name.split(".")[1]: tensor for name, tensor in self.params.items() if name.startswith(f"{index}.")}
+
+    def zero_state(self, batch: int) -> list[State]:
+        zero = self.flat.new_zeros(self.replicas, batch, self.hidden)
+        return [tuple(zero for _ in self.plan.state) for _ in range(self.layers)]
+
+    def __call__(
+        self, unroll: Unroll, x: Tensor, states: Sequence[State], last: bool, keep: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """Predictions (K, T, B, C), or (K, B, C) if `last`, and the states after the last step.
+
+        keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0 and 1 / (1 - rate).
+        """
+        after: list[State] = []
+        for index in range(self.layers):
+            params = self.layer(index)
+            x = x if index == 0 or keep is None else x * keep[index - 1]
+            x, state = unroll(self.plan, params, input_product(self.plan, params, x), states[index])
+            after.append(state)
+        x = x[:, -1] if last else x.flatten(1, 2)
+        prediction = torch.baddbmm(self.params["readout.b"].unsqueeze(1), x, self.params["readout.W"])
+        return prediction if last else prediction.unflatten(1, (-1, states[0][0].shape[1])), after
+
+    def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
+        """What every gate of every layer does along the sequences: 'layer.gate' → (K, T, B, H)."""
+        found = {}
+        for index in range(self.layers):
+            params = self.layer(index)
+            wx = input_product(self.plan, params, x)
+            found |= {f"{index}.{gate}": values for gate, values in gate_values(self.plan, params, wx, states[index]).items()}
+            x, _ = unroll(self.plan, params, wx, states[index])
+        return found

@@ -1,0 +1,137 @@
+"""A pack: runs of equal shape, trained at once along the replica axis K. A single run is a pack of one.
+
+Runs of a pack may differ in seed, the optimiser's numbers, clipping, initialisation, forget bias and input noise.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnnbench.draw import Draw
+from rnnbench.engine import loop
+from rnnbench.engine.batches import Feeder
+from rnnbench.engine.init import glorot, initial
+from rnnbench.engine.network import Network, Unroll
+from rnnbench.engine.optimizers import Optimizer, Schedule
+from rnnbench.engine.plan import Plan, plan
+from rnnbench.errors import UserError
+from rnnbench.settings import Engine, Model, Settings
+from rnnbench.tasks.contract import Task
+
+ENGINES: dict[str, Unroll] = {"loop": loop.unroll}
+FREE = {"seed", "optim", "engine", "paths", "study"}  # what may differ, besides the keys below
+FREE_CELL, FREE_TRAIN = {"init", "forget_bias", "name"}, {"input_noise"}
+
+
+def shape(settings: Settings) -> dict[str, Any]:
+    """What the runs of one pack share."""
+    values = {key: value for key, value in asdict(settings).items() if key not in FREE}
+    values["cell"] = {k: v for k, v in values["cell"].items() if k not in FREE_CELL}
+    values["train"] = {k: v for k, v in values["train"].items() if k not in FREE_TRAIN}
+    return values | {"optimizer": settings.optim.name}
+
+
+class Pack:
+    """Everything that training K runs needs: task, data, network, optimiser, schedule, engine."""
+
+    def __init__(self, runs: Sequence[Settings], function: Callable[..., Any], task: Task) -> None:
+        assert all(shape(run) == shape(runs[0]) for run in runs), "the runs of a pack have equal shapes"
+        first = runs[0]
+        self.runs, self.task, self.train = runs, task, first.train
+        self.plan = plan(function, first.cell.constants)
+        self.device, self.engine, self.unroll = chosen(first.engine)
+        self.threads = torch.get_num_threads()
+        self.hidden = width(self.plan, first.model, task)
+        dtype = getattr(torch, first.model.dtype)
+        fits(self.plan, first.model, task, self.hidden, len(runs))
+        self.network = Network(
+            self.plan, len(runs), task.inputs, self.hidden, first.model.layers, task.outputs, task.symbols, dtype, self.device
+        )
+        self._initialise()
+        self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
+        self.optimizer = Optimizer([run.optim for run in runs], self.network.flat)
+        self.schedule = Schedule([run.optim for run in runs], first.train.steps)
+        self.noise = [run.train.input_noise for run in runs]
+        if task.symbols and any(self.noise):
+            raise UserError("train.input_noise needs real-valued inputs; this task's inputs are symbols: set it to 0")
+
+    def _initialise(self) -> None:
+        named = self.network.views(self.network.flat)
+        for k, run in enumerate(self.runs):
+            draw = Draw(run.seed)
+            for layer in range(run.model.layers):
+                inputs = self.task.inputs if layer == 0 else self.hidden
+                values = initial(self.plan, run.cell, draw, layer, inputs, self.hidden, self.task.horizon)
+                for name, value in values.items():
+                    named[f"{layer}.{name}"][k] = torch.from_numpy(value)
+            named["readout.W"][k] = torch.from_numpy(glorot(draw("init readout"), self.hidden, self.task.outputs, 0))
+
+    def noisy(self, x: torch.Tensor, step: int) -> torch.Tensor:
+        """Inputs (K, T, B, I) with Gaussian noise of each run's own strength and stream."""
+        if not any(self.noise):
+            return x
+        drawn = [std * Draw(run.seed)("input noise", step).normal(size=x.shape[1:]) for std, run in zip(self.noise, self.runs, strict=True)]
+        return x + torch.from_numpy(np.stack(drawn)).to(x)
+
+    def kept(self, shape_TB: tuple[int, int], step: int) -> list[torch.Tensor] | None:
+        """What dropout leaves of the inputs of every layer but the first: (K, T, B, H) of 0 and 1 / (1 - rate)."""
+        rate = self.runs[0].model.dropout
+        if not rate:
+            return None
+        size = (*shape_TB, self.hidden)
+        masks = [
+            np.stack([Draw(run.seed)(f"dropout {layer}", step).random(size, np.float32) >= rate for run in self.runs])
+            for layer in range(1, self.runs[0].model.layers)
+        ]
+        return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
+
+
+def chosen(engine: Engine) -> tuple[str, str, Unroll]:
+    """(device, engine, its unroll) for what the settings ask."""
+    device = engine.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"engine.device must be auto, cpu or cuda, got '{device}'")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use engine.device=cpu")
+    name = "loop" if engine.name == "auto" else engine.name
+    if engine.threads is not None:
+        torch.set_num_threads(engine.threads)
+    return device, name, ENGINES[name]
+
+
+def width(plan: Plan, model: Model, task: Task) -> int:
+    """Units per layer: as set, or those whose parameter count comes closest to `model.match`."""
+    if model.match is None:
+        return model.hidden
+    wanted, hidden = int(model.match.partition(":")[2]), 1
+    if parameters(plan, model, task, 1) > wanted:
+        least = parameters(plan, model, task, 1)
+        raise UserError(f"model.match={model.match}: one unit alone has {least} parameters on this task; ask for at least that")
+    while parameters(plan, model, task, hidden + 1) <= wanted:  # grows fast: widths are in the thousands at most
+        hidden += 1
+    return min(hidden, hidden + 1, key=lambda h: abs(parameters(plan, model, task, h) - wanted))
+
+
+def parameters(plan: Plan, model: Model, task: Task, hidden: int) -> int:
+    """Trainable numbers of one network: every layer and the read-out."""
+    layers = plan.count(task.inputs, hidden) + (model.layers - 1) * plan.count(hidden, hidden)
+    return layers + (hidden + 1) * task.outputs
+
+
+def fits(plan: Plan, model: Model, task: Task, hidden: int, replicas: int) -> None:
+    """Refuse a network whose parameters, gradients and optimiser state cannot be in memory."""
+    copies, size = 6, 8 if model.dtype == "float64" else 4
+    needed = parameters(plan, model, task, hidden) * replicas * copies * size
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
+        gib = 2**30
+        raise UserError(
+            f"model.hidden={hidden}, model.layers={model.layers} needs {needed / gib:,.0f} GiB for parameters and optimiser; "
+            f"this machine has {present / gib:,.0f} GiB: use fewer units"
+        )

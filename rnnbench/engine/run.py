@@ -1,0 +1,194 @@
+"""Run a pack from settings to records: resume, train, save, conclude. The only part of the engine that touches files."""
+
+import io
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from rnnbench import __version__, catalogue, data
+from rnnbench.board import Board
+from rnnbench.engine.pack import Pack, parameters
+from rnnbench.engine.train import Training
+from rnnbench.errors import UserError
+from rnnbench.records import SCHEMA, Folder, Row, write
+from rnnbench.settings import Settings, typed
+from rnnbench.tasks.contract import Task
+
+Record = dict[str, Any]
+
+
+class Watcher(Protocol):
+    """Who looks on while a pack trains: a screen, a sweep's live view, or nobody."""
+
+    def start(self, pack: Pack, step: int) -> None: ...
+    def stepped(self, step: int, loss_K: torch.Tensor) -> None: ...
+    def validated(self, rows: Sequence[Sequence[Row]]) -> None: ...
+    def interrupted(self) -> bool: ...
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and has saved what it had."""
+
+
+def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
+    """The task of these settings, able to reach its data."""
+    fields = {k: v for k, v in settings.task.items() if k not in ("type", "name", "digest")}
+    schema = catalogue.resolve(settings.task["type"], "task.type")
+    if not (isinstance(schema, type) and issubclass(schema, Task)):
+        raise UserError(f"task.type={settings.task['type']} is not a task: it must be a dataclass derived from rnnbench.tasks.contract.Task")
+    return typed(schema, fields, "task").bound(lambda name: data.fetch(name, settings.paths, say))
+
+
+def run_pack(runs: Sequence[Settings], overrides: Sequence[Sequence[str]], watch: Watcher, say: Callable[[str], None]) -> list[Record]:
+    """Train runs of equal shape that have not ended yet, together; their records, in order.
+
+    Runs that were interrupted go on from their checkpoints. Raises Interrupted after saving, if `watch` asks.
+    """
+    first = runs[0]
+    function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
+    saved = [_checkpoint(Folder.of(run), say) for run in runs]
+    records: dict[int, Record] = {}
+    by_step = sorted(range(len(runs)), key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
+    for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0):  # type: ignore[index]
+        group = list(members)
+        pack = Pack([runs[k] for k in group], function, task)
+        made = _train(pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch)
+        records |= dict(zip(group, made, strict=True))
+    return [records[k] for k in range(len(runs))]
+
+
+def _train(pack: Pack, overrides: Sequence[Sequence[str]], saved: list[dict[str, Any]], watch: Watcher) -> list[Record]:
+    training = Training(pack)
+    if saved:
+        training.resume(saved)
+    folders = [Folder.of(run) for run in pack.runs]
+    for folder, run, typed_in in zip(folders, pack.runs, overrides, strict=True):
+        folder.open(run, typed_in)
+    boards = [Board(folder.board_path, p.rows) for folder, p in zip(folders, training.progress, strict=True)]
+    watch.start(pack, training.step)
+    try:
+        _advance(training, folders, boards, watch)
+    except BaseException:
+        for board in boards:
+            board.close()
+        raise
+    return [_conclude(training, k, result, folders[k], boards[k]) for k, result in enumerate(training.conclude())]
+
+
+def _advance(training: Training, folders: list[Folder], boards: list[Board], watch: Watcher) -> None:
+    """Update, validate and save until every run has ended."""
+    steps, train = training.pack.train.steps, training.pack.train
+    while training.step < steps and any(training.alive):
+        if watch.interrupted():
+            _save(training, folders)
+            raise Interrupted
+        watch.stepped(training.step + 1, training.update())
+        if training.step % train.eval_every == 0 or training.step == steps or not any(training.alive):
+            rows = training.validate()
+            for folder, board, progress, fresh in zip(folders, boards, training.progress, rows, strict=True):
+                board.add(fresh)
+                folder.write_curve(progress.rows)
+            watch.validated(rows)
+        if training.step % train.checkpoint_every == 0:
+            _save(training, folders)
+
+
+def _save(training: Training, folders: list[Folder]) -> None:
+    for k, folder in enumerate(folders):
+        write(folder.last_path, tensors(training.checkpoint(k)))
+
+
+def _checkpoint(folder: Folder, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The checkpoint of an earlier attempt; None if there is none, or if it cannot be read."""
+    if not folder.last_path.exists():
+        return None
+    try:
+        found: dict[str, Any] = torch.load(folder.last_path, weights_only=True)
+        return found if found["progress"]["status"] == "running" else None
+    except Exception as error:  # whatever a torn or foreign file makes torch.load raise
+        say(f"ignoring {folder.last_path}: not a checkpoint ({type(error).__name__}); starting anew")
+        return None
+
+
+def tensors(values: dict[str, Any]) -> bytes:
+    """A file that `torch.load(weights_only=True)` reads."""
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    return buffer.getvalue()
+
+
+def _conclude(training: Training, k: int, result: dict[str, Any], folder: Folder, board: Board) -> Record:
+    """Write what run k leaves; the record last."""
+    pack, progress = training.pack, training.progress[k]
+    run, task = pack.runs[k], pack.task
+    reported = result["best"] or result["final"]
+    value = reported["test"][task.metric]
+    trained = training.seconds["train"]
+    rate = (progress.steps - 1) / trained if trained else None
+    record = {
+        "schema": SCHEMA,
+        "id": folder.path.name,
+        "study": run.study,
+        "cell": run.cell.name,
+        "task": run.task["name"],
+        "seed": run.seed,
+        "status": progress.status,
+        "reason": progress.reason,
+        "settings": asdict(run),
+        "hidden": pack.hidden,
+        "params": parameters(pack.plan, run.model, task, pack.hidden),
+        "steps": progress.steps,
+        **result,
+        "primary": {"name": task.metric, "goal": task.goal, "value": value},
+        "baseline": task.baseline,
+        "target": task.target,
+        "solved_at": progress.solved_at,
+        "seconds": training.seconds,
+        "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},
+        "peak_memory_bytes": peak_memory(pack.device),
+        "replicas": len(pack.runs),
+        "engine": pack.engine,
+        "provenance": provenance(pack.device, training.pack.threads),
+    }
+    named = pack.network.views(training.best)
+    write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
+    write(folder.last_path, tensors(training.checkpoint(k)))
+    scores = {f"{name}/test": score for name, score in reported["test"].items()}
+    board.close(asdict(replace(run)), scores)
+    folder.write_record(record)
+    return record
+
+
+def peak_memory(device: str) -> int:
+    """Bytes: of the device if it is a GPU, else the most this process ever had resident."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def provenance(device: str, threads: int) -> dict[str, Any]:
+    """What the numbers were made with and on."""
+    here = Path(__file__).resolve().parent
+    described = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "git": described.stdout.strip() or None,
+        "versions": {"rnnbench": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "cpu": cpu_name(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "threads": threads,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's own name for itself, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

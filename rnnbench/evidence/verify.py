@@ -1,0 +1,124 @@
+"""Evidence that what trains is what the equations say, for any cell: `verify(function)`.
+
+The planned computation is held against an independent scalar reference, against the literal equations, and against
+torch.nn where the mathematics coincide. Errors are relative to the largest entry of the quantity compared.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from rnnbench.engine.network import layer_shapes
+from rnnbench.engine.plan import Plan, plan
+from rnnbench.evidence import scalar
+from rnnbench.evidence.arithmetic import Step
+from rnnbench.evidence.problem import H, I, Problem, Quantities, counted, differences, differentiated, draw, library, literal, planned
+
+OURS = "rnnbench.cells."  # a user's cell may carry the name of one of ours and other equations
+
+# cell → module, its gates in the order in which it stacks them, and the bias that it keeps inside the reset
+LIBRARY: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
+    "tanh": (lambda: nn.RNN(I, H), "h", None),
+    "relu": (lambda: nn.RNN(I, H, nonlinearity="relu"), "h", None),
+    "lstm": (lambda: nn.LSTM(I, H), "ifzo", None),
+    "np": (lambda: nn.LSTM(I, H), "ifzo", None),
+    "gru_reset_after": (lambda: nn.GRU(I, H), "rzn", "m"),
+}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. passed: None where there is nothing to compare with."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def verify(function: Callable[..., Any], constants: Mapping[str, Any] | None = None) -> list[Check]:
+    """Everything that can be said for the cell `function` with these constants. UserError if it is not a cell."""
+    made, given = plan(function, constants), dict(constants or {})
+    problem = draw(made)
+    return [
+        against_scalar(made, problem, reference(function, given), given),
+        against_literal(made, problem, given),
+        *(against_library(made, problem, function, dtype) for dtype in TOLERANCE if ours(function) and not given and function.__name__ in LIBRARY),
+        counts(made, problem),
+        reaches(made, problem, given),
+    ]
+
+
+def ours(function: Callable[..., Any]) -> bool:
+    return function.__module__.startswith(OURS)
+
+
+def reference(function: Callable[..., Any], constants: Mapping[str, Any]) -> Step | None:
+    """The scalar reference for one of our cells, if there is one and it knows these constants."""
+    step = scalar.find(function.__name__) if ours(function) else None
+    return step if step and set(constants) <= set(inspect.signature(step).parameters) else None
+
+
+def against_scalar(made: Plan, problem: Problem, step: Step | None, constants: Mapping[str, Any]) -> Check:
+    """Values and gradients of the planned computation equal those of plain Python numbers."""
+    name = "scalar reference"
+    if step is None:
+        return Check(name, None, "no independent reference")
+    try:
+        expected = counted(problem, step, constants)
+    except KeyError as missing:
+        return Check(name, False, f"the reference has a block {missing} that the cell lacks")
+    except TypeError as wrong:
+        return Check(name, False, f"the reference takes other states: {wrong}")
+    return _compared(name, differentiated(problem, planned(made)), expected, torch.float64)
+
+
+def against_literal(made: Plan, problem: Problem, constants: Mapping[str, Any]) -> Check:
+    """Values and gradients of the planned computation equal those of the function itself, one vector at a time."""
+    expected = differentiated(problem, literal(made.trace.function, constants, made.state))
+    return _compared("literal equations", differentiated(problem, planned(made)), expected, torch.float64)
+
+
+def against_library(made: Plan, problem: Problem, function: Callable[..., Any], dtype: torch.dtype) -> Check:
+    """Values and gradients of the planned computation equal those of torch.nn."""
+    build, gates, inner = LIBRARY[function.__name__]
+    module = build().to(dtype)
+    expected = differentiated(problem.to(dtype), library(module, gates, inner, made.state))
+    name = f"torch.nn.{type(module).__name__}, {str(dtype).removeprefix('torch.')}"
+    return _compared(name, differentiated(problem.to(dtype), planned(made)), expected, dtype)
+
+
+def counts(made: Plan, problem: Problem) -> Check:
+    """As many parameters are created as are counted, printed as a formula, and read by the equations."""
+    created = sum(map(prod, layer_shapes(made, I, H).values()))
+    read = sum(tensor[0].numel() for tensor in problem.blocks.values())
+    printed = evaluated(made.formula, I, H)
+    counted = made.count(I, H)
+    detail = f"{made.formula} with d={I}, n={H}: {printed}; counted {counted}, created {created}, read by the equations {read}"
+    return Check("parameter count", created == read == printed == counted, detail)
+
+
+def evaluated(formula: str, d: int, n: int) -> int:
+    """'4dn + 4n² + 7n' as a number."""
+    return sum(int(times or 1) * {"dn": d * n, "n²": n * n, "n": n}[unit] for times, unit in re.findall(r"(\d*)(dn|n²|n)", formula))
+
+
+def reaches(made: Plan, problem: Problem, constants: Mapping[str, Any]) -> Check:
+    """No block is idle: an unused one would be counted, and make comparisons at equal size unfair."""
+    found = differentiated(problem, literal(made.trace.function, constants, made.state))
+    idle = [name for name in problem.blocks if not found[f"the gradient of {name}"].any()]
+    detail = f"without effect on outputs and states: {', '.join(idle)}" if idle else f"all {len(problem.blocks)} blocks act on outputs or states"
+    return Check("no idle block", not idle, detail)
+
+
+def _compared(name: str, got: Quantities, expected: Quantities, dtype: torch.dtype) -> Check:
+    errors = {what: error for error, what in differences(got, expected)}
+    worst = max(errors, key=lambda what: errors[what] if errors[what] == errors[what] else float("inf"))
+    detail = f"largest error {errors[worst]:.1e} of the largest entry, in {worst}; allowed {TOLERANCE[dtype]:.0e}"
+    return Check(name, errors[worst] <= TOLERANCE[dtype], detail)

@@ -1,0 +1,194 @@
+"""What can be set, with types and limits: YAML and overrides go in, frozen values come out.
+
+Configuration ends here: nothing behind this module sees a DictConfig. Every key is consumed or refused. No torch.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from rnnbench.errors import UserError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Which equations, and how their parameters start.
+
+    step: `package.module.function` or `path/to/file.py:function`.
+    forget: the bias that keeps the memory when it is raised (+f) or lowered (-z); None: no gate does.
+    write: the bias of the gate that admits new content, where it is a gate of its own (chrono sets it to minus forget).
+    paper: family or family.block → rule, what `init=paper` means for this cell.
+    """
+
+    name: str
+    step: str
+    forget: str | None
+    write: str | None
+    init: str
+    forget_bias: float | None
+    paper: dict[str, str]
+    constants: dict[str, float]
+    digest: str | None = None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
+
+
+@dataclass(frozen=True)
+class Model:
+    """hidden: units per layer. match: 'params:20000' solves the width instead. dropout: between layers."""
+
+    hidden: int
+    layers: int
+    match: str | None
+    dropout: float
+    dtype: str
+
+    def __post_init__(self) -> None:
+        within("model", self, hidden=(1, None), layers=(1, None), dropout=(0, 0.999))
+        one_of("model.dtype", self.dtype, ("float32", "float64"))
+        if self.dropout and self.layers == 1:
+            raise UserError("model.dropout acts between layers; with model.layers=1 it has no effect, set it to 0 or add a layer")
+        if self.match is not None and not (self.match.startswith("params:") and self.match[7:].isdigit() and int(self.match[7:])):
+            raise UserError(f"model.match must be null or params:N with N > 0, got '{self.match}'")
+
+
+OPTIMIZERS = {  # name → the numbers that it has besides the learning rate
+    "sgd": ("momentum",),
+    "nesterov": ("momentum",),
+    "rmsprop": ("momentum", "decay", "eps"),
+    "adam": ("beta1", "beta2", "eps"),
+}
+SCHEDULES = {"constant": (), "cosine": (), "step": ("factor", "every"), "plateau": ("factor", "wait")}
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Optimiser, clipping and the course of the learning rate.
+
+    schedule: constant; cosine: to zero at the last step; step: times `factor` every `every` steps; plateau: times
+    `factor` after each evaluation that is more than `wait` evaluations after the last better one.
+    """
+
+    name: str
+    lr: float
+    clip_norm: float | None
+    clip_value: float | None
+    schedule: str
+    momentum: float | None = None
+    decay: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    eps: float | None = None
+    factor: float | None = None
+    every: int | None = None
+    wait: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("optim", self.name, OPTIMIZERS)
+        one_of("optim.schedule", self.schedule, SCHEDULES)
+        below_one = (0, 1 - 1e-9)
+        within("optim", self, lr=(0, None), momentum=below_one, decay=below_one, beta1=below_one, beta2=below_one, eps=(0, None))
+        within("optim", self, clip_norm=(1e-30, None), clip_value=(1e-30, None), factor=(1e-9, 1), every=(1, None), wait=(0, None))
+        self._complete(f"optim={self.name}", OPTIMIZERS, self.name)
+        self._complete(f"optim.schedule={self.schedule}", SCHEDULES, self.schedule)
+
+    def _complete(self, chosen: str, table: dict[str, tuple[str, ...]], name: str) -> None:
+        for key in sorted({k for keys in table.values() for k in keys}):
+            if key in table[name] and getattr(self, key) is None:
+                raise UserError(f"{chosen} needs optim.{key}")
+            if key not in table[name] and getattr(self, key) is not None:
+                users = " or ".join(n for n, keys in table.items() if key in keys)
+                raise UserError(f"optim.{key} has no effect with {chosen}; remove it or choose {users}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Budget and rhythm, in optimiser steps.
+
+    batch and eval_batch: sequences per step, and per batch of validation and test. eval_every: steps between
+    validations. eval_limit: at most so many batches of validation and test, for debugging. patience: stop after so
+    many evaluations without a better one. stop_at_target: end as soon as validation reaches the task's target.
+    input_noise: standard deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
+    """
+
+    steps: int
+    batch: int
+    eval_every: int
+    eval_batch: int
+    eval_limit: int | None
+    patience: int | None
+    stop_at_target: bool
+    input_noise: float
+    checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        within("train", self, steps=(1, None), batch=(1, None), eval_every=(1, None), patience=(1, None), eval_batch=(1, None), eval_limit=(1, None))
+        within("train", self, input_noise=(0, None), checkpoint_every=(1, None))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the numbers are computed; never what they are. threads: null leaves the choice to PyTorch."""
+
+    name: str
+    device: str
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        within("engine", self, threads=(1, None))
+
+
+@dataclass(frozen=True)
+class Paths:
+    """results: where runs land. data: the cache of data files. mirror: a folder or URL asked before the internet."""
+
+    results: str
+    data: str
+    mirror: str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run, completely. task: its `type`, its name and its own fields."""
+
+    cell: Cell
+    task: dict[str, Any]
+    model: Model
+    optim: Optim
+    train: Train
+    engine: Engine
+    paths: Paths
+    seed: int
+    study: str
+
+
+def typed(schema: type[T], values: Any, where: str) -> T:
+    """`values` as an instance of the dataclass `schema`. UserError, naming `where.key`, if a key or a type is wrong."""
+    known = [f.name for f in dataclasses.fields(schema)]  # type: ignore[arg-type]
+    values = OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else values
+    for key in values:
+        if key not in known:
+            raise unknown(f"key in {where}", str(key), known)
+    try:
+        made = OmegaConf.merge(OmegaConf.structured(schema), values)
+        return OmegaConf.to_object(made)  # type: ignore[return-value]
+    except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
+        key = error.full_key or ""
+        raise UserError(f"{where}.{key}: {str(error).splitlines()[0]}") from None
+
+
+def within(where: str, values: Any, **limits: tuple[float, float | None]) -> None:
+    """Refuse numbers outside [least, most], by name; None passes."""
+    for key, (least, most) in limits.items():
+        value = getattr(values, key)
+        if value is not None and not (value >= least and (most is None or value <= most)):
+            expected = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+            raise UserError(f"{where}.{key} must be {expected}, got {value}")
+
+
+def one_of(key: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise unknown(f"value for {key}:", value, known)

@@ -1,0 +1,164 @@
+"""Polyphonic music: predict which of 88 piano keys sound in the next frame."""
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from rnnbench.draw import Draw
+from rnnbench.errors import UserError, unknown
+from rnnbench.tasks.contract import Batch, Split, Task, at_least
+
+FILES = {"jsb": "polyphonic/JSB_Chorales.mat", "nottingham": "polyphonic/Nottingham.mat", "piano": "polyphonic/Piano_midi.mat"}
+KEYS = 88
+STRATUM = 2  # so many batches' worth of sequences, neighbours in length, are shuffled together
+
+
+@dataclass(frozen=True)
+class Chorales(Task):
+    """Piano-rolls of 88 keys: each frame is predicted from those before it; keys are independent given the state.
+
+    dataset: jsb (chorales by J. S. Bach), nottingham (folk tunes), piano (Piano-midi.de).
+    max_length: longer training sequences are cut into nearly equal pieces of at most so many transitions, each begun
+        without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it reads windows of
+        this length, to save memory, and carries the state from each to the next.
+
+    Source: Boulanger-Lewandowski, Bengio, Vincent (2012), Modeling temporal dependencies in high-dimensional sequences;
+        chorales in the split of Allan and Williams (2005).
+    Reading: nll is in nats per frame: cross-entropy summed over the keys and averaged over all frames of a split, but
+        for the first of each sequence, which has no past. (An average of the sequences' averages differs a little.)
+        A training batch takes sequences of similar length. Its padded length depends on step and batch size alone,
+        not on the seed; which sequences it holds does depend on the seed. What does not fill a batch is left out for
+        one pass, at random.
+    """
+
+    dataset: str = "jsb"
+    max_length: int | None = 200
+
+    loss = "bernoulli"
+    metric = "nll"
+    goal = "min"
+    per_seed = False
+    inputs = KEYS
+    outputs = KEYS
+
+    def __post_init__(self) -> None:
+        if self.dataset not in FILES:
+            raise unknown("value for task.dataset:", self.dataset, FILES)
+        if self.max_length is not None:
+            at_least(1, max_length=self.max_length)
+
+    @cached_property
+    def rolls(self) -> dict[str, list[np.ndarray]]:
+        """split → its sequences, uint8 (frames, 88)."""
+        path: Path = self.fetch(FILES[self.dataset])  # type: ignore[misc, call-arg, arg-type]
+        return piano_rolls(path)
+
+    @cached_property
+    def pieces(self) -> list[np.ndarray]:
+        """Training sequences, cut and in ascending order of length. A piece begins with the last frame of the one before,
+        so that cutting loses no transition."""
+        pieces = []
+        for roll in self.rolls["train"]:
+            transitions = len(roll) - 1
+            count = math.ceil(transitions / (self.max_length or transitions))
+            borders = np.linspace(0, transitions, count + 1).round().astype(int)
+            pieces += [roll[start : end + 1] for start, end in pairwise(borders)]
+        return sorted(pieces, key=len)
+
+    def batch(self, draw: Draw, step: int, size: int) -> Batch:
+        """x, y: (T, size, 88). A pass takes its batches in an order that is the same for all seeds."""
+        count, batches = len(self.pieces), len(self.pieces) // size
+        if batches == 0:
+            raise UserError(f"train.batch must be at most {count}, the number of training sequences of {self.dataset}, got {size}")
+        epoch, turn = divmod(step, batches)
+        number = int(Draw(0)("schedule", epoch).permutation(batches)[turn])
+        first = number - number % STRATUM
+        after = min(first + STRATUM, batches)
+        stratum = np.arange(first * count // batches, after * count // batches)
+        # The stratum is part of the purpose, and the batch is not: all batches of a stratum share out one permutation.
+        order = draw(f"train stratum {first}", epoch).permutation(stratum)
+        chosen = order[(number - first) * size :][:size]
+        return padded([self.pieces[i] for i in chosen], length=len(self.pieces[stratum[-1]]) - 1)
+
+    def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
+        """Whole sequences, `size` of similar length side by side, in windows that carry the state."""
+        rolls = sorted(self.rolls[split], key=len)
+        for first in range(0, len(rolls), size):
+            group = rolls[first : first + size]
+            length = len(group[-1]) - 1
+            whole, window = padded(group, length), self.max_length or length
+            for start in range(0, length, window):
+                part = slice(start, start + window)
+                assert whole.mask is not None
+                yield Batch(x=whole.x[part], y=whole.y[part], mask=whole.mask[part], carry=start > 0)
+
+    @cached_property
+    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+        return {"nll": self.references["frequencies"]}
+
+    @cached_property
+    def references(self) -> dict[str, float]:
+        """Nats per test frame. uniform: every key at 1/2. frequencies: each key's in the training frames. markov: the same
+        given whether the key sounded one frame before. Counts of either outcome start at 1/2."""
+        before, after = transitions(self.rolls["train"])
+        test_before, test_after = transitions(self.rolls["test"])
+        given = np.stack([frequencies(after, where=before == past) for past in (0, 1)])
+        return {
+            "uniform": KEYS * math.log(2),
+            "frequencies": surprise(frequencies(after), test_after),
+            "markov": surprise(np.where(test_before, given[1], given[0]), test_after),
+        }
+
+
+def padded(rolls: list[np.ndarray], length: int) -> Batch:
+    """Inputs and the frames that follow them, (length, B, 88), padded with silence that the mask leaves out."""
+    frames = np.zeros((length + 1, len(rolls), KEYS), np.float32)
+    for column, roll in enumerate(rolls):
+        frames[: len(roll), column] = roll
+    lengths = np.array([len(roll) - 1 for roll in rolls])
+    return Batch(x=frames[:-1], y=frames[1:], mask=np.arange(length)[:, None] < lengths)
+
+
+def transitions(rolls: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Every frame that has a next one, and that next one: (n, 88) each."""
+    return np.concatenate([roll[:-1] for roll in rolls]), np.concatenate([roll[1:] for roll in rolls])
+
+
+def frequencies(frames: np.ndarray, where: np.ndarray | bool = True) -> np.ndarray:
+    """How often each key sounds among the frames `where` it is asked; (88,), never 0 or 1."""
+    counted = np.broadcast_to(where, frames.shape)
+    share: np.ndarray = ((frames * counted).sum(0) + 0.5) / (counted.sum(0) + 1)
+    return share
+
+
+def surprise(probability: np.ndarray, frames: np.ndarray) -> float:
+    """Nats per frame of predicting each key with its probability."""
+    return float(-np.log(np.where(frames, probability, 1 - probability)).sum(1).mean())
+
+
+@lru_cache(maxsize=3)
+def piano_rolls(path: Path) -> dict[str, list[np.ndarray]]:
+    """split → sequences, from a MATLAB file of three cell arrays of (frames, 88) matrices. UserError, naming it, if it is not that."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(path)
+        rolls = {split: [_roll(matrix) for matrix in content[f"{split}data"].ravel()] for split in ("train", "valid", "test")}
+    except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error) as error:
+        raise UserError(f"{path} is not a file of piano-rolls ({type(error).__name__}: {error}); delete it to have it fetched again") from None
+    if not all(rolls.values()):
+        raise UserError(f"{path} has an empty split; delete it to have it fetched again")
+    return rolls
+
+
+def _roll(matrix: np.ndarray) -> np.ndarray:
+    if matrix.ndim != 2 or matrix.shape[1] != KEYS or len(matrix) < 2 or not np.isin(matrix, (0, 1)).all():
+        raise ValueError(f"a sequence has shape {matrix.shape}, expected (at least 2 frames, {KEYS}) of 0 and 1")
+    return matrix.astype(np.uint8)

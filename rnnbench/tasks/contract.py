@@ -1,0 +1,128 @@
+"""What a task is: batches for a seed, scores for predictions, the score of ignorance, and what counts as solved.
+
+A task is a frozen dataclass whose fields are its settings (`task.length=100`), found through the `type` of its
+YAML in `configs/task/`. It knows nothing of cells, engines or replicas: it makes batches for one seed; the
+engine stacks K of them, and hands predictions with that leading axis K to `score`.
+
+Axes: K replicas   T time steps   B sequences   I input width   C output width.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rnnbench.draw import Draw
+from rnnbench.errors import UserError
+
+Split = Literal["valid", "test"]
+Scores = dict[str, tuple[Tensor, Tensor]]  # metric → (sum_K, count_K); sums over batches divide to the mean
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences of one seed, time first.
+
+    x: (T, B, I) float32, or (T, B) int64 where inputs are symbols.
+    y: targets: int64 classes or float32 vectors; (B, …) if `last`, else (T, B, …).
+    mask: (T, B) bool, the predictions that count; None means all of them. Padding is masked.
+    last: predictions are read at the last step only.
+    carry: the sequences continue those of the batch before, so the state does too.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    mask: np.ndarray | None = None
+    last: bool = False
+    carry: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """Base of every task. Subclasses add settings as fields and say the rest in class attributes and properties.
+
+    `inputs` is the input width I, or the number of symbols if `symbols`; `outputs` the number of classes or values.
+    `metric` is the primary metric and `goal` its direction. `baseline` maps every metric to what the best predictor
+    without memory scores on the test data; `horizon` is the longest lag that matters, in steps (chrono
+    initialisation's T_max), or None. `target` is the primary score that counts as solved; None: nothing does.
+    """
+
+    target: float | None = None
+
+    loss: ClassVar[Literal["mse", "cross_entropy", "bernoulli"]]
+    metric: ClassVar[str]
+    goal: ClassVar[Literal["min", "max"]]
+    symbols: ClassVar[bool] = False
+    per_seed: ClassVar[bool] = True  # whether evaluation data differ between seeds
+
+    # Set by `bound`: the way to a data file, by its name in the catalogue (`rnnbench data list`).
+    fetch: ClassVar[Callable[[str], Path]]
+
+    inputs: ClassVar[int]
+    outputs: ClassVar[int]
+    baseline: ClassVar[dict[str, float]]
+    horizon: ClassVar[int | None] = None
+
+    def bound(self, fetch: Callable[[str], Path]) -> "Task":
+        """This task, able to reach its data files through `fetch(name) -> Path`."""
+        object.__setattr__(self, "fetch", fetch)
+        return self
+
+    def batch(self, draw: Draw, step: int, size: int) -> Batch:
+        """The training batch of `size` sequences at `step`: a pure function of its arguments."""
+        raise NotImplementedError
+
+    def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
+        """The whole validation or test set in batches of at most `size` sequences."""
+        raise NotImplementedError
+
+    def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
+        """Every metric as (sum_K, count_K). prediction: (K, B, C) or (K, T, B, C); y and mask: with leading K."""
+        return {self.metric: summed(pointwise_loss(self.loss, prediction, y), mask)}
+
+
+@dataclass(frozen=True)
+class Generated(Task):
+    """A synthetic task: `sample(rng, size)` draws fresh sequences; validation and test have streams of their own."""
+
+    valid_size: int = 1000
+    test_size: int = 2000
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        raise NotImplementedError
+
+    def batch(self, draw: Draw, step: int, size: int) -> Batch:
+        return self.sample(draw("train", step), size)
+
+    def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
+        total = self.valid_size if split == "valid" else self.test_size
+        for index, start in enumerate(range(0, total, size)):
+            yield self.sample(draw(split, index), min(size, total - start))
+
+
+def pointwise_loss(kind: str, prediction: Tensor, y: Tensor) -> Tensor:
+    """The loss of every prediction: prediction's shape without its last axis. Nats; bernoulli sums over outputs."""
+    if kind == "mse":
+        return (prediction - y).square().mean(-1)
+    if kind == "bernoulli":
+        return F.binary_cross_entropy_with_logits(prediction, y, reduction="none").sum(-1)
+    return F.cross_entropy(prediction.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
+
+
+def summed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(sum_K, count_K) over the positions that count."""
+    if mask is None:
+        return values.flatten(1).sum(1), torch.full((len(values),), values[0].numel(), device=values.device)
+    return torch.where(mask, values, 0).flatten(1).sum(1), mask.flatten(1).sum(1)
+
+
+def at_least(least: float, **settings: float) -> None:
+    """Refuse settings below `least`, by name."""
+    for name, value in settings.items():
+        if value < least:
+            raise UserError(f"task.{name} must be at least {least}, got {value}")

@@ -1,0 +1,63 @@
+"""Memorisation: read a few letters, then reproduce them. The quick test that a cell can remember at all."""
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from torch import Tensor
+
+from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, pointwise_loss, summed
+from rnnbench.tasks.symbols import hits
+
+
+@dataclass(frozen=True)
+class Memorize(Generated):
+    """Read `items` letters out of `alphabet`, then reproduce them in the same order.
+
+    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network architectures:
+        the filter that candidates had to pass with 95 %.
+    Reading: the paper does not say how the answer is asked for. Here a blank (input 0) asks for each letter, right after
+        the last one was read; answers are not fed back.
+    """
+
+    target: float | None = 0.95
+    items: int = 5
+    alphabet: int = 26
+
+    loss = "cross_entropy"
+    metric = "accuracy"
+    goal = "max"
+    symbols = True
+
+    def __post_init__(self) -> None:
+        at_least(1, valid_size=self.valid_size, test_size=self.test_size, items=self.items)
+        at_least(2, alphabet=self.alphabet)
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        return self.alphabet + 1
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return self.alphabet
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]
+        return self.items
+
+    @property
+    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+        return {"accuracy": 1 / self.alphabet, "nats": log(self.alphabet)}
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        letters = rng.integers(0, self.alphabet, (self.items, size))
+        silence = np.zeros_like(letters)
+        asked = np.repeat([False, True], self.items)[:, None]
+        return Batch(
+            x=np.concatenate([letters + 1, silence]),
+            y=np.concatenate([silence, letters]),
+            mask=np.broadcast_to(asked, (2 * self.items, size)).copy(),
+        )
+
+    def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
+        return {"accuracy": summed(hits(prediction, y), mask), "nats": summed(pointwise_loss(self.loss, prediction, y), mask)}
