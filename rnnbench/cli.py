@@ -84,7 +84,7 @@ def _train(arguments: list[str]) -> int:
     from rnnbench import compose
     from rnnbench.training import Trainer
 
-    trainer = Trainer()
+    trainer = Trainer(arguments)
     compose.run(arguments, trainer)
     return trainer.exit_code
 
@@ -142,9 +142,8 @@ def _curves(options: argparse.Namespace) -> None:
 
 def _complete(arguments: list[str]) -> int:
     """Tab completion is Hydra's; it knows the keys of train, so `train` is taken out of the line it completes."""
-    for name in ("COMP_LINE",):
-        if line := os.environ.get(name):
-            os.environ[name] = line.replace("rnnbench train", "rnnbench", 1)
+    if line := os.environ.get("COMP_LINE"):
+        os.environ["COMP_LINE"] = line.replace("rnnbench train", "rnnbench", 1)
     from rnnbench import compose
 
     return _guarded(lambda given: compose.run(given, lambda *_: None), arguments)

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -73,6 +74,8 @@ def settings(config: DictConfig) -> Settings:
     if chosen["cell"] == "own":
         values["cell"]["name"] = checked_label("cell.step", re.split(r"[.:]", step)[-1])
     values["task"]["name"] = chosen["task"]
+    if Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file():  # a text of the user's is its content
+        values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text")
     parts: dict[str, Any] = {name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()}
     made = typed(_Rest, values, "the configuration")
     if made.seed < 0:

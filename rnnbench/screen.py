@@ -102,5 +102,10 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def described(found: Any) -> str:
-    return "" if found is None else str(found)
+def described(found: tuple[float, float, list[str]] | None) -> str:
+    """'8.43 to 8.54 (Bai, Kolter & Koltun 2018; …)'"""
+    if found is None:
+        return ""
+    low, high, papers = found
+    values = number(low) if low == high else f"{number(low)} to {number(high)}"
+    return f"{values} ({'; '.join(papers)})"

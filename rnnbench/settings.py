@@ -68,7 +68,7 @@ SCHEDULES = {"constant": (), "cosine": (), "step": ("factor", "every"), "plateau
 class Optim:
     """Optimiser, clipping and the course of the learning rate.
 
-    schedule: constant; cosine: to zero at the last step; step: times `factor` every `every` steps; plateau: times
+    schedule: constant; cosine: down to zero after the last step; step: times `factor` every `every` steps; plateau: times
     `factor` after each evaluation that is more than `wait` evaluations after the last better one.
     """
 

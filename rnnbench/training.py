@@ -1,6 +1,7 @@
 """`rnnbench train`: one run from settings to summary; what has ended is not repeated, what was interrupted goes on."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnbench.engine.run import Interrupted, run_pack
@@ -13,8 +14,8 @@ from rnnbench.settings import Settings
 class Trainer:
     """Called by Hydra with one combination of settings after another; remembers the exit code."""
 
-    def __init__(self) -> None:
-        self.exit_code = 0
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments, self.exit_code = arguments, 0
 
     def __call__(self, settings: Settings, overrides: list[str]) -> None:
         if self.exit_code == 130:
@@ -29,7 +30,7 @@ class Trainer:
                     (record,) = run_pack([settings], [overrides], screen, say)
             except Interrupted:
                 self.exit_code = 130
-                say(f"interrupted and saved; to go on:\n  rnnbench train {shlex.join(overrides)}")
+                say(f"interrupted and saved; to go on:\n  rnnbench train {shlex.join(self.arguments)}")
                 return
             except (MemoryError, RuntimeError) as error:
                 if isinstance(error, RuntimeError) and "memory" not in str(error).lower():

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -162,7 +162,7 @@ def _conclude(training: Training, k: int, result: dict[str, Any], folder: Folder
     write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
     write(folder.last_path, tensors(training.checkpoint(k)))
     scores = {f"{name}/test": score for name, score in reported["test"].items()}
-    board.close(asdict(replace(run)), scores)
+    board.close(asdict(run), scores)
     folder.write_record(record)
     return record
 

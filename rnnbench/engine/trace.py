@@ -145,11 +145,12 @@ class _Reader(fx.Tracer):
 
     def check_text(self) -> None:
         for node in ast.walk(self.tree):
-            assigned = [node.target] if isinstance(node, ast.AugAssign) else getattr(node, "targets", [])
-            for target in assigned if isinstance(node, (ast.AugAssign, ast.Assign)) else []:
-                if isinstance(node, ast.AugAssign) or isinstance(target, (ast.Subscript, ast.Attribute)):
-                    written, line = ast.unparse(target), self.first + node.lineno - 1
-                    raise UserError(f"{self.place(line)}: {written} is changed in place; write {written.split('[')[0]} = … for the new value")
+            target = node.target if isinstance(node, ast.AugAssign) else node
+            stored = isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.ctx, ast.Store)
+            if stored or isinstance(node, ast.AugAssign):
+                written, line = ast.unparse(target), self.first + target.lineno - 1
+                name = written.split("[")[0].split(".")[0]
+                raise UserError(f"{self.place(line)}: {written} is changed in place; write {name} = … for the new value")
 
     def checked(self, graph: fx.Graph, state: tuple[str, ...]) -> Trace:
         used: set[tuple[str, str]] = set()

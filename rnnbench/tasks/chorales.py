@@ -56,7 +56,7 @@ class Chorales(Task):
     @cached_property
     def rolls(self) -> dict[str, list[np.ndarray]]:
         """split → its sequences, uint8 (frames, 88)."""
-        path: Path = self.fetch(FILES[self.dataset])  # type: ignore[misc, call-arg, arg-type]
+        path: Path = self.fetch(FILES[self.dataset])
         return piano_rolls(path)
 
     @cached_property

@@ -60,13 +60,14 @@ class Task:
     symbols: ClassVar[bool] = False
     per_seed: ClassVar[bool] = True  # whether evaluation data differ between seeds
 
-    # Set by `bound`: the way to a data file, by its name in the catalogue (`rnnbench data list`).
-    fetch: ClassVar[Callable[[str], Path]]
-
     inputs: ClassVar[int]
     outputs: ClassVar[int]
     baseline: ClassVar[dict[str, float]]
     horizon: ClassVar[int | None] = None
+
+    def fetch(self, name: str) -> Path:
+        """A data file, by its name in the catalogue (`rnnbench data list`); `bound` says how."""
+        raise LookupError(f"{name}: this task is not bound to a source of data")
 
     def bound(self, fetch: Callable[[str], Path]) -> "Task":
         """This task, able to reach its data files through `fetch(name) -> Path`."""

@@ -83,7 +83,7 @@ class SequentialMNIST(Task):
     @cached_property
     def images(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """split → (sums of `pool` × `pool` pixels, uint16 (images, pixels) in reading order; classes, int64 (images,))."""
-        paths: list[Path] = [self.fetch(name) for name in FILES]  # type: ignore[misc, call-arg, arg-type]
+        paths: list[Path] = [self.fetch(name) for name in FILES]
         (train_x, train_y), (test_x, test_y) = mnist(paths[0].parent)
         train_x, test_x = self._read(train_x), self._read(test_x)
         kept = len(train_x) - self.holdout
