@@ -28,8 +28,8 @@ class Board:
     def close(self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None) -> None:
         """Flush; with settings and final scores, as one HParams entry in this same run."""
         if settings is not None:
-            for part in hparams(dict(flat(settings)), dict(scores or {})):  # add_hparams would open a second run
-                self.writer.file_writer.add_summary(part)
+            for part in hparams(dict(flat(settings)), dict(scores or {})):  # type: ignore[no-untyped-call]
+                self.writer._get_file_writer().add_summary(part)  # add_hparams would open a second run
             for name, value in (scores or {}).items():
                 self.writer.add_scalar(name, value)
         self.writer.close()

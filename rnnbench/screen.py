@@ -80,7 +80,9 @@ class Screen(AbstractContextManager["Screen"]):
 def summary(record: Mapping[str, Any], folder: str) -> None:
     """One screen: what came out, beside the baseline and what was published."""
     reported = record["best"] or record["final"]
-    title = f"{record['cell']} on {record['task']}, seed {record['seed']}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else "")
+    title = f"{record['cell']} on {record['task']}, seed {record['seed']}: {record['status']}" + (
+        f" ({record['reason']})" if record["reason"] else ""
+    )
     table = Table(title=title, title_justify="left", title_style="bold")
     published = {m: span(record["task"], record["settings"]["task"], record["cell"], m) for m in reported["test"]}
     columns = ["metric", "test", "valid", "without memory", *(["published"] if any(published.values()) else [])]

@@ -19,7 +19,8 @@ from rnnbench.catalogue import About, about, choices, read, remark, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine.equations import LEGEND, latex, term, unicode
 from rnnbench.engine.plan import Plan, plan
-from rnnbench.engine.trace import block, trace
+from rnnbench.engine.rules import block
+from rnnbench.engine.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.evidence.verify import Check
 from rnnbench.settings import Cell, typed

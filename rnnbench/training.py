@@ -35,7 +35,9 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
                     raise
-                raise UserError(f"not enough memory ({' '.join(str(error).split())[:150]}); use fewer units, a smaller batch or shorter sequences") from None
+                raise UserError(
+                    f"not enough memory ({' '.join(str(error).split())[:150]}); use fewer units, a smaller batch or shorter sequences"
+                ) from None
         summary(record, shown(folder.path))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import rnnbench.cells
 from rnnbench.engine.equations import term
 from rnnbench.engine.plan import plan
-from rnnbench.engine.trace import block
+from rnnbench.engine.rules import block
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "products.json"
 

@@ -7,7 +7,8 @@ import torch
 
 from rnnbench.catalogue import resolve
 from rnnbench.engine.plan import plan
-from rnnbench.engine.trace import block, trace
+from rnnbench.engine.rules import block
+from rnnbench.engine.trace import trace
 from rnnbench.errors import UserError
 
 HEAD = "import torch\nfrom torch import sigmoid, tanh\n\n\n"

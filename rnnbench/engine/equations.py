@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import fx
 
-from rnnbench.engine.trace import OPERATIONS, Trace, block
+from rnnbench.engine.rules import OPERATIONS, block
+from rnnbench.engine.trace import Trace
 
 LEGEND = "d inputs, n units; W is n×d, R is n×n, p and b are vectors of n; ⊙ elementwise"
 

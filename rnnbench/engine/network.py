@@ -37,7 +37,8 @@ def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
         table = W if bias is None else W + bias
         return F.embedding(rows, table.flatten(0, 1))
     x = x.flatten(1, 2)
-    return (torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)).unflatten(1, (T, B))
+    product = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
+    return product.view(K, T, B, -1)
 
 
 def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
@@ -53,9 +54,11 @@ def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
 class Network:
     """Parameters of K networks of equal shape and what they compute. Parameters start at zero: see `init`."""
 
-    def __init__(self, plan: Plan, replicas: int, inputs: int, hidden: int, layers: int, outputs: int, symbols: bool, dtype: torch.dtype, device: str):
+    def __init__(
+        self, plan: Plan, replicas: int, inputs: int, hidden: int, layers: int, outputs: int, symbols: bool, dtype: torch.dtype, device: str
+    ):
         self.plan, self.replicas, self.hidden, self.layers, self.symbols = plan, replicas, hidden, layers, symbols
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(layers):
             shapes |= {f"{layer}.{name}": shape for name, shape in layer_shapes(plan, inputs if layer == 0 else hidden, hidden).items()}
         self.shapes = shapes | {"readout.W": (hidden, outputs), "readout.b": (outputs,)}
@@ -104,7 +107,7 @@ class Network:
 
     def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
         """What every gate of every layer does along the sequences: 'layer.gate' → (K, T, B, H)."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for index in range(self.layers):
             params = self.layer(index)
             wx = input_product(self.plan, params, x)

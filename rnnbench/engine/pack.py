@@ -48,9 +48,7 @@ class Pack:
         self.hidden = width(self.plan, first.model, task)
         dtype = getattr(torch, first.model.dtype)
         fits(self.plan, first.model, task, self.hidden, len(runs))
-        self.network = Network(
-            self.plan, len(runs), task.inputs, self.hidden, first.model.layers, task.outputs, task.symbols, dtype, self.device
-        )
+        self.network = Network(self.plan, len(runs), task.inputs, self.hidden, first.model.layers, task.outputs, task.symbols, dtype, self.device)
         self._initialise()
         self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
         self.optimizer = Optimizer([run.optim for run in runs], self.network.flat)

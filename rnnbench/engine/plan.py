@@ -9,12 +9,13 @@ Axes: K replicas   B batch   I input width   H state width.
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx
 
-from rnnbench.engine.trace import FAMILIES, Trace, block, trace
+from rnnbench.engine.rules import FAMILIES, block
+from rnnbench.engine.trace import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def plan(function: Callable[..., Any], constants: Mapping[str, Any] | None = Non
         if node.target is operator.matmul and block(node.args[0])[0] == "R":  # type: ignore[index]
             groups.setdefault(node.args[1], []).append(block(node.args[0])[1])  # type: ignore[index]
     chains = _chains(traced.graph)
-    riding = {operand: parts for operand, names in groups.items() if (parts := _ridden(names, chains))}
+    riding = {operand: part for operand, names in groups.items() if (part := _ridden(names, chains))}
     ridden = {name for part in riding.values() for name in part}
-    parts = (*riding.values(), *((name,) for name in blocks["W"] if name not in ridden))
+    parts: tuple[tuple[str, ...], ...] = (*riding.values(), *((name,) for name in blocks["W"] if name not in ridden))
     order = {family: tuple(names) for family, names in blocks.items()}
     order["W"] = tuple(name for part in parts for name in part)
     order["R"] = tuple(name for names in groups.values() for name in names)
@@ -108,8 +109,8 @@ def _chains(graph: fx.Graph) -> list[_Chain]:
             other = user.args[1] if user.args[0] is node else user.args[0]
             shared = isinstance(other, fx.Node) and len(other.users) > 1  # what is read elsewhere too must keep its own value
             term = None if shared else block(other) or _multiplied(other)
-            met = {family for family, _ in terms}
-            if term and (term[0] == "b" and "b" not in met or term[0] == "R" and "R" not in met and len(terms) == added):
+            first_of_family = term and term[0] not in {family for family, _ in terms}
+            if term and first_of_family and (term[0] == "b" or (term[0] == "R" and len(terms) == added)):
                 terms[term] = user
             node, added = user, added + 1
         chains.append(_Chain(owned[1], terms))
@@ -157,7 +158,7 @@ class _Emitter:
                     new[node] = graph.call_function(operator.getitem, (vectors[owned[0]], owned[1]))
             elif (owned := _multiplied(node)) is not None:
                 if owned not in value and owned[0] == "R":  # the first product on this operand: compute them all
-                    operand = node.args[1]
+                    operand = cast(fx.Node, node.args[1])
                     product, names = (new[operand], weights[operand]), self.groups[operand]
                     if ridden := self.riding.get(operand):
                         fused = graph.call_function(torch.baddbmm, (parts[ridden], *product))
@@ -180,8 +181,8 @@ class _Emitter:
         """A sum whose term already rides on another: its value is the other's."""
         family, name = self.absorbed[node]
         if family == "b":
-            return next((new[a] for a in node.args if a in new), None)  # None: a product that rides later
-        return next(new[a] for a in node.args if _multiplied(a) == ("R", name))
+            return next((new[a] for a in node.all_input_nodes if a in new), None)  # None: a product that rides later
+        return next(new[a] for a in node.all_input_nodes if _multiplied(a) == ("R", name))
 
     @staticmethod
     def _split(graph: fx.Graph, tensor: fx.Node, names: Any) -> dict[str, fx.Node]:

@@ -101,9 +101,9 @@ class Training:
                 what = "loss" if not loss_K[k].isfinite() else self._first_bad(gradient_KP, k)
                 before = self.sums["norm_before"][k].item()
                 self.progress[k].status = "diverged"
-                self.progress[k].reason = (
-                    f"{what} not finite at step {self.step + 1}; learning rate {rate_K[k]:g}, gradient norm one step before {before:.3g}"
-                )
+                self.progress[
+                    k
+                ].reason = f"{what} not finite at step {self.step + 1}; learning rate {rate_K[k]:g}, gradient norm one step before {before:.3g}"
 
     def _first_bad(self, gradient_KP: Tensor, k: int) -> str:
         for name, gradient in self.pack.network.views(gradient_KP).items():
