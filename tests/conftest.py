@@ -1,0 +1,76 @@
+"""What tests share: the real configuration, composed as users compose it, with folders of its own; a watcher that says nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from rnnbench.settings import Settings
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> Settings:
+    from rnnbench.compose import compose
+
+    return compose(overrides)
+
+
+class Silent:
+    """A watcher that looks away; with `stop_after`, it asks to stop once so many steps were made."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.step, self.losses = stop_after, 0, []
+
+    def start(self, pack, step):
+        self.step = step
+
+    def stepped(self, step, loss_K):
+        self.step = step
+        self.losses.append(loss_K.tolist())
+
+    def validated(self, rows):
+        pass
+
+    def interrupted(self):
+        return self.stop_after is not None and self.step >= self.stop_after
+
+
+@pytest.fixture
+def settings_for(tmp_path) -> Callable[..., Settings]:
+    """settings_for("cell=gru", "task=adding") → Settings; runs land in the test's own folder."""
+
+    def made(*overrides: str) -> Settings:
+        settings = _composed(overrides)
+        return replace(settings, paths=replace(settings.paths, results=str(tmp_path / "runs"), data=str(tmp_path / "data"), mirror=None))
+
+    return made
+
+
+@pytest.fixture
+def pack_of() -> Callable:
+    """pack_of(*settings) → the Pack that trains them together."""
+    from rnnbench.catalogue import resolve
+    from rnnbench.engine.pack import Pack
+    from rnnbench.engine.run import load_task
+
+    def made(*runs: Settings) -> Pack:
+        return Pack(runs, resolve(runs[0].cell.step, "cell.step"), load_task(runs[0], print))
+
+    return made
+
+
+@pytest.fixture
+def silent() -> type[Silent]:
+    return Silent
+
+
+@pytest.fixture
+def trained(silent) -> Callable:
+    """trained(*settings) → their records, from one pack; keyword arguments: watch, say."""
+    from rnnbench.engine.run import run_pack
+
+    def made(*runs: Settings, watch=None, say=print):
+        return run_pack(runs, [[]] * len(runs), watch or silent(), say)
+
+    return made

@@ -71,6 +71,8 @@ def initial(plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden:
 def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
     """(family, block) → rule, from `cell.init`. Diagonals start as the paper has them, else at 0; biases at 0."""
     scheme, _, number = cell.init.partition(":")
+    if number and scheme in ("paper", "glorot", "orthogonal"):
+        raise UserError(f"cell.init={cell.init}: {scheme} takes no number; write cell.init={scheme}")
     for key in cell.paper:
         family, _, name = key.partition(".")
         if not plan.blocks.get(family) or (name and name not in plan.blocks[family]):
@@ -102,7 +104,7 @@ def _drawn(rule: str, rng: np.random.Generator, rows: int, columns: int, horizon
         raise unknown("rule", rule, RULES)
     function, default = RULES[word]
     if word == "horizon" and not number:
-        number = str(_needed(horizon, "rule 'horizon'"))
+        number = str(_needed(horizon, "the initialisation 'horizon'", "'cell.paper.p=horizon 100'"))
     return function(rng, rows, columns, float(number) if number else default)
 
 
@@ -123,7 +125,7 @@ def _memory(plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon
             raise unknown(f"bias of cell '{cell.name}'", gate, plan.blocks["b"])
     if scheme != "chrono":
         return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
-    most = float(longest) if longest else _needed(horizon, asked)
+    most = float(longest) if longest else _needed(horizon, asked, "cell.init=chrono:100")
     if most <= 2:
         raise UserError(f"{asked}: the longest lag must be above 2 steps, got {most:g}")
     # Tallec & Ollivier (2018): b_f ~ log U(1, T_max - 1), b_i = -b_f.
@@ -131,9 +133,9 @@ def _memory(plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon
     return {("b", name): sign * bias} | ({("b", cell.write): -bias} if cell.write else {})
 
 
-def _needed(horizon: int | None, asked: str) -> float:
+def _needed(horizon: int | None, asked: str, remedy: str) -> float:
     if horizon is None:
-        raise UserError(f"{asked} needs the longest lag that matters, and this task names none; write cell.init=chrono:100 for 100 steps")
+        raise UserError(f"{asked} needs the longest lag that matters, and this task names none; write {remedy} for 100 steps")
     return float(horizon)
 
 

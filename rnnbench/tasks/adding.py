@@ -34,13 +34,13 @@ class Adding(Generated):
     baseline: ClassVar = {"mse": 1 / 6}
 
     def __post_init__(self) -> None:
-        at_least(1, valid_size=self.valid_size, test_size=self.test_size)
+        super().__post_init__()
         at_least(2, length=self.length)
         if self.markers not in ("halves", "anywhere"):
             raise unknown("value for task.markers:", self.markers, ("halves", "anywhere"))
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         return self.length
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:

@@ -49,7 +49,8 @@ class Arithmetic(Generated):
     outputs = len(ANSWER)
 
     def __post_init__(self) -> None:
-        at_least(1, valid_size=self.valid_size, test_size=self.test_size, digits=self.digits)
+        super().__post_init__()
+        at_least(1, digits=self.digits)
         if self.digits > 18:
             raise UserError(f"task.digits must be at most 18, so that sums fit into 64 bits, got {self.digits}")
         if not 0 <= self.distractors <= 0.9:
@@ -72,11 +73,11 @@ class Arithmetic(Generated):
         return self.places + self.spare + self.digits + 3
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         return self.steps
 
     @cached_property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         first, second = self._numbers(np.random.default_rng(0), 65_536)
         answers = [f"{total}." for total in (first + second).tolist()]
         at = next_characters(["=" + answer for answer in answers], ALPHABET, self.digits + 3)

@@ -83,11 +83,11 @@ class CharLM(Task):
         return text8(*paths) if self.corpus == "text8" else plain(*paths)
 
     @property
-    def inputs(self) -> int:  # type: ignore[override]
+    def inputs(self) -> int:
         return len(self.text.symbols)
 
     @property
-    def outputs(self) -> int:  # type: ignore[override]
+    def outputs(self) -> int:
         return len(self.text.symbols)
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
@@ -127,7 +127,7 @@ class CharLM(Task):
         return {"bpc": summed(bits, mask), "accuracy": summed(correct, mask)}
 
     @cached_property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         """The frequencies of the training text (every count plus SMOOTHING), and its most frequent character, on the test text."""
         counts = np.bincount(self.text.train, minlength=self.inputs)
         return {"bpc": self.ngram(1), "accuracy": float((self.text.test[1:] == counts.argmax()).mean())}

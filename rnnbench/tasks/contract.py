@@ -8,7 +8,7 @@ Axes: K replicas   T time steps   B sequences   I input width   C output width.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -41,6 +41,12 @@ class Batch:
     last: bool = False
     carry: bool = False
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """The sequences from `start` to `stop`."""
+        chosen = slice(start, stop)
+        y = self.y[chosen] if self.last else self.y[:, chosen]
+        return replace(self, x=self.x[:, chosen], y=y, mask=None if self.mask is None else self.mask[:, chosen])
+
 
 @dataclass(frozen=True)
 class Task:
@@ -60,10 +66,21 @@ class Task:
     symbols: ClassVar[bool] = False
     per_seed: ClassVar[bool] = True  # whether evaluation data differ between seeds
 
-    inputs: ClassVar[int]
-    outputs: ClassVar[int]
-    baseline: ClassVar[dict[str, float]]
-    horizon: ClassVar[int | None] = None
+    @property
+    def inputs(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        raise NotImplementedError
+
+    @property
+    def horizon(self) -> int | None:
+        return None
 
     def fetch(self, name: str) -> Path:
         """A data file, by its name in the catalogue (`rnnbench data list`); `bound` says how."""
@@ -94,6 +111,9 @@ class Generated(Task):
     valid_size: int = 1000
     test_size: int = 2000
 
+    def __post_init__(self) -> None:
+        at_least(1, valid_size=self.valid_size, test_size=self.test_size)
+
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         raise NotImplementedError
 
@@ -102,8 +122,9 @@ class Generated(Task):
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         total = self.valid_size if split == "valid" else self.test_size
-        for index, start in enumerate(range(0, total, size)):
-            yield self.sample(draw(split, index), min(size, total - start))
+        whole = self.sample(draw(split), total)  # at once, so that the set does not depend on the size of its batches
+        for start in range(0, total, size):
+            yield whole.part(start, start + size)
 
 
 def pointwise_loss(kind: str, prediction: Tensor, y: Tensor) -> Tensor:

@@ -42,15 +42,16 @@ class Copy(Generated):
     symbols = True
 
     def __post_init__(self) -> None:
-        at_least(1, valid_size=self.valid_size, test_size=self.test_size, length=self.length, items=self.items)
+        super().__post_init__()
+        at_least(1, length=self.length, items=self.items)
         at_least(2, alphabet=self.alphabet)
 
     @property
-    def inputs(self) -> int:  # type: ignore[override]
+    def inputs(self) -> int:
         return self.alphabet + 2
 
     @property
-    def outputs(self) -> int:  # type: ignore[override]
+    def outputs(self) -> int:
         return self.alphabet + 1
 
     @property
@@ -58,12 +59,12 @@ class Copy(Generated):
         return self.length + 2 * self.items
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         """T_max of Tallec & Ollivier (2018)."""
         return self.length if self.variable else ceil(1.5 * self.length)
 
     @cached_property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         """Any symbol will do. `nats`: an answer is due with the probability that its step has, seeing no delimiter there."""
         gaps = np.arange(1 if self.variable else self.length, self.length + 1)
         delimiter = self.items - 1 + gaps

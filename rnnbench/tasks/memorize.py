@@ -30,23 +30,24 @@ class Memorize(Generated):
     symbols = True
 
     def __post_init__(self) -> None:
-        at_least(1, valid_size=self.valid_size, test_size=self.test_size, items=self.items)
+        super().__post_init__()
+        at_least(1, items=self.items)
         at_least(2, alphabet=self.alphabet)
 
     @property
-    def inputs(self) -> int:  # type: ignore[override]
+    def inputs(self) -> int:
         return self.alphabet + 1
 
     @property
-    def outputs(self) -> int:  # type: ignore[override]
+    def outputs(self) -> int:
         return self.alphabet
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         return self.items
 
     @property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         return {"accuracy": 1 / self.alphabet, "nats": log(self.alphabet)}
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:

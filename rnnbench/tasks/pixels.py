@@ -67,11 +67,11 @@ class SequentialMNIST(Task):
         return 28 // self.pool
 
     @property
-    def inputs(self) -> int:  # type: ignore[override]
+    def inputs(self) -> int:
         return self.side if self.rows else 1
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         return self.side if self.rows else self.side**2
 
     @cached_property
@@ -119,7 +119,7 @@ class SequentialMNIST(Task):
         return {"accuracy": summed(correct, mask), "nats": summed(nats, mask)}
 
     @cached_property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         """The class frequencies of the training images, on the test images."""
         counts = np.bincount(self.images["train"][1], minlength=10)
         nats = math.log(counts.sum()) - np.log(counts)

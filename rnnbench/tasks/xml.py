@@ -53,15 +53,15 @@ class Xml(Generated):
     outputs = len(ALPHABET)
 
     def __post_init__(self) -> None:
-        at_least(1, valid_size=self.valid_size, test_size=self.test_size)
+        super().__post_init__()
         at_least(2 * NAME[1] + 5, length=self.length)  # a tag of any name, opened and closed
 
     @property
-    def horizon(self) -> int:  # type: ignore[override]
+    def horizon(self) -> int:
         return self.length
 
     @cached_property
-    def baseline(self) -> dict[str, float]:  # type: ignore[override]
+    def baseline(self) -> dict[str, float]:
         """Shares of the characters, estimated from 300 000 of them whatever the seed; letters are alike."""
         batch = self.sample(np.random.default_rng(0), ceil(300_000 / self.length))
         characters = batch.y[batch.mask]
