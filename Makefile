@@ -23,7 +23,7 @@ demo: install  ## train a GRU on copy memory, show the result and its learning c
 	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
 
 test: install  ## everything that must hold
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: install  ## style and types
 	$(BIN)/ruff check .

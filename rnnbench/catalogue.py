@@ -110,11 +110,11 @@ def resolve(target: str, what: str) -> Any:
     return getattr(module, name)
 
 
-def file_digest(target: str) -> str | None:
-    """SHA-256 of the file that `path/to/file.py:name` names; None for `package.module.name`."""
+def file_digest(target: str, what: str = "file") -> str | None:
+    """SHA-256 of the file that `path/to/file.py:name` names; None for `package.module.name`. what: see `resolve`."""
     if not _is_file(target):
         return None
-    return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, "file")).hexdigest()
+    return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, what)).hexdigest()
 
 
 def _is_file(target: str) -> bool:

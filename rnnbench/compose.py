@@ -1,14 +1,19 @@
 """Hydra at the door: from what was typed to frozen settings, and from Hydra's errors to one helpful line."""
 
+import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -21,7 +26,10 @@ from rnnbench.records import checked_label
 from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, Train, typed
 
 SECTIONS = {"cell": Cell, "model": Model, "optim": Optim, "train": Train, "engine": Engine, "paths": Paths}
+GROUPS = ("cell", "task", "optim", "engine", "debug")
+OPEN = ("cell.constants.", "cell.paper.")  # dictionaries to which anybody may add a key; whether it exists, the cell knows
 Job = Callable[[Settings, list[str]], Any]
+Report = Callable[[list[str], Exception | None], Any]
 
 
 @dataclass(frozen=True)
@@ -33,15 +41,40 @@ class _Rest:
     study: str
 
 
-def run(arguments: Sequence[str], job: Job) -> None:
-    """`rnnbench train …`: Hydra reads the arguments and calls job(settings, overrides), for -m once per combination."""
+def run(arguments: Sequence[str], job: Job, report: Report) -> None:
+    """`rnnbench train …`: Hydra reads the arguments and calls job(settings, overrides), for -m once per combination.
 
-    def task(config: DictConfig) -> Any:
-        return job(settings(config), list(HydraConfig.get().overrides.task))
+    What a job raises goes to report(overrides, error) and does not keep the others from running; None: it is done.
+    """
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us whole, instead of a text and exit code 1
-    sys.argv = ["rnnbench train", *completed(arguments)]
-    _translated(hydra.main(version_base="1.3", config_path=str(catalogue.config_dir()), config_name="config")(task), arguments)
+    def task(config: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        try:
+            with _environment("HYDRA_FULL_ERROR", before):
+                job(settings(config), overrides)
+        except Exception as error:
+            report(overrides, error)
+        else:
+            report(overrides, None)
+
+    flags, overrides = parted(arguments)
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have their own.
+    with tempfile.TemporaryDirectory() as scratch:
+        line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(overrides)]
+        with _environment("HYDRA_FULL_ERROR", "1"), _typed(line):  # whole exceptions, not a text and exit code 1
+            _translated(_hydra(task), overrides)
+
+
+def _hydra(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
+    started: Callable[[], Any] = hydra.main(version_base="1.3", config_path=str(catalogue.config_dir()), config_name="config")(task)
+    return started
+
+
+def complete(arguments: Sequence[str], line: str) -> None:
+    """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run once."""
+    with _typed(["rnnbench", *arguments]), _environment("COMP_LINE", line):
+        _hydra(lambda _: None)()
 
 
 def compose(overrides: Sequence[str]) -> Settings:
@@ -53,60 +86,127 @@ def compose(overrides: Sequence[str]) -> Settings:
             HydraConfig.instance().set_config(config)
             return settings(config)
 
-    return _translated(composed, overrides)
+    made: Settings = _translated(composed, overrides)
+    return made
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
-    """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings."""
+    """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings; new constants may be named."""
     own = any(a.startswith("cell.step=") for a in arguments) and not any(a.startswith("cell=") for a in arguments)
-    return [*(["cell=own"] if own else []), *arguments]
+    return [*(["cell=own"] if own else []), *(f"++{a}" if a.startswith(OPEN) else a for a in arguments)]
 
 
 def settings(config: DictConfig) -> Settings:
     """A composed configuration as frozen settings. UserError names the key that is wrong."""
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    values.pop("hydra", None)
-    chosen = HydraConfig.get().runtime.choices
+    return settings_of(plain(config), HydraConfig.get().runtime.choices)
+
+
+def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
+    """Plain values, and which file was chosen of each group, as frozen settings."""
+    for name in (*SECTIONS, "task", "seed", "study"):
+        if name not in values or (name in GROUPS and name not in chosen):
+            raise UserError(f"~{name} takes away what every run needs; choose another with {name}=…")
+    for key in ("cell.name", "cell.digest", "task.name", "task.digest"):
+        section, _, name = key.partition(".")
+        if name in values[section]:
+            raise UserError(f"{key} follows from what is chosen; leave it out")
     step = values["cell"].get("step", "???")
-    if step == "???":
-        raise UserError("cell=own needs cell.step=path/to/file.py:function")
-    values["cell"] |= {"name": chosen["cell"], "digest": catalogue.file_digest(step)}
+    if step == "???" or not isinstance(step, str):
+        raise UserError("cell=own needs cell.step=path/to/file.py:function" + ("" if step == "???" else f", got {step}"))
+    values["cell"] |= {"name": chosen["cell"], "digest": catalogue.file_digest(step, "cell.step")}
     if chosen["cell"] == "own":
         values["cell"]["name"] = checked_label("cell.step", re.split(r"[.:]", step)[-1])
     values["task"]["name"] = chosen["task"]
     if Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file():  # a text of the user's is its content
-        values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text")
+        values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
     parts: dict[str, Any] = {name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()}
-    made = typed(_Rest, values, "the configuration")
+    made = typed(_Rest, values, "")
     if made.seed < 0:
         raise UserError(f"seed must be at least 0, got {made.seed}")
     return Settings(**parts, task=made.task, seed=made.seed, study=checked_label("study", made.study))
 
 
+def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(flags and their values, overrides), in whatever order they were typed. UserError in place of Hydra's usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; see rnnbench train --help")
+
+    parser: argparse.ArgumentParser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    overrides: list[str] = parser.parse_intermixed_args(arguments).overrides
+    for override in overrides:
+        if override.startswith("="):
+            raise UserError(f"cannot read '{override}': write key=value")
+    return [a for a in arguments if a not in overrides], overrides
+
+
+@contextmanager
+def _environment(variable: str, value: str | None) -> Iterator[None]:
+    """An environment variable while this lasts; None: unset."""
+    before = os.environ.pop(variable, None)
+    os.environ |= {} if value is None else {variable: value}
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+        os.environ |= {} if before is None else {variable: before}
+
+
+@contextmanager
+def _typed(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads what was typed from sys.argv alone."""
+    before, sys.argv = sys.argv, arguments
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def _translated(function: Callable[[], Any], overrides: Sequence[str]) -> Any:
+    """What the function returns, or a UserError in place of what Hydra says."""
     try:
         return function()
     except MissingConfigException as error:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         if error.options is None:
-            raise UserError(_line(error)) from None
+            raise UserError(f"no configuration '{name}'; leave --config-name out (--config-dir adds choices of yours)") from None
         options = [o for o in error.options if o != "own"]
         raise unknown(group, name, options, f"rnnbench list {group}s" if group in ("cell", "task") else "") from None
     except OverrideParseException as error:
-        raise UserError(f"cannot read '{error.override}': write key=value, and quote values with spaces, commas or brackets") from None
+        raise UserError(_unreadable(error.override)) from None
     except (HydraException, OmegaConfBaseException) as error:
-        found = re.search(r"Could not override '([^']+)'", str(error))
-        if found is None:
-            raise UserError(_line(error)) from None
-        raise unknown("key", found[1], _keys(overrides), "rnnbench train --cfg job") from None
+        if found := re.search(r"Ambiguous value for argument '([^']+)'", str(error)):
+            raise UserError(f"{found[1]} names several values; rnnbench train -m runs every combination") from None
+        if found := re.search(r"Could not override '([^']+)'", str(error)):
+            raise _unknown_key(found[1], overrides) from None
+        raise UserError(_line(error)) from None
 
 
-def _keys(overrides: Sequence[str]) -> list[str]:
-    """The keys that exist with the groups chosen."""
+def _unreadable(override: str) -> str:
+    for group in GROUPS:
+        if override in catalogue.choices(group):
+            return f"cannot read '{override}': did you mean {group}={override}?"
+    return f"cannot read '{override}': write key=value, and quote values with spaces, commas or brackets"
+
+
+def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
+    """The error for a key that the chosen groups do not have; other choices may."""
     GlobalHydra.instance().clear()
-    groups = [o for o in completed(overrides) if re.fullmatch(r"(cell|task|optim|engine|debug)=[\w]+", o)]
+    groups = [o for o in completed(overrides) if re.fullmatch(rf"({'|'.join(GROUPS)})=\w+", o)]
     with hydra.initialize_config_dir(str(catalogue.config_dir()), version_base="1.3"):
-        return list(_flat(OmegaConf.to_container(hydra.compose("config", groups))))
+        config = hydra.compose("config", groups, return_hydra_config=True)
+    group, _, name = key.partition(".")
+    users = [c for c in catalogue.choices(group) if name in catalogue.read(group, c)] if group in GROUPS and name else []
+    if users:
+        return UserError(f"{key} has no effect with {group}={config.hydra.runtime.choices[group]}; it belongs to {group}={' or '.join(users)}")
+    return unknown("key", key, _flat(plain(config)), "rnnbench train --cfg job")
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Our part of a composed configuration."""
+    values: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True)
+    return dict(values)
 
 
 def _flat(values: Any, prefix: str = "") -> Any:
@@ -116,3 +216,12 @@ def _flat(values: Any, prefix: str = "") -> Any:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error if str(error) else error.__cause__).split())
+
+
+def _listed(group: str, column: int) -> str:
+    """The choices of a group for a help text: wrapped, the following lines indented to `column`."""
+    names = ", ".join(name for name in catalogue.choices(group) if name != "own")
+    return textwrap.fill(names, 80 - column).replace("\n", "\n" + " " * column)
+
+
+OmegaConf.register_new_resolver("choices", _listed, replace=True)

@@ -13,10 +13,18 @@ class UserError(Exception):
     """Something the user typed or supplied cannot work; the message says what would."""
 
 
+class Interrupted(Exception):
+    """Asked to stop, after saving what there was; the message says how to go on."""
+
+
+class SomeFailed(Exception):
+    """A sweep went to its end, but some of its runs failed; exit code 3."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> UserError:
     """The error for a name that does not exist: the nearest existing name, how many there are, where to see them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else ";"
+    guess = f"; did you mean '{near[0]}'?" if near else ""
     where = f"{len(known)} {kind}s: {listing}" if listing else "known: " + ", ".join(known)
     return UserError(f"unknown {kind} '{name}'{guess} ({where})")

@@ -5,16 +5,20 @@ presence means that the run ended.
 """
 
 import csv
+import errno
 import hashlib
 import json
 import math
 import os
 import re
-import tempfile
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from omegaconf import OmegaConf
 
@@ -31,6 +35,8 @@ def canonical(settings: Settings) -> dict[str, Any]:
     for key in ("paths", "engine", "study"):
         del values[key]
     del values["train"]["checkpoint_every"], values["cell"]["name"], values["task"]["name"]
+    if values["model"]["match"] is not None:
+        del values["model"]["hidden"]  # solved, whatever it says
     digest = values["cell"].pop("digest")
     if digest:  # a file is its content, wherever it lies
         values["cell"]["step"] = f"{digest}:{settings.cell.step.rpartition(':')[2]}"
@@ -41,8 +47,15 @@ def canonical(settings: Settings) -> dict[str, Any]:
 
 def run_id(settings: Settings) -> str:
     """The identity of a run: twelve hexadecimal digits of a hash of its canonical settings, whatever their order."""
-    text = json.dumps(canonical(settings), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_whole(canonical(settings)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _whole(value: Any) -> Any:
+    """`value` with 2.0 written as 2, so that it does not matter how a number was typed."""
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,18 @@ class Folder:
         return self.path / "best.pt"
 
     @property
+    def lock_path(self) -> Path:
+        """Held by the process that trains the run; beside the study's sweeps, so that a run's folder holds results only."""
+        return self.path.parents[2] / ".sweeps" / f"{self.path.name}.lock"
+
+    @property
     def board_path(self) -> Path:
         return self.path / "tensorboard"
 
     def open(self, settings: Settings, overrides: Sequence[str]) -> None:
-        """Create the folder with its settings and what was typed."""
+        """Create the folder with its settings and what was typed; sweep out what a killed process left half-written."""
+        for torn in self.path.glob(".*"):
+            torn.unlink(missing_ok=True)
         write(self.path / "config.yaml", OmegaConf.to_yaml(asdict(settings)))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
 
@@ -85,9 +105,13 @@ class Folder:
         """The record if the run has ended; None also for a torn or foreign file."""
         try:
             found = json.loads(self.record_path.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return found if isinstance(found, dict) and found.get("schema") == SCHEMA and "status" in found else None
+        except (OSError, ValueError):
+            return _ignored(self.record_path, "it cannot be read")
+        if isinstance(found, dict) and found.get("schema") == SCHEMA and "status" in found:
+            return found
+        return _ignored(self.record_path, f"it is no record of schema {SCHEMA}")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         write(self.record_path, json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n")
@@ -106,6 +130,11 @@ class Folder:
             return [{c: int(v) if c == "step" else v if c == "split" else float(v) for c, v in row.items() if v} for row in csv.DictReader(file)]
 
 
+@cache  # one warning a file
+def _ignored(path: Path, why: str) -> None:
+    print(f"rnnbench: ignoring {path}: {why}", file=sys.stderr)
+
+
 def find(place: str | Path) -> list[tuple[Folder, dict[str, Any]]]:
     """Every ended run under a folder (or the run that the folder is), with its record. UserError if there is none."""
     root = Path(place).expanduser()
@@ -121,19 +150,21 @@ def find(place: str | Path) -> list[tuple[Folder, dict[str, Any]]]:
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all. UserError if the disk refuses."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # not mkstemp, whose files are closed to colleagues
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder with paths.results, then ask again") from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free space, then ask again" if full else "choose another folder (runs: paths.results)"
+        raise UserError(f"cannot write {path}: {error.strerror}; {remedy}") from None
+    finally:
+        with suppress(OSError):  # also after Ctrl-C
+            temporary.unlink()
 
 
 def finite(value: Any) -> Any:

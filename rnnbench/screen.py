@@ -1,16 +1,20 @@
 """What a person sees of a run: a progress bar (plain lines where the output is no terminal) and a summary."""
 
 import signal
+import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby
 from types import FrameType
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rnnbench.data import Row
 from rnnbench.published import span
 
 console = Console(highlight=False, soft_wrap=True)
@@ -55,6 +59,7 @@ class Screen(AbstractContextManager["Screen"]):
             f"{counted}{run.cell.name} on {run.task['name']}, seed {run.seed}: {layers}{pack.hidden} units, {pack.network.count:,} parameters, "
             f"engine {pack.engine} on {pack.device}" + (f", continued from step {step}" if step else "")
         )
+        self.metric = pack.task.metric
         self.task = self.bar.add_task("training", total=run.train.steps, completed=step, rate="")
         self.first, self.began = step, time.perf_counter()
 
@@ -69,7 +74,7 @@ class Screen(AbstractContextManager["Screen"]):
         for fresh in rows:
             if fresh:
                 train, valid = fresh
-                scores = ", ".join(f"{k} {v:.4g}" for k, v in valid.items() if k not in ("step", "split", "loss") and "." not in k)
+                scores = f"{self.metric} {valid[self.metric]:.4g}"
                 rate = (train["step"] - self.first) / (time.perf_counter() - self.began)
                 say(f"step {train['step']:>6}   train loss {train['loss']:.4f}   valid {scores}   {rate:.1f} steps/s")
 
@@ -78,36 +83,53 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 def summary(record: Mapping[str, Any], folder: str) -> None:
-    """One screen: what came out, beside the baseline and what was published."""
+    """One screen: what came out, beside what can be had without memory and what was published."""
     reported = record["best"] or record["final"]
-    title = f"{record['cell']} on {record['task']}, seed {record['seed']}: {record['status']}" + (
-        f" ({record['reason']})" if record["reason"] else ""
-    )
-    table = Table(title=title, title_justify="left", title_style="bold")
-    published = {m: span(record["task"], record["settings"]["task"], record["cell"], m) for m in reported["test"]}
-    columns = ["metric", "test", "valid", "without memory", *(["published"] if any(published.values()) else [])]
-    for name in columns:
-        table.add_column(name, justify="left" if name == "metric" else "right")
-    primary = record["primary"]["name"]
-    for metric in sorted((m for m in reported["test"] if m != "loss"), key=lambda m: m != primary):
-        row = [metric, *(number(values.get(metric)) for values in (reported["test"], reported["valid"], record["baseline"]))]
-        table.add_row(*row, *([described(published[metric])] if len(columns) > 4 else []), style="bold" if metric == primary else "")
-    console.print(table)
+    primary, metrics = record["primary"]["name"], [m for m in reported["test"] if m != "loss"]
+    console.print()
+    say(f"{record['cell']} on {record['task']}, seed {record['seed']}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else ""))
+    table = Table("metric", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in ("test", "valid", "without memory"):
+        table.add_column(column, justify="right")
+    for metric in sorted(metrics, key=lambda m: m != primary):
+        scores = (number(values.get(metric)) for values in (reported["test"], reported["valid"], record["baseline"]))
+        table.add_row(metric, *scores, style="bold" if metric == primary else "")
+    console.print(table, soft_wrap=False)
+    for metric in metrics:
+        if found := span(record["task"], record["settings"]["task"], record["cell"], metric):
+            fact("published", f"{metric} {ranged(*found[:2])}: {'; '.join(found[2])}")
+    if record["best"]:
+        solved = f"; target {record['target']:g} reached at step {record['solved_at']}" if record["solved_at"] is not None else ""
+        fact("selected", f"step {record['best']['step']} of {record['steps']}, the best in validation{solved}")
+    fact("size", f"{record['hidden']} units, {record['params']:,} parameters")
     seconds = record["seconds"]
-    solved = f"solved at step {record['solved_at']}, " if record["solved_at"] is not None else ""
-    at = f"selected at step {record['best']['step']} of {record['steps']}, " if record["best"] else ""
-    say(f"{solved}{at}{record['params']:,} parameters, {seconds['warmup'] + seconds['train']:.1f} s training + {seconds['eval']:.1f} s evaluation")
-    say(f"saved in {folder}")
+    fact("time", f"{clock(seconds['warmup'] + seconds['train'])} training, {clock(seconds['eval'])} evaluation")
+    say(f"saved in   {folder}")
+
+
+def fact(name: str, text: str) -> None:
+    say(textwrap.fill(f"{name:<11}{text}", console.width, subsequent_indent=" " * 11))
+
+
+def files(rows: Iterable[Row]) -> None:
+    """Data files, a line each, below what they are."""
+    for what, members in groupby(rows, key=lambda row: f"{row.what} ({row.licence})"):
+        console.print(what, soft_wrap=False, markup=False)
+        for row in members:
+            say(f"  {row.name:<36} {row.bytes / 1e6:>6.1f} MB   {row.state}")
 
 
 def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def described(found: tuple[float, float, list[str]] | None) -> str:
-    """'8.43 to 8.54 (Bai, Kolter & Koltun 2018; …)'"""
-    if found is None:
-        return ""
-    low, high, papers = found
-    values = number(low) if low == high else f"{number(low)} to {number(high)}"
-    return f"{values} ({'; '.join(papers)})"
+def ranged(low: float, high: float) -> str:
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def clock(seconds: float) -> str:
+    """'4.2 s', '3 min 20 s', '2 h 05 min'."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -4,11 +4,17 @@ Configuration ends here: nothing behind this module sees a DictConfig. Every key
 """
 
 import dataclasses
+import json
+import math
+import sys
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rnnbench.errors import UserError, unknown
 
@@ -165,30 +171,72 @@ class Settings:
     study: str
 
 
+FREE = {"seed", "optim", "engine", "paths", "study"}  # what may differ in a pack, besides the keys below
+FREE_CELL, FREE_TRAIN = {"init", "forget_bias", "name"}, {"input_noise"}
+
+
+def shape(settings: Settings) -> dict[str, Any]:
+    """What runs must share to be trained as one pack."""
+    values = {key: value for key, value in dataclasses.asdict(settings).items() if key not in FREE}
+    values["cell"] = {k: v for k, v in values["cell"].items() if k not in FREE_CELL}
+    values["train"] = {k: v for k, v in values["train"].items() if k not in FREE_TRAIN}
+    return values | {"optimizer": settings.optim.name}
+
+
 def typed(schema: type[T], values: Any, where: str) -> T:
     """`values` as an instance of the dataclass `schema`. UserError, naming `where.key`, if a key or a type is wrong."""
-    known = [f.name for f in dataclasses.fields(schema)]  # type: ignore[arg-type]
     values = OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else values
+    made: T = _typed(cast(Hashable, schema), json.dumps(values), where)
+    return made
+
+
+@lru_cache(maxsize=10_000)  # a sweep's runs share most of their sections
+def _typed(schema: Any, text: str, where: str) -> Any:
+    values = json.loads(text)
+    known = [f.name for f in dataclasses.fields(schema)]
+    prefix = f"{where}." if where else ""
     for key in values:
         if key not in known:
-            raise unknown(f"key in {where}", str(key), known)
+            raise unknown("key", f"{prefix}{key}", [prefix + name for name in known])
     try:
         made = OmegaConf.merge(OmegaConf.structured(schema), values)
-        return OmegaConf.to_object(made)  # type: ignore[return-value]
-    except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
+        return OmegaConf.to_object(made)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{prefix}{error.full_key} has no value; give it one") from None
+    except OmegaConfBaseException as error:
         key = error.full_key or ""
-        raise UserError(f"{where}.{key}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{prefix}{key} must be {_expected(schema, key)}, got {_found(values, key)}") from None
+
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _expected(schema: Any, key: str) -> str:
+    """In words, what a key of the dataclass holds."""
+    kind = get_type_hints(schema)[key.partition(".")[0]]
+    if get_origin(kind) is dict:
+        kind = get_args(kind)[1] if "." in key else kind
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    words = [WORDS.get(option, "a dictionary {name: value}") for option in options if option is not NoneType]
+    return " or ".join([*words, *(["null"] if NoneType in options else [])])
+
+
+def _found(values: Any, key: str) -> str:
+    for part in key.split("."):
+        values = values[part] if isinstance(values, dict) and part in values else values
+    return "null" if values is None else f"'{values}'"
 
 
 def within(where: str, values: Any, **limits: tuple[float, float | None]) -> None:
-    """Refuse numbers outside [least, most], by name; None passes."""
+    """Refuse numbers outside [least, most] and infinite ones, by name; None passes."""
     for key, (least, most) in limits.items():
         value = getattr(values, key)
-        if value is not None and not (value >= least and (most is None or value <= most)):
-            expected = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+        if value is not None and not (least <= value <= (sys.float_info.max if most is None else most)):
+            finite = " and finite" if value == math.inf else ""
+            expected = f"at least {least:g}{finite}" if most is None else f"between {least:g} and {most:g}"
             raise UserError(f"{where}.{key} must be {expected}, got {value}")
 
 
 def one_of(key: str, value: str, known: Any) -> None:
     if value not in known:
-        raise unknown(f"value for {key}:", value, known)
+        raise unknown(key, value, known)

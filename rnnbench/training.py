@@ -1,44 +1,58 @@
 """`rnnbench train`: one run from settings to summary; what has ended is not repeated, what was interrupted goes on."""
 
+import errno
 import shlex
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from rnnbench.engine.run import Interrupted, run_pack
-from rnnbench.errors import UserError
+from rnnbench.claims import claim
+from rnnbench.engine.run import run_pack
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.records import Folder
 from rnnbench.screen import Screen, say, summary
 from rnnbench.settings import Settings
 
 
-class Trainer:
-    """Called by Hydra with one combination of settings after another; remembers the exit code."""
+def train(settings: Settings, overrides: Sequence[str], again: str) -> None:
+    """Train one run and show what came out. again: the command that resumes it, shown where Ctrl-C stops it.
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.arguments, self.exit_code = arguments, 0
+    Raises UserError, and KeyboardInterrupt after saving: what is no Exception, Hydra lets through at once.
+    """
+    folder = Folder.of(settings)
+    known = folder.record()
+    if known and known["status"] != "failed":
+        summary(known, shown(folder.path))
+        say(f"This run has ended before; to repeat it: rm -r {shlex.quote(shown(folder.path))}")
+        return
+    try:
+        with ExitStack() as held, Screen() as screen, no_word_of_threads():
+            if not claim(held, folder):
+                raise UserError(f"another process is training this very run; wait for it, or stop it: {shown(folder.path)}")
+            (record,) = run_pack([settings], [overrides], screen, say)
+    except Interrupted:
+        raise KeyboardInterrupt(f"all is saved; to go on:\n  {again}") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise
+        said = " ".join(str(error).split())[:150]
+        raise UserError(f"not enough memory ({said}); use fewer units (model.hidden), smaller batches or shorter sequences") from None
+    except OSError as error:  # TensorBoard's: what we write and read ourselves says more
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
+            raise
+        raise UserError(f"cannot write into {shown(folder.path)}: {error.strerror}; free space or choose another folder with paths.results") from None
+    summary(record, shown(folder.path))
 
-    def __call__(self, settings: Settings, overrides: list[str]) -> None:
-        if self.exit_code == 130:
-            return
-        folder = Folder.of(settings)
-        record = folder.record()
-        if record is not None and record["status"] != "failed":
-            say(f"{settings.cell.name} on {settings.task['name']}, seed {settings.seed}: has ended before; delete {shown(folder.path)} to repeat it")
-        else:
-            try:
-                with Screen() as screen:
-                    (record,) = run_pack([settings], [overrides], screen, say)
-            except Interrupted:
-                self.exit_code = 130
-                say(f"interrupted and saved; to go on:\n  rnnbench train {shlex.join(self.arguments)}")
-                return
-            except (MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
-                    raise
-                raise UserError(
-                    f"not enough memory ({' '.join(str(error).split())[:150]}); use fewer units, a smaller batch or shorter sequences"
-                ) from None
-        summary(record, shown(folder.path))
+
+@contextmanager
+def no_word_of_threads() -> Iterator[None]:
+    """TensorBoard's writing thread ends with a traceback when the disk is full, before it raises the same for us to tell."""
+    before, threading.excepthook = threading.excepthook, lambda died: None if died.exc_type is OSError else before(died)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def shown(path: Path) -> str:

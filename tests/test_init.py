@@ -176,7 +176,7 @@ def test_irnn_is_the_identity_with_small_inputs():
 def test_indrnn_starts_within_its_horizon():
     values = np.concatenate([blocks("indrnn", seed=seed, horizon=20)["p", "h"] for seed in range(30)])
     assert follows(values, "uniform", 0, 2 ** (1 / 20))
-    with pytest.raises(UserError, match="longest lag.*'cell.paper.p=horizon 100'"):
+    with pytest.raises(UserError, match=r"longest lag.*'cell.paper.p=horizon 100'"):
         blocks("indrnn", horizon=None)
     remedied = typed(Cell, read("cell", "indrnn") | {"name": "indrnn", "paper": cell("indrnn").paper | {"p": "horizon 100"}}, "cell")
     assert "p" in initial(planned("indrnn"), remedied, Draw(0), 0, 2, 5, None)
@@ -254,7 +254,7 @@ def test_without_a_gate_that_forgets_the_options_are_refused(name):
 
 
 def test_a_bias_that_does_not_exist_is_refused():
-    with pytest.raises(UserError, match="unknown bias of cell 'gru' 'f'"):
+    with pytest.raises(UserError, match="unknown bias in cell.forget or cell.write of cell 'gru': 'f'"):
         blocks("gru", forget="+f", forget_bias=1.0)
     with pytest.raises(UserError, match="unknown bias of cell 'lstm' 'j'"):
         blocks("lstm", write="j", init="chrono:10")

@@ -90,10 +90,12 @@ def test_same_pack_twice_is_bitwise_equal(settings_for, pack_of):
 
 
 def test_order_does_not_matter(settings_for, pack_of):
-    runs = [adding(settings_for, f"seed={seed}", f"optim.lr={rate}") for seed, rate in enumerate((0.01, 0.003, 0.02))]
-    (first, losses), (second, again) = advanced(pack_of(*runs), 40), advanced(pack_of(*(runs[k] for k in (2, 0, 1))), 40)
-    assert torch.equal(losses[:, [2, 0, 1]], again)
-    assert torch.equal(first.pack.network.flat[[2, 0, 1]], second.pack.network.flat)
+    """To rounding: where a matrix lies in memory may decide how a library sums."""
+    order, rates = [2, 0, 1], (0.01, 0.003, 0.02)
+    runs = [adding(settings_for, f"seed={seed}", f"optim.lr={rate}", dtype="float64") for seed, rate in enumerate(rates)]
+    (first, losses), (second, again) = advanced(pack_of(*runs), 40), advanced(pack_of(*(runs[k] for k in order)), 40)
+    assert_close(again, losses[:, order], 1e-12)
+    assert_close(second.pack.network.flat, first.pack.network.flat[order], 1e-12)
 
 
 # Divergence

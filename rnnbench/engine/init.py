@@ -122,7 +122,7 @@ def _memory(plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon
     sign, name = (-1 if cell.forget.startswith("-") else 1), cell.forget.lstrip("+-")
     for gate in (name, cell.write or name):
         if gate not in plan.blocks["b"]:
-            raise unknown(f"bias of cell '{cell.name}'", gate, plan.blocks["b"])
+            raise unknown(f"bias in cell.forget or cell.write of cell '{cell.name}':", gate, plan.blocks["b"])
     if scheme != "chrono":
         return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
     most = float(longest) if longest else _needed(horizon, asked, "cell.init=chrono:100")

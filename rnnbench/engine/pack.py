@@ -4,8 +4,8 @@ Runs of a pack may differ in seed, the optimiser's numbers, clipping, initialisa
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,10 @@ from rnnbench.engine.network import Network, Unroll
 from rnnbench.engine.optimizers import Optimizer, Schedule
 from rnnbench.engine.plan import Plan, plan
 from rnnbench.errors import UserError
-from rnnbench.settings import Engine, Model, Settings
+from rnnbench.settings import Engine, Model, Settings, one_of, shape
 from rnnbench.tasks.contract import Task
 
 ENGINES: dict[str, Unroll] = {"loop": loop.unroll}
-FREE = {"seed", "optim", "engine", "paths", "study"}  # what may differ, besides the keys below
-FREE_CELL, FREE_TRAIN = {"init", "forget_bias", "name"}, {"input_noise"}
-
-
-def shape(settings: Settings) -> dict[str, Any]:
-    """What the runs of one pack share."""
-    values = {key: value for key, value in asdict(settings).items() if key not in FREE}
-    values["cell"] = {k: v for k, v in values["cell"].items() if k not in FREE_CELL}
-    values["train"] = {k: v for k, v in values["train"].items() if k not in FREE_TRAIN}
-    return values | {"optimizer": settings.optim.name}
 
 
 class Pack:
@@ -47,15 +37,26 @@ class Pack:
         self.threads = torch.get_num_threads()
         self.hidden = width(self.plan, first.model, task)
         dtype = getattr(torch, first.model.dtype)
+        self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
         fits(self.plan, first.model, task, self.hidden, len(runs))
+        self._rehearse()
         self.network = Network(self.plan, len(runs), task.inputs, self.hidden, first.model.layers, task.outputs, task.symbols, dtype, self.device)
         self._initialise()
-        self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
         self.optimizer = Optimizer([run.optim for run in runs], self.network.flat)
         self.schedule = Schedule([run.optim for run in runs], first.train.steps)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
             raise UserError("train.input_noise needs real-valued inputs; this task's inputs are symbols: set it to 0")
+
+    def _rehearse(self) -> None:
+        """Draw data once, so that what they or their size forbid is known before anything is written."""
+        model, size = self.runs[0].model, self.train.batch
+        steps = self.feeder.training(0, 1).x.shape[1]
+        columns = model.layers * self.hidden * len(self.plan.blocks["W"])  # of the hoisted products: less than training needs
+        refuse_above_memory(
+            f"train.batch={size} sequences of {steps} steps", "activations", size * steps * columns * len(self.runs), model, "smaller batches"
+        )
+        self.feeder.training(0, size)
 
     def _initialise(self) -> None:
         named = self.network.views(self.network.flat)
@@ -91,12 +92,15 @@ class Pack:
 def chosen(engine: Engine) -> tuple[str, str, Unroll]:
     """(device, engine, its unroll) for what the settings ask."""
     device = engine.device
+    one_of("engine", engine.name, ("auto", *ENGINES))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"engine.device must be auto, cpu or cuda, got '{device}'")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UserError(f"engine.device must be auto, cpu, cuda or cuda:N, got '{device}'")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use engine.device=cpu")
+    if (index := int(device.partition(":")[2] or 0)) and index >= torch.cuda.device_count():
+        raise UserError(f"engine.device={device}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
     name = "loop" if engine.name == "auto" else engine.name
     if engine.threads is not None:
         torch.set_num_threads(engine.threads)
@@ -124,12 +128,12 @@ def parameters(plan: Plan, model: Model, task: Task, hidden: int) -> int:
 
 def fits(plan: Plan, model: Model, task: Task, hidden: int, replicas: int) -> None:
     """Refuse a network whose parameters, gradients and optimiser state cannot be in memory."""
-    copies, size = 6, 8 if model.dtype == "float64" else 4
-    needed = parameters(plan, model, task, hidden) * replicas * copies * size
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = 6 * parameters(plan, model, task, hidden) * replicas
+    refuse_above_memory(f"model.hidden={hidden}, model.layers={model.layers}", "parameters and optimiser", needed, model, "fewer units")
+
+
+def refuse_above_memory(asked: str, what: str, numbers: int, model: Model, remedy: str) -> None:
+    """Refuse what needs more numbers in memory than this machine can hold."""
+    needed, present = numbers * (8 if model.dtype == "float64" else 4) / 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if needed > present:
-        gib = 2**30
-        raise UserError(
-            f"model.hidden={hidden}, model.layers={model.layers} needs {needed / gib:,.0f} GiB for parameters and optimiser; "
-            f"this machine has {present / gib:,.0f} GiB: use fewer units"
-        )
+        raise UserError(f"{asked} needs {needed:.3g} GiB for {what}; this machine has {present:.0f} GiB: use {remedy}")

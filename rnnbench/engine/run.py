@@ -1,10 +1,6 @@
 """Run a pack from settings to records: resume, train, save, conclude. The only part of the engine that touches files."""
 
 import io
-import platform
-import resource
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -13,16 +9,18 @@ from typing import Any, Protocol
 
 import torch
 
-from rnnbench import __version__, catalogue, data
+from rnnbench import catalogue, data
 from rnnbench.board import Board
 from rnnbench.engine.pack import Pack, parameters
+from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.engine.train import Training
-from rnnbench.errors import UserError
+from rnnbench.errors import Interrupted, UserError
 from rnnbench.records import SCHEMA, Folder, Row, write
-from rnnbench.settings import Settings, typed
+from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.contract import Task
 
 Record = dict[str, Any]
+NEEDED = {"step", "parameters", "best", "optimizer", "schedule", "states", "sums", "summed_steps", "progress", "seconds"}  # of a checkpoint
 
 
 class Watcher(Protocol):
@@ -34,8 +32,17 @@ class Watcher(Protocol):
     def interrupted(self) -> bool: ...
 
 
-class Interrupted(Exception):
-    """Training was asked to stop and has saved what it had."""
+class Fetch:
+    """The way to data files, which remembers what went through it. used: name → SHA-256."""
+
+    def __init__(self, paths: Paths, say: Callable[[str], None]) -> None:
+        self.paths, self.say = paths, say
+        self.used: dict[str, str] = {}
+
+    def __call__(self, name: str) -> Path:
+        path = data.fetch(name, self.paths, self.say)
+        self.used[name] = data.catalogue()[name].sha256
+        return path
 
 
 def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
@@ -44,7 +51,7 @@ def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
     schema = catalogue.resolve(settings.task["type"], "task.type")
     if not (isinstance(schema, type) and issubclass(schema, Task)):
         raise UserError(f"task.type={settings.task['type']} is not a task: it must be a dataclass derived from rnnbench.tasks.contract.Task")
-    return typed(schema, fields, "task").bound(lambda name: data.fetch(name, settings.paths, say))
+    return typed(schema, fields, "task").bound(Fetch(settings.paths, say))
 
 
 def run_pack(runs: Sequence[Settings], overrides: Sequence[Sequence[str]], watch: Watcher, say: Callable[[str], None]) -> list[Record]:
@@ -112,10 +119,13 @@ def _checkpoint(folder: Folder, say: Callable[[str], None]) -> dict[str, Any] | 
         return None
     try:
         found: dict[str, Any] = torch.load(folder.last_path, weights_only=True)
-        return found if found["progress"]["status"] == "running" else None
+        missing = NEEDED - found.keys()
+        if not missing:
+            return found
+        say(f"ignoring {folder.last_path}: it lacks {', '.join(sorted(missing))}; starting anew")
     except Exception as error:  # whatever a torn or foreign file makes torch.load raise
         say(f"ignoring {folder.last_path}: not a checkpoint ({type(error).__name__}); starting anew")
-        return None
+    return None
 
 
 def tensors(values: dict[str, Any]) -> bytes:
@@ -132,7 +142,7 @@ def _conclude(training: Training, k: int, result: dict[str, Any], folder: Folder
     reported = result["best"] or result["final"]
     value = reported["test"][task.metric]
     trained = training.seconds["train"]
-    rate = (progress.steps - 1) / trained if trained else None
+    rate = (progress.steps - 1) / trained if trained and progress.steps > 1 else None
     record = {
         "schema": SCHEMA,
         "id": folder.path.name,
@@ -156,39 +166,13 @@ def _conclude(training: Training, k: int, result: dict[str, Any], folder: Folder
         "peak_memory_bytes": peak_memory(pack.device),
         "replicas": len(pack.runs),
         "engine": pack.engine,
-        "provenance": provenance(pack.device, training.pack.threads),
+        "provenance": provenance(pack.device, pack.threads) | {"data": getattr(task.fetch, "used", {})},
     }
     named = pack.network.views(training.best)
-    write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
+    if progress.best_step is not None:
+        write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
     write(folder.last_path, tensors(training.checkpoint(k)))
     scores = {f"{name}/test": score for name, score in reported["test"].items()}
     board.close(asdict(run), scores)
     folder.write_record(record)
     return record
-
-
-def peak_memory(device: str) -> int:
-    """Bytes: of the device if it is a GPU, else the most this process ever had resident."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """What the numbers were made with and on."""
-    here = Path(__file__).resolve().parent
-    described = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return {
-        "git": described.stdout.strip() or None,
-        "versions": {"rnnbench": __version__, "python": platform.python_version(), "torch": torch.__version__},
-        "cpu": cpu_name(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "threads": threads,
-    }
-
-
-def cpu_name() -> str:
-    """The processor's own name for itself, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

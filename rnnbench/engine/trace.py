@@ -79,7 +79,10 @@ class _Reader(fx.Tracer):
         super().__init__()
         self.function = function
         self.lines: dict[fx.Node, int] = {}
-        text, self.first = inspect.getsourcelines(function)
+        try:
+            text, self.first = inspect.getsourcelines(function)
+        except OSError:
+            raise UserError(f"{function.__module__}.{function.__name__} is not a cell: it has no Python source to read equations from") from None
         self.tree = ast.parse(textwrap.dedent("".join(text)))
 
     def place(self, where: fx.Node | int | None = None) -> str:

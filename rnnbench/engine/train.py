@@ -6,6 +6,7 @@ others go on as if it were not there.
 Axes: K replicas   T time steps   B batch   P parameters.
 """
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -161,7 +162,8 @@ class Training:
             return sign * values[task.metric], values["loss"]
 
         progress.valid = scores
-        better = progress.best_step is None or rank(scores) < rank(progress.best_valid)
+        finite = math.isfinite(scores[task.metric]) and math.isfinite(scores["loss"])  # nothing would ever be better than nan
+        better = finite and (progress.best_step is None or rank(scores) < rank(progress.best_valid))
         progress.since_better = 0 if better else progress.since_better + 1
         if better:
             progress.best_step, progress.best_valid = self.step, scores

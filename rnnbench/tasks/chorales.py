@@ -46,6 +46,7 @@ class Chorales(Task):
     per_seed = False
     inputs = KEYS
     outputs = KEYS
+    horizon = 60  # frames, the mean length of a JSB chorale
 
     def __post_init__(self) -> None:
         if self.dataset not in FILES:
