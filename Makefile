@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install  ## train a GRU on copy memory, show the result and its learning curve
-	$(BIN)/rnnbench train cell=gru task=copy task.length=10 train.steps=2000 optim.lr=0.005 study=demo
+	$(BIN)/rnnbench train cell=gru task=copy model.hidden=128 optim.lr=0.01 train.steps=3000 train.stop_at_target=true study=demo
 	$(BIN)/rnnbench curves results/runs/demo
 	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
 
