@@ -12,9 +12,10 @@ help:      ## list the chores
 install: $(STAMP)  ## create .venv with pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rnnbench needs Python 3.10 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 names another")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rnnbench needs Python 3.10 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 names another")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing pinned versions into .venv (the first time takes a minute and downloads PyTorch)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: install  ## train a GRU on copy memory, show the result and its learning curve

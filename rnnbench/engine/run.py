@@ -173,6 +173,7 @@ def _conclude(training: Training, k: int, result: dict[str, Any], folder: Folder
         write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
     write(folder.last_path, tensors(training.checkpoint(k)))
     scores = {f"{name}/test": score for name, score in reported["test"].items()}
-    board.close(asdict(run), scores)
+    shown = {key: value for key, value in asdict(run).items() if key not in ("paths", "engine")}
+    board.close(shown | {"cell": {key: value for key, value in shown["cell"].items() if key not in ("step", "paper", "digest")}}, scores)
     folder.write_record(record)
     return record
