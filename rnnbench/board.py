@@ -1,7 +1,7 @@
 """TensorBoard: a view of a run's curve and record, in one event folder. Losing it loses nothing."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,15 @@ class Board:
                 if column not in ("step", "split", "seconds"):
                     self.writer.add_scalar(tag(column, row["split"]), value, row["step"])
 
+    def add_look(self, step: int, by_lag: Mapping[str, Sequence[float]], spread: Mapping[str, Any]) -> None:
+        """What `inside.during` saw, as histograms: by_lag has a bar per lag, from lag 1 on; spread the distribution of values."""
+        for name, heights in by_lag.items():
+            limits, total = [lag + 0.5 for lag in range(1, len(heights) + 1)], sum(heights)
+            first, second = (sum(lag**power * height for lag, height in enumerate(heights, 1)) for power in (1, 2))
+            self.writer.add_histogram_raw(f"{name} by lag", 0.5, limits[-1], max(total, 1e-30), first, second, limits, list(heights), step)
+        for name, values in spread.items():
+            self.writer.add_histogram(name, values, step)
+
     def close(self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None) -> None:
         """Flush; with settings and final scores, as one HParams entry in this same run."""
         if settings is not None:
@@ -40,6 +49,9 @@ def tag(column: str, split: str) -> str:
     if column in ("lr", "grad_norm"):
         return {"lr": "learning rate", "grad_norm": "gradient norm before clipping"}[column]
     gate, _, kind = column.rpartition(".")
+    if "@" in kind:  # 0.gradient@10, of `inside.during`
+        what, _, at = kind.partition("@")
+        return f"{what}/{gate}@{at}"
     return f"gate {kind}/{gate}" if gate else f"{column}/{split}"
 
 

@@ -3,11 +3,13 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +30,9 @@ from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, Train
 SECTIONS = {"cell": Cell, "model": Model, "optim": Optim, "train": Train, "engine": Engine, "paths": Paths}
 GROUPS = ("cell", "task", "optim", "engine", "debug")
 OPEN = ("cell.constants.", "cell.paper.")  # dictionaries to which anybody may add a key; whether it exists, the cell knows
+SWEEP = {name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")}
+SWEEP |= {name: f"hydra.sweeper.{name}" for name in ("trials", "sampler")}
+COMMAND = ContextVar("COMMAND", default="rnnbench train")  # what was typed, whole
 Job = Callable[[Settings, list[str]], Any]
 Report = Callable[[list[str], Exception | None], Any]
 
@@ -47,21 +52,21 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     What a job raises goes to report(overrides, error) and does not keep the others from running; None: it is done.
     """
 
-    def task(config: DictConfig) -> None:
+    def task(config: DictConfig) -> Any:
         overrides = list(HydraConfig.get().overrides.task)
         try:
             with _environment("HYDRA_FULL_ERROR", before):
                 job(settings(config), overrides)
         except Exception as error:
-            report(overrides, error)
-        else:
-            report(overrides, None)
+            return report(overrides, error)
+        return report(overrides, None)
 
     flags, overrides = parted(arguments)
+    COMMAND.set(f"rnnbench train {shlex.join(arguments)}")
     before = os.environ.get("HYDRA_FULL_ERROR")
     # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have their own.
     with tempfile.TemporaryDirectory() as scratch:
-        line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(overrides)]
+        line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags))))]
         with _environment("HYDRA_FULL_ERROR", "1"), _typed(line):  # whole exceptions, not a text and exit code 1
             _translated(_hydra(task), overrides)
 
@@ -94,6 +99,17 @@ def completed(arguments: Sequence[str]) -> list[str]:
     """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings; new constants may be named."""
     own = any(a.startswith("cell.step=") for a in arguments) and not any(a.startswith("cell=") for a in arguments)
     return [*(["cell=own"] if own else []), *(f"++{a}" if a.startswith(OPEN) else a for a in arguments)]
+
+
+def swept(arguments: Sequence[str], many: bool) -> list[str]:
+    """The short names of what belongs to a sweep (workers=2, trials=200, cluster.mem_gb=4) as Hydra's; trials= asks for a random search."""
+    names = [a.partition("=")[0] for a in arguments]
+    short = [name for name in names if name in SWEEP or name.startswith("cluster.")]
+    if short and not many:
+        raise UserError(f"{short[0]} belongs to a sweep: rnnbench train -m runs every combination")
+    random = {"trials", "sampler"} & set(names) and not any(name == "hydra/sweeper" for name in names)
+    full = [f"++hydra.launcher.{a}" if n.startswith("cluster.") else f"{SWEEP.get(n, n)}{a[len(n) :]}" for n, a in zip(names, arguments, strict=True)]
+    return [*full, *(["hydra/sweeper=random"] if random else [])]
 
 
 def settings(config: DictConfig) -> Settings:
@@ -192,6 +208,9 @@ def _unreadable(override: str) -> str:
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     """The error for a key that the chosen groups do not have; other choices may."""
+    if key.startswith("hydra."):
+        short = {full: name for name, full in SWEEP.items()}.get(key, key)
+        return UserError(f"unknown key '{short}' (or it has no effect with the hydra/sweeper and hydra/launcher that are chosen)")
     GlobalHydra.instance().clear()
     groups = [o for o in completed(overrides) if re.fullmatch(rf"({'|'.join(GROUPS)})=\w+", o)]
     with hydra.initialize_config_dir(str(catalogue.config_dir()), version_base="1.3"):

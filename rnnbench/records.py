@@ -30,11 +30,11 @@ Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 
 
 def canonical(settings: Settings) -> dict[str, Any]:
-    """The settings that decide a run's numbers: without paths, engine, labels and the rhythm of checkpoints."""
+    """The settings that decide a run's numbers: without paths, engine, labels and the rhythm of checkpoints and probes."""
     values = asdict(settings)
     for key in ("paths", "engine", "study"):
         del values[key]
-    del values["train"]["checkpoint_every"], values["cell"]["name"], values["task"]["name"]
+    del values["train"]["checkpoint_every"], values["train"]["probe_every"], values["cell"]["name"], values["task"]["name"]
     if values["model"]["match"] is not None:
         del values["model"]["hidden"]  # solved, whatever it says
     digest = values["cell"].pop("digest")
@@ -88,7 +88,7 @@ class Folder:
     @property
     def lock_path(self) -> Path:
         """Held by the process that trains the run; beside the study's sweeps, so that a run's folder holds results only."""
-        return self.path.parents[2] / ".sweeps" / f"{self.path.name}.lock"
+        return self.path.parents[2] / ".sweeps" / f"{'-'.join(self.path.parts[-3:])}.lock"
 
     @property
     def board_path(self) -> Path:

@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -114,10 +114,10 @@ class Optim:
 class Train:
     """Budget and rhythm, in optimiser steps.
 
-    batch and eval_batch: sequences per step, and per batch of validation and test. eval_every: steps between
-    validations. eval_limit: at most so many batches of validation and test, for debugging. patience: stop after so
-    many evaluations without a better one. stop_at_target: end as soon as validation reaches the task's target.
-    input_noise: standard deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
+    batch and eval_batch: sequences per step, and per batch of validation and test. eval_every: steps between validations. eval_limit: at most so
+    many batches of validation and test, for debugging. patience: stop after so many evaluations without a better one. stop_at_target: end as soon
+    as validation reaches the task's target. input_noise: standard deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
+    probe_every: look inside (`inside.during`: what, and at what cost) at validations whose step is a multiple of it.
     """
 
     steps: int
@@ -129,10 +129,10 @@ class Train:
     stop_at_target: bool
     input_noise: float
     checkpoint_every: int
+    probe_every: int | None = None
 
     def __post_init__(self) -> None:
-        within("train", self, steps=(1, None), batch=(1, None), eval_every=(1, None), patience=(1, None), eval_batch=(1, None), eval_limit=(1, None))
-        within("train", self, input_noise=(0, None), checkpoint_every=(1, None))
+        within("train", self, **{f.name: (f.name != "input_noise", None) for f in dataclasses.fields(self) if f.name != "stop_at_target"})
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,10 @@ def typed(schema: type[T], values: Any, where: str) -> T:
 @lru_cache(maxsize=10_000)  # a sweep's runs share most of their sections
 def _typed(schema: Any, text: str, where: str) -> Any:
     values = json.loads(text)
-    known = [f.name for f in dataclasses.fields(schema)]
-    prefix = f"{where}." if where else ""
+    kinds, prefix = _kinds(schema), f"{where}." if where else ""
     for key in values:
-        if key not in known:
-            raise unknown("key", f"{prefix}{key}", [prefix + name for name in known])
+        if key not in kinds:
+            raise unknown("key", f"{prefix}{key}", [prefix + name for name in kinds])
     try:
         made = OmegaConf.merge(OmegaConf.structured(schema), values)
         return OmegaConf.to_object(made)
@@ -208,15 +207,20 @@ def _typed(schema: Any, text: str, where: str) -> Any:
         raise UserError(f"{prefix}{key} must be {_expected(schema, key)}, got {_found(values, key)}") from None
 
 
+@cache
+def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(schema)
+    return {key: get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,) for key, kind in hints.items()}
+
+
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def _expected(schema: Any, key: str) -> str:
     """In words, what a key of the dataclass holds."""
-    kind = get_type_hints(schema)[key.partition(".")[0]]
-    if get_origin(kind) is dict:
-        kind = get_args(kind)[1] if "." in key else kind
-    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    options = _kinds(schema)[key.partition(".")[0]]
+    if "." in key and get_origin(options[0]) is dict:
+        options = get_args(options[0])[1:]
     words = [WORDS.get(option, "a dictionary {name: value}") for option in options if option is not NoneType]
     return " or ".join([*words, *(["null"] if NoneType in options else [])])
 

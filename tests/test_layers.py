@@ -41,30 +41,57 @@ PERMITTED = {
     "engine.init": "draw engine.plan errors settings",
     "engine.optimizers": "settings",
     "engine.batches": "draw tasks.contract",
-    "engine.pack": "draw engine.batches engine.init engine.loop engine.network engine.optimizers engine.plan errors settings tasks.contract",
-    "engine.train": "engine.batches engine.loop engine.optimizers engine.pack records tasks.contract",
+    "engine.native.__init__": "engine.loop engine.plan engine.native.* errors",
+    "engine.native.*": "engine.loop engine.plan engine.rules engine.trace engine.native.* errors",
+    "engine.pack": "draw engine.batches engine.init engine.loop engine.native.__init__ engine.network engine.optimizers engine.plan errors settings tasks.contract",  # noqa: E501
+    "engine.train": "engine.batches engine.loop engine.optimizers engine.pack inside.divergence records tasks.contract",
     "engine.provenance": "__init__",
-    "engine.run": "board catalogue data engine.pack engine.provenance engine.train errors records settings tasks.contract",
+    "engine.run": "board catalogue data engine.pack engine.provenance engine.train errors inside.during records settings tasks.contract",
     "evidence.__init__": "",
     "evidence.arithmetic": "",
     "evidence.scalar.*": "evidence.arithmetic",
     "evidence.problem": "engine.loop engine.network engine.plan evidence.arithmetic",
     "evidence.verify": "engine.network engine.plan evidence.arithmetic evidence.problem evidence.scalar.__init__",
-    "sweep.expand": "errors",
-    "sweep.work": "claims engine.run errors records sweep.planning",
-    "sweep.manifest": "claims errors records sweep.planning",
+    "sweep.expand": "errors settings",
+    "sweep.work": "claims engine.run errors records sweep.planning training",
+    "sweep.launch": "claims errors records settings sweep.*",
+    "sweep.manifest": "claims errors records",
     "sweep.*": "compose errors records screen settings sweep.*",
-    "report.*": "catalogue errors figures published records report.*",
+    "inside.__init__": "",
+    "inside.found": "",
+    "inside.pictures": "figures inside.found",
+    "inside.recording": "engine.batches engine.loop engine.network engine.plan tasks.contract",
+    "inside.gradients": "inside.recording",
+    "inside.jacobians": "engine.loop inside.recording",
+    "inside.gates": "engine.loop inside.recording",
+    "inside.measure": "engine.batches engine.network inside.*",
+    "inside.divergence": "engine.batches engine.loop engine.network engine.rules inside.recording",
+    "inside.during": "engine.pack inside.gates inside.gradients inside.recording records",
+    "inside.replay": "engine.train inside.recording trained.opening",
+    "inside.probe": "__init__ catalogue compose engine.pack engine.run errors inside.* records screen settings sweep.expand trained.opening",
+    "report.*": "catalogue errors figures inside.found inside.pictures published records report.*",
     "showing": "catalogue draw engine.equations engine.plan engine.rules engine.trace errors evidence.verify settings",
     "claims": "errors records",
     "training": "claims engine.run errors records screen settings",
+    "trained.__init__": "",
+    "trained.kept": "__init__ engine.run errors records",
+    "trained.opening": "__init__ catalogue engine.batches engine.network engine.optimizers engine.pack engine.plan engine.run errors records screen settings tasks.contract trained.kept",  # noqa: E501
+    "trained.drawing": "figures",
+    "trained.scores": "engine.train errors figures records screen tasks.contract trained.drawing trained.opening",
+    "trained.text": "draw engine.loop errors tasks.arithmetic tasks.contract tasks.xml trained.opening",
+    "trained.music": "draw errors tasks.chorales trained.drawing trained.opening trained.text",
+    "trained.sample": "errors figures records screen tasks.chorales trained.*",
+    "trained.program": "engine.loop engine.network errors trained.opening",
+    "trained.export": "catalogue engine.run errors evidence.verify records screen trained.*",
+    "bench": "*",  # measures what all of them do
+    "verbs": "*",  # inside its functions
     "cli": "*",  # inside its verbs
 }
-TOO_SMALL = {"errors", "draw", "tasks.symbols", "sweep.packs"}  # a concept each that others share; nothing to join them to
+TOO_SMALL = {"engine.native.memory", "errors", "draw", "tasks.symbols", "sweep.packs"}  # a concept each that others share; nothing to join them to
 HOMONYMS = {"tanh", "relu", "np", "own"}  # cells that are called like an operation, NumPy or a word
 
 WITHOUT_TORCH = ("__init__", "errors", "draw", "published", "settings", "catalogue", "data", "records", "figures", "screen", "compose", "cli")
-WITHOUT_TORCH += ("report.*", "sweep.*")
+WITHOUT_TORCH += ("report.*", "sweep.*", "inside.found", "inside.pictures")
 
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 LIGHT = [name for name in FILES if any(fnmatch(name, pattern) for pattern in WITHOUT_TORCH)]
@@ -152,7 +179,7 @@ def test_the_command_line_loads_nothing_before_it_knows_the_verb():
     heavy = {"torch", "hydra", "omegaconf", "numpy", "pandas", "scipy", "matplotlib", "rich"}
     assert heavy.isdisjoint(loaded("cli"))
     top = [node for node in parsed("cli").body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert imported(ast.Module(top, []))[0] <= {"errors"}
+    assert imported(ast.Module(top, []))[0] <= {"errors", "verbs"}
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("engine.")])

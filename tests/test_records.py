@@ -44,7 +44,7 @@ def test_the_identity_is_that_of_this_hash(settings_for):
     assert set(canonical) == {"cell", "task", "model", "optim", "train", "seed"}
     assert set(canonical["cell"]) == {"step", "forget", "write", "init", "forget_bias", "paper", "constants"}
     assert set(canonical["task"]) == {"type", "length", "markers", "target", "valid_size", "test_size"}
-    assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {"checkpoint_every"}
+    assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {"checkpoint_every", "probe_every"}
     assert {f.name for f in dataclasses.fields(settings.model)} == set(canonical["model"])
     assert {f.name for f in dataclasses.fields(settings.optim)} == set(canonical["optim"])
 

@@ -275,7 +275,9 @@ def test_a_run_can_diverge_at_its_first_step(settings_for, trained):
     calm = replace(run, cell=replace(run.cell, init="orthogonal"))
     for record, other in (trained(run, calm), (*trained(replace(run, study="alone")), None)):
         assert record["status"] == "diverged" and record["steps"] == 0 and record["best"] is None
-        assert record["reason"] == "loss not finite at step 1; learning rate 0.001, gradient norm one step before 0"
+        assert record["reason"] == (
+            "loss not finite at step 1; learning rate 0.001, gradient norm one step before 0; first not finite: R.h @ h of layer 0 at time step 2"
+        )
         assert record["throughput"] == {"steps_per_s": None, "sequences_per_s": None}
         assert other is None or (other["status"] == "finished" and other["throughput"]["steps_per_s"] > 0)
     text = Folder.of(run).record_path.read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -29,19 +29,27 @@ class PackLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Hydra's way in, for other sweepers."""
-        jobs = [dict(override.split("=", 1) for override in overrides) for overrides in job_overrides]
-        self.run(jobs, [f"{key}={value}" for job in jobs for key, value in job.items()])
-        return []
+        """Hydra's way in, for other sweepers; what they want to know of a run is its primary score."""
+        from rnnbench.records import Folder
 
-    def run(self, jobs: Sequence[dict[str, str]], arguments: Sequence[str]) -> None:
+        made = self.run([{key: value for key, _, value in (o.partition("=") for o in overrides)} for overrides in job_overrides])
+        records = [Folder.of(job.settings).record() or {} for job in made]
+        return [
+            JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED, _return_value=(record.get("primary") or {}).get("value"))
+            for job, record in zip(made, records, strict=True)
+        ]
+
+    def run(self, jobs: Sequence[dict[str, str]]) -> Sequence[Any]:
+        from rnnbench.compose import COMMAND
+        from rnnbench.settings import typed
         from rnnbench.sweep.launch import Options, launch
         from rnnbench.sweep.planning import groups_in, planned
 
         loader = self.context.config_loader
-        options = Options(**OmegaConf.to_container(OmegaConf.create(self.options)))  # type: ignore[arg-type]
+        options = typed(Options, OmegaConf.create(self.options), "")
         made = planned(jobs, groups_in(jobs, loader), lambda overrides: loader.load_sweep_config(self.config, list(overrides)))
-        launch(made, options, ["-m", *arguments])
+        launch(made, options, COMMAND.get())
+        return made
 
 
 class _OwnSweeper(Sweeper):
@@ -52,13 +60,16 @@ class _OwnSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rnnbench.sweep.planning import jobs_of
+        from rnnbench.errors import SomeFailed
+        from rnnbench.sweep.planning import jobs_of, typed
 
         jobs = jobs_of(arguments, self.context.config_loader, self.draw)
         if isinstance(self.launcher, PackLauncher):
-            return self.launcher.run(jobs, arguments)
-        overrides = [[f"{key}={value}" for key, value in job.items()] for job in jobs]
-        return [result.return_value for result in self.launcher.launch(overrides, initial_job_idx=0)]
+            return self.launcher.run(jobs)
+        codes = [result.return_value for result in self.launcher.launch([list(typed(job)) for job in jobs], initial_job_idx=0)]
+        if failed := [code for code in codes if code]:  # where the launcher has processes of its own, all that comes back
+            raise SomeFailed(f"{len(codes) - len(failed)} of {len(codes)} runs are done; what kept the others from it stands above")
+        return codes
 
     def draw(self, axes: Any) -> Any:
         raise NotImplementedError
@@ -76,23 +87,24 @@ class GridSweeper(_OwnSweeper):
 class RandomSweeper(_OwnSweeper):
     """Trials drawn from interval(…), choice(…) and range(…), the same for every combination of the rest."""
 
-    def __init__(self, trials: int, sampler: str, seed: int) -> None:
-        self.trials, self.sampler, self.seed = trials, sampler, seed
+    def __init__(self, **draws: Any) -> None:
+        self.draws = draws
 
     def draw(self, axes: Any) -> Any:
-        from rnnbench.sweep.expand import random
+        from rnnbench.settings import typed
+        from rnnbench.sweep.expand import Draws, random
 
-        return random(axes, self.trials, self.sampler, self.seed)
+        return random(axes, typed(Draws, self.draws, ""))
 
 
 @dataclass
-class PackLauncherConf:
+class PackLauncherConf:  # types are checked where they are used, in words of ours
     _target_: str = f"{HERE}.PackLauncher"
-    backend: str = "loky"
-    workers: int | None = None
-    pack: int = 32
-    retry: str = "failed"
-    fail_fast: bool = False
+    backend: Any = "loky"
+    workers: Any = None
+    pack: Any = 32
+    retry: Any = "failed"
+    fail_fast: Any = False
     cluster: dict[str, Any] = field(default_factory=dict)
 
 
@@ -104,9 +116,9 @@ class GridSweeperConf:
 @dataclass
 class RandomSweeperConf:
     _target_: str = f"{HERE}.RandomSweeper"
-    trials: int = 20
-    sampler: str = "random"
-    seed: int = 0
+    trials: Any = 20
+    sampler: Any = "random"
+    seed: Any = 0
 
 
 store = ConfigStore.instance()

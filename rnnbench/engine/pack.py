@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rnnbench.draw import Draw
-from rnnbench.engine import loop
+from rnnbench.engine import loop, native
 from rnnbench.engine.batches import Feeder
 from rnnbench.engine.init import glorot, initial
 from rnnbench.engine.network import Network, Unroll
@@ -22,7 +22,7 @@ from rnnbench.errors import UserError
 from rnnbench.settings import Engine, Model, Settings, one_of, shape
 from rnnbench.tasks.contract import Task
 
-ENGINES: dict[str, Unroll] = {"loop": loop.unroll}
+ENGINES: dict[str, Unroll] = {"loop": loop.unroll, "native": native.unroll}
 
 
 class Pack:
@@ -33,7 +33,7 @@ class Pack:
         first = runs[0]
         self.runs, self.task, self.train = runs, task, first.train
         self.plan = plan(function, first.cell.constants)
-        self.device, self.engine, self.unroll = chosen(first.engine)
+        self.device, self.engine, self.unroll = chosen(first.engine, self.plan, getattr(torch, first.model.dtype))
         self.threads = torch.get_num_threads()
         self.hidden = width(self.plan, first.model, task)
         dtype = getattr(torch, first.model.dtype)
@@ -89,8 +89,8 @@ class Pack:
         return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
 
 
-def chosen(engine: Engine) -> tuple[str, str, Unroll]:
-    """(device, engine, its unroll) for what the settings ask."""
+def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Unroll]:
+    """(device, engine and, if it is second best, why, its unroll) for what the settings ask."""
     device = engine.device
     one_of("engine", engine.name, ("auto", *ENGINES))
     if device == "auto":
@@ -101,10 +101,15 @@ def chosen(engine: Engine) -> tuple[str, str, Unroll]:
         raise UserError(f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use engine.device=cpu")
     if (index := int(device.partition(":")[2] or 0)) and index >= torch.cuda.device_count():
         raise UserError(f"engine.device={device}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
-    name = "loop" if engine.name == "auto" else engine.name
     if engine.threads is not None:
         torch.set_num_threads(engine.threads)
-    return device, name, ENGINES[name]
+    if engine.name == "loop":
+        return device, "loop", loop.unroll
+    if reason := native.why_not(plan, dtype, device):
+        if engine.name == "native":
+            raise UserError(f"engine=native: {reason}")
+        return device, f"loop ({reason})", loop.unroll
+    return device, "native", native.unroll
 
 
 def width(plan: Plan, model: Model, task: Task) -> int:

@@ -15,6 +15,7 @@ from rnnbench.engine.pack import Pack, parameters
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.engine.train import Training
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.inside.during import look
 from rnnbench.records import SCHEMA, Folder, Row, write
 from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.contract import Task
@@ -100,12 +101,23 @@ def _advance(training: Training, folders: list[Folder], boards: list[Board], wat
         watch.stepped(training.step + 1, training.update())
         if training.step % train.eval_every == 0 or training.step == steps or not any(training.alive):
             rows = training.validate()
+            _look(training, rows, boards)
             for folder, board, progress, fresh in zip(folders, boards, training.progress, rows, strict=True):
                 board.add(fresh)
                 folder.write_curve(progress.rows)
             watch.validated(rows)
         if training.step % train.checkpoint_every == 0:
             _save(training, folders)
+
+
+def _look(training: Training, rows: list[list[Row]], boards: list[Board]) -> None:
+    """Look inside every run that was validated, if it is time: into the last of its new rows and on its board."""
+    every = training.pack.train.probe_every
+    if every and training.step % every == 0:
+        for fresh, board, seen in zip(rows, boards, look(training.pack), strict=True):
+            if fresh:
+                fresh[-1].update(seen.row)
+                board.add_look(training.step, seen.by_lag, seen.spread)
 
 
 def _save(training: Training, folders: list[Folder]) -> None:

@@ -8,7 +8,7 @@ Axes: K replicas   T time steps   B batch   P parameters.
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from rnnbench.engine.batches import Stacked
 from rnnbench.engine.loop import State
 from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack
+from rnnbench.inside.divergence import first_not_finite
 from rnnbench.records import Row
 from rnnbench.tasks.contract import Split, pointwise_loss, summed
 
@@ -63,24 +64,28 @@ class Training:
         """One optimiser step on every living run; returns their losses (K)."""
         started, pack, network = time.perf_counter(), self.pack, self.pack.network
         batch = pack.feeder.training(self.step, pack.train.batch)
-        states = self._start(batch, self.states)
+        before = self._start(batch, self.states)
         keep = pack.kept((batch.x.shape[1], batch.x.shape[2]), self.step)
         x = batch.x if pack.task.symbols else pack.noisy(batch.x, self.step)
-        prediction, states = network(pack.unroll, x, states, batch.last, keep)
+        prediction, states = network(pack.unroll, x, before, batch.last, keep)
         loss_K = self._loss(prediction, batch)
         gradient_KP = network.gradient(loss_K)
         norm_K = pack.optimizer.clip(gradient_KP)
         loss_K = loss_K.detach()
-        self._freeze_diverged(loss_K, norm_K, gradient_KP)
+        self._freeze_diverged(loss_K, norm_K, gradient_KP, replace(batch, x=x), before, keep)
         rate_K = pack.schedule.rate(self.step)
         pack.optimizer.update(network.flat, gradient_KP, rate_K, torch.tensor(self.alive) if not all(self.alive) else None)
         self.states = [tuple(s.detach() for s in state) for state in states]
+        alive_K = torch.tensor(self.alive, device=loss_K.device)
+        if not all(self.alive):  # what a frozen run read before its last step stays, so that the step can be replayed
+            pairs = (zip(old, new, strict=True) for old, new in zip(before, self.states, strict=True))
+            self.states = [tuple(torch.where(alive_K[:, None, None], s, b) for b, s in pair) for pair in pairs]
         self.step += 1
         for progress in self.progress:
             progress.steps += progress.status == "running"
         self.sums["loss"] += loss_K.cpu()
         self.sums["norm"] += norm_K.cpu()
-        self.sums["norm_before"] = norm_K.cpu().double()
+        self.sums["norm_before"] = torch.where(alive_K.cpu(), norm_K.cpu().double(), self.sums["norm_before"])
         self.summed_steps += 1
         self.seconds["warmup" if self.step == 1 else "train"] += time.perf_counter() - started
         return loss_K
@@ -92,7 +97,9 @@ class Training:
         total, count = summed(pointwise_loss(self.pack.task.loss, prediction, batch.y), batch.mask)
         return total / count.clamp(min=1)
 
-    def _freeze_diverged(self, loss_K: Tensor, norm_K: Tensor, gradient_KP: Tensor) -> None:
+    def _freeze_diverged(
+        self, loss_K: Tensor, norm_K: Tensor, gradient_KP: Tensor, batch: Stacked, states: list[State], keep: list[Tensor] | None
+    ) -> None:
         bad = ~(loss_K.isfinite() & norm_K.isfinite())
         if not bad.any():
             return
@@ -101,10 +108,10 @@ class Training:
             if self.progress[k].status == "running":
                 what = "loss" if not loss_K[k].isfinite() else self._first_bad(gradient_KP, k)
                 before = self.sums["norm_before"][k].item()
+                first = first_not_finite(self.pack.network, k, batch, self.pack.task.loss, self._loss, states, keep)
+                told = f"{what} not finite at step {self.step + 1}; learning rate {rate_K[k]:g}, gradient norm one step before {before:.3g}"
                 self.progress[k].status = "diverged"
-                self.progress[
-                    k
-                ].reason = f"{what} not finite at step {self.step + 1}; learning rate {rate_K[k]:g}, gradient norm one step before {before:.3g}"
+                self.progress[k].reason = told + (f"; first not finite: {first}" if first not in ("", what) else "")
 
     def _first_bad(self, gradient_KP: Tensor, k: int) -> str:
         for name, gradient in self.pack.network.views(gradient_KP).items():

@@ -1,6 +1,7 @@
 """From what was typed to jobs, as data: every combination (grid), or trials drawn at random."""
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 from rnnbench.errors import UserError
+from rnnbench.settings import one_of, within
 
 Swept = ChoiceSweep | RangeSweep | IntervalSweep
 Choices = dict[str, str]  # override key → value, as typed
@@ -30,7 +32,7 @@ def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list
     for override in overrides:
         key, value = override.get_key_element(), override.value()
         if not override.is_sweep_override():
-            found.append(Axis(key, None, (override.get_value_element_as_str(),), is_group(key), False))
+            found.append(Axis(key, None, ((override.input_line or "").partition("=")[2],), is_group(key), False))
             continue
         discrete = override.is_discrete_sweep()
         values = tuple(override.sweep_string_iterator()) if discrete else ()
@@ -43,39 +45,53 @@ def grid(axes: Sequence[Axis]) -> Iterator[Choices]:
     """Every combination, the last key fastest. UserError for an interval, which has no list of values."""
     for axis in axes:
         if not axis.values:
-            raise UserError(f"{axis.key}=interval(…) has no list of values; draw from it with hydra/sweeper=random hydra.sweeper.trials=20")
+            raise UserError(f"{axis.key}=interval(…) has no list of values; draw from it with trials=20")
     keys = [axis.key for axis in axes]
     return (dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes)))
 
 
-def random(axes: Sequence[Axis], trials: int, sampler: str, seed: int) -> Iterator[Choices]:
-    """`trials` draws, each crossed with every combination of the keys that are not drawn.
+@dataclass(frozen=True)
+class Draws:
+    """How a random search draws: so many trials; sampler random or quasi (Sobol' points, which cover ranges more evenly)."""
 
-    Trial j has the same draw in every combination, so that cells can be compared trial by trial. sampler: random, or
-    quasi-random (Sobol' points, which cover the ranges more evenly).
+    trials: int
+    sampler: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        one_of("sampler", self.sampler, ("random", "quasi"))
+        within("hydra.sweeper", self, trials=(1, None), seed=(0, 2**32 - 1))
+
+
+def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
+    """Trials, each crossed with every combination of the keys that are not drawn. UserError if nothing is to be drawn.
+
+    Trial j has the same draw in every combination, so that cells can be compared trial by trial.
     """
     drawn, crossed = [a for a in axes if a.drawn], [a for a in axes if not a.drawn]
-    draws = list(_draws(drawn, trials, sampler, seed)) if drawn else [{}]
-    for combination in grid(crossed):
-        for draw in draws:
-            yield combination | draw
+    if not drawn:
+        raise UserError("a random search needs something to draw: key=interval(low, high), key=choice(a, b) or key=range(low, high)")
+    trials = list(_drawn(drawn, draws))
+    return (combination | trial for combination in grid(crossed) for trial in trials)
 
 
-def _draws(drawn: Sequence[Axis], trials: int, sampler: str, seed: int) -> Iterator[Choices]:
+def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers = {"random": optuna.samplers.RandomSampler, "quasi": optuna.samplers.QMCSampler}
-    if sampler not in samplers:
-        raise UserError(f"hydra.sweeper.sampler must be random or quasi, got '{sampler}'")
-    options: dict[str, Any] = {"scramble": True, "warn_independent_sampling": False} if sampler == "quasi" else {}
     space = {axis.key: _distribution(axis) for axis in drawn}
-    study = optuna.create_study(sampler=samplers[sampler](seed=seed, **options))
-    for _ in range(trials):
-        trial = study.ask(space)
-        # a finished trial is what makes the quasi-random sampler move on to its next point
-        study.tell(trial, 0.0)
-        yield {key: value if isinstance(value, str) else repr(value) for key, value in trial.params.items()}
+    sampler: Any
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # said of quasi-random sampling since 2021
+        if draws.sampler == "quasi":
+            sampler = optuna.samplers.QMCSampler(scramble=True, seed=draws.seed, warn_independent_sampling=False)
+        else:
+            sampler = optuna.samplers.RandomSampler(seed=draws.seed)
+        study = optuna.create_study(sampler=sampler)
+        for _ in range(draws.trials):
+            trial = study.ask(space)
+            study.tell(trial, 0.0)  # a finished trial is what makes the quasi-random sampler move on to its next point
+            yield {key: value if isinstance(value, str) else repr(value) for key, value in trial.params.items()}
 
 
 def _distribution(axis: Axis) -> Any:

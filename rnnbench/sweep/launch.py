@@ -1,7 +1,10 @@
-"""Run a sweep: what has ended is skipped, the rest goes in packs to workers, and nothing that happens to one run ends it."""
+"""Run a sweep: what has ended is skipped, the rest goes in packs to workers, and nothing that happens to one run ends it.
 
-import shlex
+Two sweeps of the same runs share the work: each run is trained by whoever claims it first, and both end when all is done.
+"""
+
 import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,22 +14,24 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+from rnnbench.claims import holder
 from rnnbench.errors import Interrupted, SomeFailed, UserError
-from rnnbench.records import Folder
+from rnnbench.records import Folder, write
 from rnnbench.settings import one_of
 from rnnbench.sweep import manifest
-from rnnbench.sweep.backends import BACKENDS
+from rnnbench.sweep.backends import BACKENDS, gpus
 from rnnbench.sweep.packs import packs
 from rnnbench.sweep.planning import Job
+from rnnbench.sweep.progress import Progress
 from rnnbench.sweep.view import View
-from rnnbench.sweep.work import lost
+from rnnbench.sweep.work import Ended, Orders, lost
 
-ATTEMPTS = 3  # how often a run is handed to a worker that dies
+DEATHS = 3  # after so many workers died under a run, it is recorded as failed
 
 
 @dataclass(frozen=True)
 class Options:
-    """backend: loky, ray, dask, submitit. workers: processes; None: one per core. pack: most runs trained together.
+    """backend: loky, ray, dask, submitit. workers: processes; None: one per core, or one per GPU. pack: most runs trained together.
 
     retry: `failed` repeats runs that failed before, `none` leaves them. fail_fast: the first failure stops the sweep.
     cluster: options for the backend, as they are.
@@ -47,63 +52,98 @@ class Options:
                 raise UserError(f"{name} must be at least 1, got {value}")
 
 
-def launch(jobs: Sequence[Job], options: Options, arguments: Sequence[str]) -> None:
+def launch(jobs: Sequence[Job], options: Options, command: str) -> None:
     """Train every job that has not ended. Raises Interrupted or SomeFailed when it did not go to the end.
 
-    arguments: what was typed, for the message that says how to go on.
+    command: what was typed, for the message that says how to go on.
     """
+    unique = {Folder.of(job.settings).path: job for job in jobs}
+    manifest.note(list(unique), command)
+    workers = options.workers or default_workers(jobs)
+    study = next(iter(unique)).parents[2].absolute()
+    going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
+    write(going, command)
+    progress = Progress(unique, options.retry)
+    stopping = Stopping(going)
+    try:
+        with View(progress, workers, options.fail_fast, going) as view, stopping:
+            rounds(progress, view, Orders(going, Path.cwd()), options, workers)
+    except KeyboardInterrupt:
+        raise Interrupted(f"workers were stopped at once; to go on from the last checkpoints:\n  {command}") from None
+    finally:
+        with suppress(OSError):
+            going.unlink()
+    states = progress.states()
+    if stopping.asked and states["left"]:
+        raise Interrupted(f"what was running is saved; to go on:\n  {command}")
+    if states["failed"]:
+        early = f"fail_fast stopped the sweep, {states['left']} runs are left" if states["left"] else "the same command repeats them"
+        raise SomeFailed(f"{states['failed']} of {len(unique)} runs failed (rnnbench status {study.name}); {early}")
+
+
+def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
+    """Hand packs to workers until every run has ended or the orders are to stop.
+
+    What comes back without an end (a worker died; another process had claimed the run) is in the next round. The runs of a
+    worker that died come back in smaller packs, then alone: it may have been for memory, or because of one of them.
+    """
+    sizes = (options.pack, -(-options.pack // 4), 1)
+    deaths: Counter[Path] = Counter()
+    while (left := progress.left()) and not orders.stopped():
+        free = {path: job for path, job in left.items() if holder(Folder(path)) is None}
+        if not free:
+            view.wait_for_others(len(left))
+            time.sleep(1)
+            continue
+        made = [p for n, size in enumerate(sizes) for p in packs([job for path, job in free.items() if deaths[path] == n], size, workers)]
+        view.round(len(made))
+        for pack, ended in BACKENDS[options.backend](made, workers, orders, options.cluster):
+            view.pack_done()
+            settle(pack, ended, progress, view, deaths, orders)
+
+
+def settle(pack: Sequence[Job], ended: list[Ended] | None, progress: Progress, view: View, deaths: Counter[Path], orders: Orders) -> None:
+    """Note what became of a pack; record as failed what has taken too many workers with it."""
+    for folder, status, unrecorded in ended or ():
+        if unrecorded:
+            progress.failed_unrecorded(folder, unrecorded)
+        deaths[folder] += status == "interrupted" and not orders.stopped()
+    if ended is None and not orders.stopped():
+        view.say(f"a worker died; its {len(pack)} runs go on from their checkpoints")
+        deaths.update(Folder.of(job.settings).path for job in pack)
+    left = progress.left()
+    for job in pack:
+        path = Folder.of(job.settings).path
+        if deaths[path] >= DEATHS and path in left:
+            became = lost(job, DEATHS)
+            if became.unrecorded:
+                progress.failed_unrecorded(path, became.unrecorded)
+
+
+def default_workers(jobs: Sequence[Job]) -> int:
+    """One per GPU if runs go there, else one per core that this process may use."""
     from joblib import cpu_count
 
-    unique = list({Folder.of(job.settings).path: job for job in jobs}.values())
-    manifest.note(unique, f"rnnbench train {shlex.join(arguments)}")
-    workers = options.workers or cpu_count()
-    study = Folder.of(unique[0].settings).path.parents[2]
-    stop = study / ".sweeps" / f"stop-{uuid4().hex[:12]}"
-    with View(unique, workers, options.fail_fast, stop) as view, _stopping(stop, view):
-        for attempt in range(ATTEMPTS):
-            open_jobs = [job for job in unique if view.is_open(job, options.retry)]
-            if not open_jobs or stop.exists():
-                break
-            made = packs(open_jobs, max(1, options.pack // 4**attempt), workers)  # smaller ones, if it was for memory
-            view.packs(len(made), again=attempt > 0)
-            BACKENDS[options.backend](made, workers, stop, options.cluster)
-        else:
-            for job in unique:
-                if view.is_open(job, "none"):
-                    lost(job, ATTEMPTS)
-        states = view.final()
-    _tell(states, stop, arguments)
+    named = {job.settings.engine.device for job in jobs if job.settings.engine.device.startswith("cuda:")}
+    return len(named) or len(gpus(jobs)) or int(cpu_count())
 
 
-class _stopping:
-    """Ctrl-C and SIGTERM ask all workers, through a file that they look for, to save and stop."""
+class Stopping:
+    """Ctrl-C and SIGTERM ask all workers, through a file that they watch, to save and stop; once more ends it all at once."""
 
-    def __init__(self, stop: Path, view: View) -> None:
-        self.stop, self.view = stop, view
+    def __init__(self, going: Path) -> None:
+        self.going, self.asked = going, False
 
     def __enter__(self) -> None:
-        self.before = {s: signal.signal(s, self._asked) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
-        if self.stop.exists():
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
             raise KeyboardInterrupt
-        self.stop.parent.mkdir(parents=True, exist_ok=True)
-        self.stop.touch()
-        self.view.say("stopping: workers save and end; once more to stop at once")
+        self.asked = True
+        self.going.unlink(missing_ok=True)
+        print("\nstopping: workers save and end; once more to stop at once", flush=True)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
-
-
-def _tell(states: Counter[str], stop: Path, arguments: Sequence[str]) -> None:
-    stopped = stop.exists()
-    with suppress(OSError):
-        stop.unlink()
-    again = f"rnnbench train {shlex.join(arguments)}"
-    if stopped and states["failed"]:
-        raise SomeFailed(f"stopped at the first failure (fail_fast); to go on: {again}")
-    if stopped:
-        raise Interrupted(f"what was running is saved; to go on: {again}")
-    if states["failed"]:
-        raise SomeFailed(f"{states['failed']} of {sum(states.values())} runs failed; their record.json says why; the same command repeats them")

@@ -8,49 +8,57 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rnnbench.claims import is_claimed
+from rnnbench.claims import holder
 from rnnbench.errors import UserError
 from rnnbench.records import Folder, write
-from rnnbench.sweep.planning import Job
 
 
 @dataclass(frozen=True)
 class Member:
-    """A run of a study: where it is, and what has become of it: a status of records, `running`, `interrupted` or `missing`."""
+    """A run of a study. state: a status of records, or `running`, `interrupted`, `missing`.
 
-    id: str
-    task: str
-    cell: str
+    record: if it has ended. holder: the process that trains it now, if one does.
+    """
+
+    folder: Folder
     state: str
-    seconds: float
+    record: dict[str, Any] | None = None
+    holder: str | None = None
 
 
-def note(jobs: Sequence[Job], command: str) -> None:
+def note(runs: Sequence[Path], command: str) -> None:
     """Write down what a sweep is to run."""
-    by_study: dict[Path, list[list[str]]] = {}
-    for job in jobs:
-        path = Folder.of(job.settings).path
-        by_study.setdefault(path.parents[2], []).append([*path.parts[-3:]])
-    for study, runs in by_study.items():
-        text = json.dumps({"command": command, "runs": sorted(runs)}, indent=0)
+    by_study: dict[Path, list[str]] = {}
+    for path in runs:
+        by_study.setdefault(path.parents[2], []).append("/".join(path.parts[-3:]))
+    for study, names in by_study.items():
+        text = json.dumps({"command": command, "runs": sorted(names)}, indent=0)
         write(study / ".sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text)
 
 
 def members(study: Path) -> Iterator[Member]:
     """Every run that was planned for a study or is in its folder. UserError if there is none."""
-    planned = {tuple(run) for file in sorted(study.glob(".sweeps/*.json")) for run in json.loads(file.read_text("utf-8"))["runs"]}
-    present = {path.parent.parts[-3:] for path in study.glob("*/*/*/config.yaml")}
-    if not planned | present:
-        raise UserError(f"no runs in '{study}'; studies are folders of {study.parent}")
-    for task, cell, name in sorted(planned | present):
-        yield _member(Folder(study / task / cell / name), task, cell)
+    names = {"/".join(path.parent.parts[-3:]) for kind in ("config.yaml", "record.json") for path in study.glob(f"*/*/*/{kind}")}
+    for file in sorted(study.glob(".sweeps/*.json")):
+        names |= set(_planned(file))
+    if not names:
+        raise UserError(f"no runs in '{study}'; a study is a folder of paths.results, named by study=NAME")
+    for name in sorted(names):
+        yield _member(Folder(study / name))
 
 
-def _member(folder: Folder, task: str, cell: str) -> Member:
-    record = folder.record()
-    if record is not None:
-        seconds = sum((record.get("seconds") or {}).values()) / record.get("replicas", 1)
-        return Member(folder.path.name, task, cell, record["status"], seconds)
-    state = "running" if is_claimed(folder) else "interrupted" if folder.path.exists() else "missing"
-    return Member(folder.path.name, task, cell, state, 0.0)
+def _planned(file: Path) -> list[str]:
+    try:
+        return [str(name) for name in json.loads(file.read_text("utf-8"))["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):  # a foreign file
+        return []
+
+
+def _member(folder: Folder) -> Member:
+    if (process := holder(folder)) is not None:
+        return Member(folder, "running", holder=process)
+    if (record := folder.record()) is not None:
+        return Member(folder, record["status"], record)
+    return Member(folder, "interrupted" if folder.path.exists() else "missing")

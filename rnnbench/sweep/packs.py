@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rnnbench.settings import shape
 from rnnbench.sweep.planning import Job
@@ -12,16 +13,22 @@ Pack = tuple[Job, ...]
 def packs(jobs: Sequence[Job], limit: int, workers: int) -> list[Pack]:
     """Runs of equal shape together, at most `limit` in a pack, in the order in which they were asked for.
 
-    A shape with fewer runs than `limit` for each worker is dealt evenly to all workers instead of filling one.
+    Fewer shapes than workers are dealt in as many even parts as keep every worker busy.
     """
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(json.dumps(shape(job.settings), sort_keys=True), []).append(job)
-    shapes = len(groups)
+        groups.setdefault(together(job), []).append(job)
+    parts = -(-workers // len(groups)) if groups else 1
     made: list[Pack] = []
     for members in groups.values():
-        share = -(-len(members) // workers) if shapes < workers else len(members)  # many shapes keep all workers busy by themselves
-        size = min(limit, share)
+        size = min(limit, -(-len(members) // parts))
         count = -(-len(members) // size)
         made += [tuple(members[k::count]) for k in range(count)]
     return made
+
+
+def together(job: Job) -> str:
+    """What runs of a pack have in common: their shape, and how and from where they are trained."""
+    settings = job.settings
+    where = {"engine": asdict(settings.engine), "data": settings.paths.data, "mirror": settings.paths.mirror}
+    return json.dumps([shape(settings), where], sort_keys=True)

@@ -1,43 +1,39 @@
-"""What a person sees of a sweep: runs done, failed and left, the best so far, the time left. It reads the runs' folders.
+"""What a person sees of a sweep: packs, runs done, failed and left, the best so far, the time left.
 
-On a terminal a table that changes; elsewhere a line now and then.
+On a terminal a table that changes; elsewhere a line now and then. Failures are told once, as they happen.
 """
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from rich import box
 from rich.live import Live
 from rich.table import Table
 
 from rnnbench.records import Folder
-from rnnbench.screen import console, number, say
-from rnnbench.sweep.planning import Job
+from rnnbench.screen import clock, console, number, say
+from rnnbench.sweep.progress import Progress, best, headline
 
-LOOK_EVERY, SAY_EVERY = 1.0, 30.0  # seconds
+LOOK_EVERY, SAY_EVERY, LOOK_SHARE = 1.0, 30.0, 0.02  # seconds, seconds, most of a core's time that looking may take
+TOLD = 10  # failures told one by one
 
 
 class View:
-    """Looks at the folders of a sweep's runs from a thread of its own. fail_fast: creates `stop` at the first failure."""
+    """Looks at a sweep's progress from a thread of its own. going: removed at the first failure, if fail_fast."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int, fail_fast: bool, stop: Path) -> None:
-        self.folders = {Folder.of(job.settings): job for job in jobs}
-        self.workers, self.fail_fast, self.stop = workers, fail_fast, stop
-        self.records: dict[Folder, dict[str, Any]] = {}
-        self.look()
-        self.before = len(self.records)
-        self.stale = {folder for folder, record in self.records.items() if record["status"] == "failed"}
-        self.started = self.spoken = time.monotonic()
+    def __init__(self, progress: Progress, workers: int, fail_fast: bool, going: Path) -> None:
+        self.progress, self.workers, self.fail_fast, self.going = progress, workers, fail_fast, going
+        self.packs_done = self.packs = self.elsewhere = 0
+        self.told: set[Path] = set()
+        self.spoken = time.monotonic()
         self.finished = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "View":
-        done = f", {self.before} of them done before" if self.before else ""
-        say(f"{len(self.folders)} runs{done}; {self.workers} workers")
+        done = f", {len(self.progress.before)} of them ended before" if self.progress.before else ""
+        say(f"{len(self.progress.jobs)} runs{done}; {self.workers} worker{'s' if self.workers > 1 else ''}")
         if self.live:
             self.live.start()
         self.thread.start()
@@ -48,80 +44,68 @@ class View:
         self.thread.join()
         if self.live:
             self.live.stop()
-        self.look()
-        console.print(self.table())
+        self.progress.look()
+        self.tell_failures()
+        console.print(self.table(), soft_wrap=False)
 
     def say(self, text: str) -> None:
         say(text)
 
-    def packs(self, count: int, again: bool) -> None:
-        say(f"{'a worker died; again ' if again else ''}{count} packs")
+    def round(self, packs: int) -> None:
+        """So many packs are handed to workers now."""
+        self.packs_done, self.packs, self.elsewhere = 0, packs, 0
 
-    def is_open(self, job: Job, retry: str) -> bool:
-        """Whether a run still has to be trained (retry=failed: also one that failed before this sweep)."""
-        folder = Folder.of(job.settings)
-        record = folder.record()
-        return record is None or (record["status"] == "failed" and retry == "failed" and folder in self.stale and record == self.records.get(folder))
+    def pack_done(self) -> None:
+        self.packs_done += 1
 
-    def look(self) -> None:
-        """Read the records that are new."""
-        for folder in self.folders:
-            known = self.records.get(folder)
-            if (known is None or known["status"] == "failed") and (record := folder.record()) is not None:
-                self.records[folder] = record
-
-    def final(self) -> Counter[str]:
-        """How many runs are in which state."""
-        self.look()
-        return Counter(self.records[f]["status"] if f in self.records else "left" for f in self.folders)
+    def wait_for_others(self, count: int) -> None:
+        """All that is left, another sweep trains."""
+        if count != self.elsewhere:
+            say(f"waiting for {count} runs that another process trains")
+        self.packs, self.elsewhere = 0, count
 
     def _watch(self) -> None:
-        while not self.finished.wait(LOOK_EVERY):
-            self.look()
-            failed = [f for f, r in self.records.items() if r["status"] == "failed" and f not in self.stale]
-            if failed and self.fail_fast:
-                self.stop.touch()
+        pause = LOOK_EVERY
+        while not self.finished.wait(pause):
+            began = time.monotonic()
+            self.progress.look()
+            self.tell_failures()
             if self.live:
-                self.live.update(self.table())
-            elif time.monotonic() - self.spoken > SAY_EVERY:
-                self.spoken = time.monotonic()
+                self.live.update(self.table(), refresh=True)
+            elif began - self.spoken > SAY_EVERY:
+                self.spoken = began
                 say(self.line())
+            pause = max(LOOK_EVERY, (time.monotonic() - began) / LOOK_SHARE)
+
+    def tell_failures(self) -> None:
+        for path, record in self.progress.fresh().items():
+            if record["status"] == "failed" and path not in self.told:
+                self.told.add(path)
+                if self.fail_fast:
+                    self.going.unlink(missing_ok=True)
+                if len(self.told) <= TOLD:
+                    say(f"failed: {'/'.join(path.parts[-3:])}: {headline(record)}")
+                if len(self.told) == TOLD:
+                    say(f"further failures: rnnbench status {Folder(path).path.parents[2]}")
 
     def line(self) -> str:
-        states = self.final()
-        failed = f", {states['failed']} failed" if states["failed"] else ""
-        return f"{len(self.records)} of {len(self.folders)} runs done{failed}, {states['left']} left{self._time_left(states['left'])}"
-
-    def _time_left(self, left: int) -> str:
-        fresh = len(self.records) - self.before
-        if not fresh or not left:
-            return ""
-        seconds = (time.monotonic() - self.started) / fresh * left
-        return f", about {seconds / 60:.0f} min" if seconds > 90 else f", about {seconds:.0f} s"
+        states, seconds = self.progress.states(), self.progress.seconds_left()
+        parts = [f"{len(self.progress.jobs) - states['left']} of {len(self.progress.jobs)} runs ended"]
+        parts += [f"{states[name]} {name}" for name in ("failed", "left") if states[name]]
+        parts += [f"pack {min(self.packs_done + self.workers, self.packs)} of {self.packs}"] if self.packs and states["left"] else []
+        parts += [f"{self.elsewhere} in another process"] if self.elsewhere else []
+        parts += [f"about {clock(round(seconds))} left"] if seconds else []
+        return ", ".join(parts)
 
     def table(self) -> Table:
         """A row per task and cell: how far, and the best by validation so far."""
-        table = Table(title=self.line(), title_justify="left")
+        table = Table(title=self.line(), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("task", "cell", "done", "failed", "diverged", "left", "best", "valid", "test"):
             table.add_column(name, justify="left" if name in ("task", "cell") else "right")
-        rows: dict[tuple[str, str], list[dict[str, Any] | None]] = {}
-        for folder in self.folders:
-            rows.setdefault((folder.path.parts[-3], folder.path.parts[-2]), []).append(self.records.get(folder))
-        for (task, cell), records in sorted(rows.items()):
-            states = Counter("left" if r is None else r["status"] for r in records)
-            done = len(records) - states["left"] - states["failed"]
-            counts = [str(c or "") for c in (done, states["failed"], states["diverged"], states["left"])]
-            table.add_row(task, cell, *counts, *_best([r for r in records if r and r.get("best")]))
+        for (task, cell), records in self.progress.table().items():
+            states = [r["status"] if r else "left" for r in records]
+            failed, diverged, left = (states.count(name) for name in ("failed", "diverged", "left"))
+            metric, valid, test = best(records)
+            scores = (metric, number(valid), number(test)) if valid is not None else ("", "", "")
+            table.add_row(task, cell, *(str(n or "") for n in (len(states) - failed - diverged - left, failed, diverged, left)), *scores)
         return table
-
-
-def _best(records: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
-    """Metric, validation and test score of the best run by validation."""
-    if not records:
-        return "", "", ""
-    metric, goal = records[0]["primary"]["name"], records[0]["primary"]["goal"]
-    known = [r for r in records if r["best"]["valid"].get(metric) is not None]
-    if not known:
-        return metric, "", ""
-    best = (min if goal == "min" else max)(known, key=lambda r: r["best"]["valid"][metric])
-    return metric, number(best["best"]["valid"][metric]), number(best["best"]["test"].get(metric))

@@ -4,24 +4,61 @@ Runs in a process of its own, on this machine or another; results go to the runs
 """
 
 import os
+import signal
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnnbench.claims import claim
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.records import SCHEMA, Folder
 from rnnbench.sweep.planning import Job
 
+BUSY, LEAVING = threading.Lock(), threading.Event()  # of this process, if it is a worker of this machine
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker obeys. going: a file; when it is gone, workers save and stop (deleting works on a full disk, too).
+
+    place: the folder that relative paths start from. parent: the process whose death ends the worker; None: nobody's.
+    """
+
+    going: Path
+    place: Path
+    parent: int | None = None
+
+    def stopped(self) -> bool:
+        try:
+            self.going.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:  # a network file system takes a moment
+            pass
+        return LEAVING.is_set() or (self.parent is not None and os.getppid() != self.parent)
+
+
+class Ended(NamedTuple):
+    """What became of a run. status: of its record; or `interrupted`; or `elsewhere`: another process trains it.
+
+    unrecorded: why it failed, if that could not be written into its folder.
+    """
+
+    folder: Path
+    status: str
+    unrecorded: str = ""
+
 
 class Quiet:
-    """A watcher that says nothing, and stops when the file `stop` appears."""
+    """A watcher that says nothing, and stops when it is told to."""
 
-    def __init__(self, stop: Path) -> None:
-        self.stop = stop
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
 
     def start(self, pack: Any, step: int) -> None: ...
 
@@ -30,58 +67,93 @@ class Quiet:
     def validated(self, rows: Any) -> None: ...
 
     def interrupted(self) -> bool:
-        return self.stop.exists()
+        return self.orders.stopped()
 
 
-def work(jobs: Sequence[Job], stop: Path) -> list[tuple[str, str]]:
-    """Train the jobs of one pack that have not ended and that nobody else is training: (id, what became of it).
+def enlist(parent: int) -> None:
+    """Make this process a worker: Ctrl-C is its parent's affair, SIGTERM saves, and it leaves when its parent has died."""
 
-    What became of it: a status of records, or `interrupted`, or `elsewhere` for a run that another process has taken.
-    """
-    outcome = {}
-    with ExitStack() as held:
-        free = []
+    def leave() -> None:
+        while os.getppid() == parent and not LEAVING.is_set():
+            time.sleep(0.5)
+        with BUSY:  # after saving
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: LEAVING.set())
+    threading.Thread(target=leave, daemon=True).start()
+
+
+def work(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
+    """Train the jobs of one pack that have not ended and that nobody else is training; what became of each."""
+    from rnnbench.training import no_word_of_threads
+
+    if not orders.place.is_dir():
+        raise UserError(f"{os.uname().nodename} has no folder {orders.place}: workers need the file system of the sweep")
+    os.chdir(orders.place)
+    ended, free = [], []
+    with BUSY, ExitStack() as held, no_word_of_threads():
         for job in jobs:
             folder = Folder.of(job.settings)
-            if claim(held, folder):
+            try:
+                if not claim(held, folder):
+                    ended.append(Ended(folder.path, "elsewhere"))
+                    continue
                 record = folder.record()
                 if record is not None and record["status"] != "failed":  # ended since the sweep was planned
-                    outcome[folder.path.name] = record["status"]
-                else:
-                    free.append(job)
-            else:
-                outcome[folder.path.name] = "elsewhere"
-        outcome |= _trained(free, stop)
-    return list(outcome.items())
+                    ended.append(Ended(folder.path, record["status"]))
+                    continue
+                folder.record_path.unlink(missing_ok=True)  # it is tried again: it has not ended
+                free.append(job)
+            except (UserError, OSError) as refused:
+                ended.append(_failed(job, str(refused)))
+        return ended + _trained(free, orders)
 
 
-def _trained(jobs: Sequence[Job], stop: Path) -> dict[str, str]:
+def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
     """Train together; if that fails, halves of the pack, so that one failing run takes no other with it."""
     from rnnbench.engine.run import run_pack
 
     if not jobs:
-        return {}
+        return []
+    paths = [Folder.of(job.settings).path for job in jobs]
+    if orders.stopped():
+        return [Ended(path, "interrupted") for path in paths]
     try:
-        records = run_pack([job.settings for job in jobs], [job.overrides for job in jobs], Quiet(stop), lambda text: None)
-        return {record["id"]: record["status"] for record in records}
+        records = run_pack([job.settings for job in jobs], [job.overrides for job in jobs], Quiet(orders), lambda text: None)
+        return [Ended(path, record["status"]) for path, record in zip(paths, records, strict=True)]
     except Interrupted:
-        return {Folder.of(job.settings).path.name: "interrupted" for job in jobs}
-    except Exception as error:  # a user's cell may raise anything; memory may run out
-        if len(jobs) > 1:
-            half = len(jobs) // 2
-            return _trained(jobs[:half], stop) | _trained(jobs[half:], stop)
-        return {_failed(jobs[0], error): "failed"}
+        return [Ended(path, "interrupted") for path in paths]
+    except (Exception, SystemExit) as error:  # a user's cell may raise anything; memory may run out
+        reason = _reason(error)
+    # here the error is gone, and with it what its frames held in memory
+    if len(jobs) > 1:
+        half = len(jobs) // 2
+        return _trained(jobs[:half], orders) + _trained(jobs[half:], orders)
+    return [_failed(jobs[0], reason)]
 
 
-def lost(job: Job, attempts: int) -> None:
+def lost(job: Job, attempts: int) -> Ended:
     """Record a run whose workers died under it."""
-    _failed(job, UserError(f"its worker was killed {attempts} times, perhaps for memory; use a smaller batch or fewer units"))
+    with ExitStack() as held:
+        folder = Folder.of(job.settings)
+        if not claim(held, folder):
+            return Ended(folder.path, "elsewhere")
+        return _failed(job, f"its worker was killed {attempts} times, perhaps for memory; use smaller batches or fewer units")
 
 
-def _failed(job: Job, error: Exception) -> str:
-    """Record a failure with its traceback; returns the run's id."""
+def _reason(error: BaseException) -> str:
+    """What went wrong in a line, and below it the traceback; a refusal of ours has none, but for what it was raised over."""
+    if not isinstance(error, UserError):
+        first = traceback.format_exception_only(error)[-1].splitlines()[0]
+        return f"{first}\n{''.join(traceback.format_exception(error))}"
+    below = traceback.format_exception(error.__context__) if error.__context__ else []
+    return "\n".join([str(error), *(["".join(below)] if below else [])])
+
+
+def _failed(job: Job, reason: str) -> Ended:
+    """Record a failure."""
     folder, run = Folder.of(job.settings), job.settings
-    reason = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
     empty = dict.fromkeys(
         ("hidden", "params", "steps", "best", "final", "primary", "baseline", "target", "solved_at", "seconds", "throughput", "peak_memory_bytes")
     )
@@ -89,6 +161,6 @@ def _failed(job: Job, error: Exception) -> str:
     try:
         folder.open(run, job.overrides)
         folder.write_record(named | {"status": "failed", "reason": reason, "settings": asdict(run)} | empty | {"engine": run.engine.name})
-    except UserError as full:  # no space even for that: the sweep's own output is all that is left
-        os.write(2, f"rnnbench: {folder.path.name} failed, and so did its record: {full}\n".encode())
-    return folder.path.name
+    except (UserError, OSError) as refused:  # no space even for that: the sweep's own output is all that is left
+        return Ended(folder.path, "failed", f"{reason.splitlines()[0]}; nor can that be recorded: {refused}")
+    return Ended(folder.path, "failed")

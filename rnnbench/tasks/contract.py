@@ -8,6 +8,7 @@ Axes: K replicas   T time steps   B sequences   I input width   C output width.
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -88,8 +89,9 @@ class Task:
 
     def bound(self, fetch: Callable[[str], Path]) -> "Task":
         """This task, able to reach its data files through `fetch(name) -> Path`."""
-        object.__setattr__(self, "fetch", fetch)
-        return self
+        task = copy(self)  # equal settings may share one object; its data belong to whoever bound it
+        object.__setattr__(task, "fetch", fetch)
+        return task
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """The training batch of `size` sequences at `step`: a pure function of its arguments."""

@@ -1,0 +1,54 @@
+
+// ---- calls ----------------------------------------------------------------------------------------------------------
+// Chunks of rows, one after the other through all of time; together where the weights would have to be fetched anew for each.
+template <class Through>
+static void every_row(const Call &c, bool back, Through through) {
+  const long n = c.chunk_count(), size = scratch_size(c, back);
+  parallel(c.replicas * n, c.threads, [&](long first, long last, long thread) {
+    Work w(c, {c.scratch + thread * size}, back);
+    for (long unit = first, end; unit < last; unit = end) {
+      const long k = unit / n;
+      end = jointly(c) ? std::min(last, (k + 1) * n) : unit + 1;
+      w.pack_weights(c, k);
+      through(w, Place{c, k, c.chunk(unit - k * n)}, unit - k * n, end - k * n);
+    }
+  });
+}
+// Sums of gradients over the chunks of every replica, in order, from padded blocks to the shapes of the parameters.
+static void gather(const Call &c) {
+  const long H = c.units, width = c.width(), n = c.chunk_count(), size = partial_size(c), slices = std::min(H, 8l);
+  auto total = [&](long k, long from, long lane, real *to) {
+    vec sum = {};
+    for (long chunk = 0; chunk < n; chunk++) sum += load(c.partial + (k * n + chunk) * size + from + lane);
+    store(to + lane, sum, H - lane);
+  };
+  parallel(c.replicas * slices, c.threads, [&](long first, long last, long) {
+    for (long unit = first; unit < last; unit++) {
+      const long k = unit / slices, slice = unit % slices;
+      long from = 0;
+      for (const Product &p : products) {
+        for (long j = H * slice / slices; j < H * (slice + 1) / slices; j++)
+          for (int q = 0; q < p.count; q++)
+            for (long lane = 0; lane < H; lane += LANES)
+              total(k, from + (j * p.count + q) * width, lane, c.slope_R[p.group] + ((k * H + j) * p.blocks + p.columns[q]) * H);
+        from += H * width * p.count;
+      }
+      for (long v = 0; slice == 0 && v < VECTORS; v++, from += width) {
+        real *to = v < DIAGONALS ? c.slope_p + (k * DIAGONALS + v) * H : c.slope_b + (k * (VECTORS - DIAGONALS) + v - DIAGONALS) * H;
+        for (long lane = 0; lane < H; lane += LANES) total(k, from, lane, to);
+      }
+    }
+  });
+}
+// Numbers of `real`: scratch of a thread forward and backward, partial sums of all chunks, what is kept of a row and step.
+extern "C" void measure(const Call *c, int64_t *numbers) {
+  numbers[0] = scratch_size(*c, false), numbers[1] = scratch_size(*c, true);
+  numbers[2] = c->replicas * c->chunk_count() * partial_size(*c), numbers[3] = KEPT * c->width();
+}
+extern "C" void forward(const Call *c) {
+  every_row(*c, false, [&](Work &w, const Place &at, long first, long last) { forward_rows(*c, w, at, c->chunk(last) - c->chunk(first)); });
+}
+extern "C" void backward(const Call *c) {
+  every_row(*c, true, [&](Work &w, const Place &at, long first, long last) { backward_rows(*c, w, at, first, last); });
+  gather(*c);
+}

@@ -1,0 +1,248 @@
+"""Writes a program as C++: what happens between the products, forward and, by automatic differentiation, backward; the rest is in .hpp."""
+
+from pathlib import Path
+from textwrap import dedent
+
+from rnnbench.engine.native.body import Body, sloped
+from rnnbench.engine.native.program import DERIVATIVES, GIVEN, Program, Value
+
+FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for name in ("kernel", "work", "drive")}
+
+
+def source(program: Program, real: str = "float") -> str:
+    """The whole C++ file. real: float or double."""
+    return "\n".join(
+        [f"#define REAL {real}", FIXED["kernel"], *_constants(program), FIXED["work"], *_forward(program), "", *_backward(program), FIXED["drive"]]
+    )
+
+
+def steps(program: Program) -> str:
+    """The part of the file that is this cell's own."""
+    return "\n".join([*_constants(program), "", *_forward(program), "", *_backward(program), ""])
+
+
+def _constants(program: Program) -> list[str]:
+    plan, pres = program.plan, [len(row) for row in program.pres]
+    function = plan.trace.function
+    numbers = {
+        "STATES": len(plan.state),
+        "GROUPS": len(plan.groups),
+        "INPUTS": len(plan.blocks["W"]),
+        "DIAGONALS": len(plan.blocks["p"]),
+        "VECTORS": len(plan.blocks["p"]) + len(plan.blocks["b"]),
+        "KEPT": len(program.kept) + len(plan.state),  # the last are the states, but for the first, which is the output
+        "PRES": sum(pres),
+        "RING": sum(pres) + len(program.operands),
+        "BUFFERS": len(program.buffered),
+        "SLOPES": len(sloped(program)),
+    }
+    rows = []
+    for p in program.products:
+        names = plan.groups[p.group][1]
+        fields = (p.group, len(names), program.operands.index(p.operand), p.first, len(p.columns), f"span({pres[p.stage]})")
+        written = ", ".join(f"R.{names[c]}" for c in p.columns)
+        rows.append(f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // {written} @ {p.operand.name}")
+    return [
+        f"// {function.__name__}: emitted from the equations in {Path(function.__code__.co_filename).name}",
+        f"enum : int {{ {', '.join(f'{name} = {number}' for name, number in numbers.items())} }};",
+        "static constexpr int span(int pres) { return pres && pres < COLUMNS ? COLUMNS / pres : 1; }  // groups of lanes side by side",
+        f"static const long WIDEST = std::max({{{', '.join(f'{n} * span({n})' for n in sorted({1, *pres}))}}});",
+        "struct Product { int group, blocks, operand, first, count, span, columns[PRES + 1]; };",
+        "static const std::vector<Product> products = {  // group, its blocks, operand, pre-activations from and how many, span, columns",
+        *rows,
+        "};",
+    ]
+
+
+def _filled(text: str, **parts: list[str]) -> list[str]:
+    """The text with the lines of each part, indented, in place of the part's name."""
+    lines = []
+    for line in dedent(text).strip("\n").split("\n"):
+        margin = line[: len(line) - len(line.lstrip())]
+        lines += [margin + inner for inner in parts.get(line.strip(), [line.strip()])]
+    return lines
+
+
+def _title(program: Program, s: int) -> str:
+    made = [v.name for v in program.values if program.stage[v] == s and (v in program.kept or v in program.results or v in program.buffered)]
+    products = [f"R.{program.plan.groups[p.group][1][c]} @ {p.operand.name}" for p in program.products if p.stage == s for c in p.columns]
+    return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (f", after {', '.join(products)}" if products else "")
+
+
+def _places(program: Program) -> list[str]:
+    states = [f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);" for s in range(len(program.plan.state))]
+    return [*states, "const Rows kept = place.kept(step), wx = place.wx(step);"]
+
+
+def _forward(program: Program) -> list[str]:
+    buffers = [f"const Rows buffer_{k} = {{work.buffers + {k} * rows * width, width}};" for k in range(len(program.buffered))]
+    text = f"""
+        // ---- forward: rows of one replica through all of time ----
+        static void forward_rows(const Call &call, const Work &work, const Place &place, long rows) {{
+          const long units_all = call.units, width = call.width(), groups = width / LANES;
+          real *const sums = work.sums;
+          BUFFERS
+          for (long step = 0; step < call.steps; step++) {{
+            PLACES
+            STAGES
+          }}
+          for (int s = 0; s < {len(program.plan.state)}; s++)
+            for (long row = 0; row < rows; row++) memcpy(place.of(call.last[s])(row), place.fresh(s, call.steps - 1)(row), units_all * sizeof(real));
+        }}"""
+    stages = [line for s in range(len(program.pres)) for line in _forward_stage(program, s)]
+    return _filled(text, BUFFERS=buffers, PLACES=_places(program), STAGES=stages)
+
+
+def _forward_stage(program: Program, s: int) -> list[str]:
+    body, pres = Body(program, s, back=False), len(program.pres[s])
+    for v in program.values:
+        if program.stage[v] == s and v in program.buffered:
+            body.store(body.pointer(f"whole_{v.name}", f"buffer_{program.buffered.index(v)}(row)"), body.value(v))
+        if program.stage[v] == s and v in program.kept:
+            body.store(body.kept(v), body.value(v))
+        for index in range(len(program.results)):
+            if program.stage[v] == s and program.results[index] is v:
+                body.store(body.fresh(index), body.value(v), partly=index == 0)
+    text = f"""
+        {_title(program, s)}
+        for (long first = 0; first < groups; first += span({pres})) {{
+          const long count = std::min<long>(span({pres}), groups - first);
+          PRODUCTS
+          for (long row = 0; row < rows; row++) {{
+            BODY
+          }}
+        }}"""
+    return _filled(
+        text, PRODUCTS=_multiplied(program, s), BODY=body.written("for (long lane = first * LANES; lane < (first + count) * LANES; lane += LANES)")
+    )
+
+
+def _multiplied(program: Program, s: int) -> list[str]:
+    """The products of a stage, added up in `sums`: the first sets what it reaches, if no other reaches in part the same."""
+    pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
+    mine = [(k, p, set(range(p.first, p.first + len(p.columns)))) for k, p in enumerate(program.products) if p.stage == s]
+    covered, partly = set[int](), False
+    lines = []
+    for k, p, reached in mine:
+        partly |= bool(reached & covered) and not reached <= covered
+        operand = f"old_{p.operand.index}" if p.operand.op == "state" else ""
+        if not operand:
+            new = p.operand in program.results
+            operand = f"fresh_{program.results.index(p.operand)}" if new else f"buffer_{program.buffered.index(p.operand)}"
+        lines.append(f"multiply(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, {'true' if reached <= covered else 'false'});")
+        covered |= reached
+    if partly:
+        return [f"memset(sums, 0, rows * {pres} * count * LANES * sizeof(real));", *(line.replace(", false)", ", true)") for line in lines)]
+    return lines
+
+
+def _backward(program: Program) -> list[str]:
+    states, written = len(program.plan.state), set[str]()
+    stages = [line for s in reversed(range(len(program.pres))) for line in _backward_stage(program, s, written)]
+    untouched = [f"memset(leaving[{s}], 0, rows * width * sizeof(real));" for s in range(states) if f"leaving[{s}]" not in written]
+    add = "for (long i = first_chunk; i < last_chunk; i++) add_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));"
+    vectors = [add] if any(v.op in ("p", "b") for v in program.values) else []
+    text = """
+        // ---- backward: the same rows, from the last step to the first ----
+        static void backward_rows(const Call &call, const Work &work, const Place &place, long first_chunk, long last_chunk) {
+          const long units_all = call.units, width = call.width(), rows = call.chunk(last_chunk) - place.first;
+          real *arriving[STATES], *leaving[STATES], *slopes[SLOPES + 1];  // slopes of the new states, of the old ones, of values between
+          for (int s = 0; s < STATES; s++) arriving[s] = work.slopes + 2 * s * rows * width, leaving[s] = arriving[s] + rows * width;
+          for (int v = 0; v < SLOPES; v++) slopes[v] = work.slopes + (2 * STATES + v) * rows * width;
+          for (int s = 0; s < STATES; s++) place.read(call.slope_last[s], arriving[s], rows);
+          real *const partial = call.partial + (place.replica * call.chunk_count() + first_chunk) * partial_size(call);
+          auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * VECTORS * width; };
+          for (long i = first_chunk; i < last_chunk; i++) begin_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));
+          long filled = 0;
+          bool added = false;
+          for (long step = call.steps - 1; step >= 0; step--) {
+            real *const ring = work.ring + filled * rows * RING * width;
+            PLACES
+            STAGES
+            UNTOUCHED
+            VECTORS
+            for (int s = 0; s < STATES; s++) std::swap(arriving[s], leaving[s]);
+            if (++filled < work.deep && step) continue;
+            for (long i = first_chunk; i < last_chunk; i++) {
+              const long start = call.chunk(i) - place.first, end = call.chunk(i + 1) - place.first;
+              gather_products(call, work, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
+            }
+            filled = 0, added = true;
+          }
+          for (int s = 0; s < STATES; s++) place.write(call.slope_start[s], arriving[s], rows);
+        }"""
+    places = [*_places(program), "const Rows slope_wx = place.slope_wx(step), slope_out = place.slope_out(step);"]
+    return _filled(text, PLACES=places, STAGES=stages, UNTOUCHED=untouched, VECTORS=vectors)
+
+
+def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
+    """written: what this step has begun to sum up; what comes first sets it, what comes later adds."""
+    with_slope, body, pres = sloped(program), Body(program, s, back=True), [p for row in program.pres for p in row]
+    found: dict[Value, list[str]] = {}  # value → the terms of its slope
+
+    def ring(place: int) -> str:
+        return body.pointer("ringed", "ring + row * RING * width") + f" + {place} * width"
+
+    def arriving(v: Value) -> list[str]:
+        """Terms of a slope that other stages, other steps and the outputs have left in memory."""
+        terms = [f"load({body.pointer(f'slope_{v.name}', f'slopes[{with_slope.index(v)}] + row * width')} + lane)"] if v in with_slope else []
+        for index, state in enumerate(program.plan.state):
+            if program.results[index] is v:
+                terms.append(f"load({body.pointer(f'later_{state}', f'arriving[{index}] + row * width')} + lane)")
+                if index == 0:
+                    terms.append(f"(call.slope_out ? load({body.pointer('slope_output', 'slope_out(row)')} + lane, units) : vec{{}})")
+        return terms
+
+    def leave(name: str, where: str, key: str, value: str, partly: bool = False) -> None:
+        (body.add if key in written else body.store)(body.pointer(name, where), value, partly)
+        written.add(key)
+
+    if s == len(program.pres) - 1:
+        for k, v in enumerate(program.operands):
+            body.store(ring(len(pres) + k), body.value(v))
+    for v in reversed(program.values):
+        if program.stage[v] != s or v.op in GIVEN:
+            continue
+        slope = body.define(f"d_{v.name}", " + ".join(found.pop(v, []) + arriving(v)))
+        if v.op == "pre":
+            body.store(ring(pres.index(v)), slope)
+            if v.rides:
+                found.setdefault(v.rides, []).append(slope)
+            continue
+        for a, rule in zip(v.args, DERIVATIVES[v.op], strict=True):
+            if isinstance(a, Value):
+                read = {letter: body.value(k) for letter, k in zip("yab", (v, *v.args), strict=False) if "{" + letter + "}" in rule}
+                found.setdefault(a, []).append(rule.format(g=slope, **read))
+    for v in program.values if s == 0 else ():
+        if v.op in GIVEN and (terms := arriving(v)):
+            found.setdefault(v, []).extend(terms)
+    for v, terms in found.items():
+        total = " + ".join(terms)
+        if v.op == "state":
+            leave(f"earlier_{v.name.removesuffix('_old')}", f"leaving[{v.index}] + row * width", f"leaving[{v.index}]", total)
+        elif v.op == "wx":
+            leave(f"slope_{v.name}", f"slope_wx(row) + {v.index} * units_all", v.name, total, partly=True)
+        elif v.op in GIVEN:
+            index = v.index + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
+            body.add(body.pointer(f"slope_{v.name}", f"vectors + {index} * width"), total)
+        else:
+            leave(f"slope_{v.name}", f"slopes[{with_slope.index(v)}] + row * width", f"slopes[{with_slope.index(v)}]", total)
+    for index, name in enumerate(program.plan.blocks["W"] if s == 0 else ()):
+        if f"wx_{name}" not in written:  # an input that nothing reads
+            body.store(body.pointer(f"slope_wx_{name}", f"slope_wx(row) + {index} * units_all"), "vec{}", partly=True)
+    lines = []
+    for k, p in enumerate(program.products):
+        if p.stage == s:
+            to = f"leaving[{p.operand.index}]" if p.operand.op == "state" else f"slopes[{with_slope.index(p.operand)}]"
+            lines.append(f"multiply_back(call, work, {k}, ring, rows, {to}, {'true' if to in written else 'false'});")
+            written.add(to)
+    text = f"""
+        {_title(program, s)}: slopes
+        for (long i = first_chunk; i < last_chunk; i++) {{
+          real *const vectors = vectors_of(i);
+          for (long row = call.chunk(i) - place.first; row < call.chunk(i + 1) - place.first; row++) {{
+            BODY
+          }}
+        }}
+        PRODUCTS"""
+    return _filled(text, BODY=body.written("for (long lane = 0; lane < width; lane += LANES)"), PRODUCTS=lines)

@@ -1,0 +1,177 @@
+"""`rnnbench probe`: look inside runs that were trained, or networks at their start; a table, probe.json, pictures."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from rich import box
+from rich.table import Table
+
+from rnnbench import __version__, catalogue
+from rnnbench.compose import compose
+from rnnbench.engine.pack import Pack
+from rnnbench.engine.run import load_task
+from rnnbench.errors import UserError
+from rnnbench.inside import pictures
+from rnnbench.inside.found import SCHEMA, TIMES, short
+from rnnbench.inside.measure import SEQUENCES, Plain, measured
+from rnnbench.inside.replay import replay
+from rnnbench.records import finite, write
+from rnnbench.screen import console, number
+from rnnbench.screen import say as said
+from rnnbench.settings import Settings
+from rnnbench.sweep.expand import axes, grid
+from rnnbench.trained.opening import open_run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found in one network. label: what tells it from the others. home: the run's folder, None if nothing was trained."""
+
+    label: str
+    found: Plain
+    home: Path | None
+
+
+def probe(asked: Sequence[str], many: bool = False, out: str | Path | None = None, say: Say = said) -> Path:
+    """Measure, show, and keep: returns the folder with the pictures. Raises UserError.
+
+    asked: run folders, or what one would type after `rnnbench train`; with `many` (-m), every combination. Writes probe.json and
+    pictures into the run's folder, of networks that were not trained into `probes` beside the results; `out` says elsewhere.
+    """
+    places = [text for text in asked if "=" not in text and text[:1] not in "~+"]
+    if not asked or (places and len(places) < len(asked)):
+        example = "rnnbench probe results/runs/NAME/TASK/CELL/ID, or rnnbench probe cell=lstm task=copy"
+        raise UserError(f"probe takes run folders or settings{', not both' if asked else ''}: {example}")
+    if places and many:
+        raise UserError("-m makes combinations of settings; several run folders are compared without it")
+    probes = [of_run(place, say) for place in places] if places else [of_settings(*one, say) for one in combinations(asked, many)]
+    probes = distinct(probes)
+    folder = Path(out).expanduser() if out else _beside(probes)
+    kept(probes, folder, apart=out is not None)
+    show(probes)
+    say(f"saved in   {os.path.relpath(folder)}")
+    return folder
+
+
+def of_run(place: str | Path, say: Say = said) -> Probe:
+    """The network of a run at its start and at the step that validation chose (the last one saved, where it chose none)."""
+    home = Path(place).expanduser()
+    best = (home / "best.pt").exists() or not (home / "last.pt").exists()
+    opened = open_run(home, weights="best" if best else "last", say=say)
+    pack = Pack([opened.settings], opened.plan.trace.function, opened.task)
+    batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
+    (initial,), (trained,) = (measured(network, batch, pack.task.loss) for network in (pack.network, opened.network))
+    again = replay(opened)
+    checkpoint = {"file": "best.pt" if best else "last.pt", "step": opened.step}
+    settings, about = opened.settings, {"checkpoint": checkpoint, "id": home.resolve().name}
+    return Probe(settings.cell.name, _found(settings, pack, batch, initial, trained, about, again.plain() if again else None), home)
+
+
+def of_settings(settings: Settings, overrides: Sequence[str], say: Say = said) -> Probe:
+    """A network as it starts. overrides: what tells it from others."""
+    pack = Pack([settings], catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say))
+    batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
+    (initial,) = measured(pack.network, batch, pack.task.loss)
+    more = [text for text in overrides if not text.startswith("cell=")]
+    label = " ".join([settings.cell.name, *(re.sub(r"^(cell|task|model)\.", "", text).replace("\\", "") for text in more)])
+    return Probe(label, _found(settings, pack, batch, initial, None, {"checkpoint": None, "id": None}, None), None)
+
+
+def combinations(asked: Sequence[str], many: bool) -> list[tuple[Settings, list[str]]]:
+    """(settings, the overrides that vary) of every combination; without `many` there is one."""
+    if not many:
+        return [(compose(asked), [])]
+    try:
+        found = axes(OverridesParser.create().parse_overrides(list(asked)), lambda _: False)
+    except HydraException as error:
+        raise UserError(f"cannot read '{shlex.join(asked)}': {' '.join(str(error).split())[:100]}") from None
+    varying = [axis.key for axis in found if len(axis.values) > 1]
+    return [(compose([f"{k}={v}" for k, v in job.items()]), [f"{k}={job[k]}" for k in varying]) for job in grid(found)]
+
+
+def _found(settings: Settings, pack: Pack, batch: Any, initial: Plain, trained: Plain | None, about: Plain, divergence: Plain | None) -> Plain:
+    return {
+        "schema": SCHEMA,
+        "rnnbench": __version__,
+        "cell": settings.cell.name,
+        "task": settings.task["name"],
+        "seed": settings.seed,
+        "hidden": pack.hidden,
+        "sequences": batch.x.shape[2],
+        "steps": batch.x.shape[1],
+        **about,
+        "settings": asdict(settings),
+        "initial": initial,
+        "trained": trained,
+        "divergence": divergence,
+    }
+
+
+def distinct(probes: Sequence[Probe]) -> list[Probe]:
+    """The same with labels of which no two are alike: by task and seed, then by number, where cells are not enough."""
+    for key in ("task", "seed"):
+        labels = [p.label for p in probes]
+        differ = len({p.found[key] for p in probes}) > 1
+        probes = [Probe(f"{p.label} {key} {p.found[key]}", p.found, p.home) if differ and labels.count(p.label) > 1 else p for p in probes]
+    labels = [p.label for p in probes]
+    return [Probe(f"{p.label} ({k + 1})", p.found, p.home) if labels.count(p.label) > 1 else p for k, p in enumerate(probes)]
+
+
+def _beside(probes: Sequence[Probe]) -> Path:
+    """Where pictures go unless said: below the run, below what the runs have in common, or beside the results."""
+    homes = [p.home.resolve() for p in probes if p.home]
+    if homes:
+        return Path(os.path.commonpath(homes)) / "probe"
+    first = probes[0].found
+    tasks = "-".join(sorted({p.found["task"] for p in probes}))
+    return Path(first["settings"]["paths"]["results"]).expanduser().parent / "probes" / tasks
+
+
+def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
+    """Write probe.json and pictures. apart: everything into `folder`, nothing into run folders."""
+    for one in probes:
+        own = folder / re.sub(r"[^\w.=-]+", "-", one.label).strip("-") if len(probes) > 1 else folder
+        inside = one.home if one.home and not apart else own
+        text = json.dumps(finite(one.found), ensure_ascii=False, separators=(",", ":"))
+        write(inside / "probe.json", text + "\n")
+        place = inside / "probe" if one.home and not apart else own
+        title = f"{one.label} on {one.found['task']}"
+        for time in ("initial", "trained"):
+            if one.found[time]:
+                pictures.save(pictures.gate_map(one.found[time], f"{title}, {TIMES[time]}"), place / f"gates-{time}.png")
+        pictures.save(pictures.singular_values(one.found, title), place / "jacobian.png")
+    named = {one.label: one.found for one in probes}
+    pictures.save(pictures.gradient_norms(named), folder / "gradients.png")
+    pictures.save(pictures.sensitivity(named), folder / "sensitivity.png")
+
+
+def show(probes: Sequence[Probe]) -> None:
+    """A line per network and time; of several layers the worst number, of horizons that of the first layer."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("cell", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for column in ("horizon\n1/e", "\n1/100", "Lyapunov", "saturated", "max |state|"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in probes:
+        for time in TIMES:
+            if one.found[time]:
+                few = short(one.found[time])
+                growth = "–" if few.lyapunov is None else f"{few.lyapunov:+.3f}"
+                saturated = "no gates" if few.saturated is None else f"{100 * few.saturated:.0f} %"
+                size = "not finite" if few.largest is None else number(few.largest)
+                table.add_row(one.label, time, *few.horizons, growth, saturated, size)
+    console.print(table, soft_wrap=False)
+    for one in probes:
+        if again := one.found["divergence"]:
+            verdict = "replayed from last.pt" if again["reproduced"] else f"not reproduced in {again['steps']} steps from last.pt"
+            said(f"{one.label} diverged, {verdict}" + (f": {again['reason']}" if again["reason"] else ""))

@@ -1,0 +1,66 @@
+"""`rnnbench status NAME`: what has become of every run of a study, how long the rest will take, and why runs failed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from rich import box
+from rich.table import Table
+
+from rnnbench.screen import clock, console, say
+from rnnbench.sweep.manifest import Member, members
+from rnnbench.sweep.progress import headline
+
+ENDED = ("finished", "stopped")
+STATES = ("done", "diverged", "failed", "running", "interrupted", "missing")
+SHOWN = 10  # failures
+
+
+def study_folder(name: str, results: str) -> Path:
+    """The folder of a study: a name under `results`, or the folder itself."""
+    inside = Path(results).expanduser() / name
+    return inside if inside.is_dir() else Path(name).expanduser()
+
+
+def show(study: Path) -> None:
+    """Print the table. UserError if the study has no runs."""
+    found = list(members(study))
+    console.print(table(found), soft_wrap=False)
+    say(summary(found))
+    failed = [member for member in found if member.state == "failed"]
+    for member in failed[:SHOWN]:
+        say(f"failed: {member.folder.path}: {headline(member.record or {})}")
+    if len(failed) > SHOWN:
+        say(f"and {len(failed) - SHOWN} more")
+
+
+def table(found: Sequence[Member]) -> Table:
+    """A row per task and cell, a column per state."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("task", "cell", *STATES):
+        shown.add_column(column, justify="left" if column in ("task", "cell") else "right")
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for member in found:
+        groups.setdefault(member.folder.path.parts[-3:-1], []).append("done" if member.state in ENDED else member.state)
+    for (task, cell), states in sorted(groups.items()):
+        shown.add_row(task, cell, *(str(states.count(state) or "") for state in STATES))
+    return shown
+
+
+def summary(found: Sequence[Member]) -> str:
+    """How much is left, and for how long."""
+    left = [member for member in found if member.state in ("running", "interrupted", "missing")]
+    ended = f"{len(found) - len(left)} of {len(found)} runs have ended"
+    seconds = seconds_left(found)
+    workers = len({member.holder for member in found if member.holder})
+    if not left:
+        return ended
+    by = f" with the {workers} worker{'s' if workers > 1 else ''} at work" if workers else " of one worker; none is at work: ask the sweep again"
+    return f"{ended}; the rest takes {'an unknown time' if seconds is None else f'about {clock(round(seconds))}'}{by}"
+
+
+def seconds_left(found: Sequence[Member]) -> float | None:
+    """Runs left times what a run took on average, shared by the workers at work. None: nothing has ended yet."""
+    took = [sum(m.record["seconds"].values()) / m.record.get("replicas", 1) for m in found if m.record and m.record.get("seconds")]
+    left = sum(member.state in ("running", "interrupted", "missing") for member in found)
+    return left * fmean(took) / max(1, len({member.holder for member in found if member.holder})) if took else None

@@ -1,0 +1,308 @@
+"""The native engine computes what the loop does, for every cell, shape, kind of vector, number of threads and pack."""
+
+import os
+import random
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnnbench.catalogue import resolve
+from rnnbench.engine import loop, native
+from rnnbench.engine.native import build, emit
+from rnnbench.engine.native.program import DERIVATIVES, lowered
+from rnnbench.engine.network import input_product, layer_shapes
+from rnnbench.engine.plan import plan
+from rnnbench.engine.rules import OPERATIONS
+from rnnbench.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+CELLS = runpy.run_path(str(ROOT / "scripts" / "golden_products.py"))["cells"]()
+PLANS = {name: plan(function) for name, function in CELLS.items()}
+LEVELS = {"x86-64": (), "x86-64-v3": ("avx2", "fma", "bmi2"), "x86-64-v4": ("avx512f", "avx512bw", "avx512vl", "avx512dq")}
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler on this machine")
+every_cell = pytest.mark.parametrize("name", CELLS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """Compiled once per session, never in the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp().parent / "native-cache"))
+        yield
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def problem(made, K, T, B, H, seed=0, inputs=2):
+    """Parameters, inputs, states and the weights of a sum of everything that comes out, float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    given = {name: normal(K, *shape) / (H**0.5 if name[0] == "R" else 1.5) for name, shape in layer_shapes(made, inputs, H).items()}
+    given |= {"x": normal(K, T, B, inputs)}
+    given |= {f"state {name}": 0.2 + torch.rand((K, B, H), generator=generator, dtype=torch.float64) for name in made.state}
+    return given, (normal(K, T, B, H), *(normal(K, B, H) for _ in made.state))
+
+
+def quantities(made, unroll, given, weights, dtype=torch.float64):
+    """Outputs, last states and the gradients of their weighted sum, by name."""
+    given = {name: tensor.to(dtype).requires_grad_() for name, tensor in given.items()}
+    params = {name: tensor for name, tensor in given.items() if name[0] in "WRpb"}
+    states = tuple(given[f"state {name}"] for name in made.state)
+    outputs, last = unroll(made, params, input_product(made, params, given["x"]), states)
+    total = sum((w.to(dtype) * v).sum() for w, v in zip(weights, (outputs, *last), strict=True))
+    slopes = torch.autograd.grad(total, list(given.values()), materialize_grads=True)
+    names = ["outputs", *made.state, *(f"gradient of {name}" for name in given)]
+    return {n: v.detach() for n, v in zip(names, (outputs, *last, *slopes), strict=True)}
+
+
+def error(got, expected):
+    """The largest error, of the largest entry of its quantity; infinite where something is not finite."""
+    errors = [((got[n].double() - e).abs().max() / (e.abs().max() or 1)).item() for n, e in expected.items()]
+    return max(e if e == e else float("inf") for e in errors)
+
+
+def roughness(got, expected):
+    """The root of the mean squared error of every quantity, of its size."""
+    return {n: ((got[n].double() - e).norm() / (e.norm() or 1)).item() for n, e in expected.items()}
+
+
+@every_cell
+def test_equals_the_loop(name):
+    made = PLANS[name]
+    for shape in [(1, 3, 7, 5), (2, 5, 40, 19)]:
+        given, weights = problem(made, *shape)
+        assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-11
+
+
+@every_cell
+def test_single_precision_is_as_exact_as_the_loop(name):
+    made, ours, theirs = PLANS[name], [], []
+    for seed in range(3):
+        given, weights = problem(made, 2, 12, 33, 48, seed)
+        given = {n: t.float().double() for n, t in given.items()}
+        exact = quantities(made, loop.unroll, given, weights)
+        ours.append(roughness(quantities(made, native.unroll, given, weights, torch.float32), exact))
+        theirs.append(roughness(quantities(made, loop.unroll, given, weights, torch.float32), exact))
+    for quantity in ours[0]:
+        mine, reference = (np.median([r[quantity] for r in runs]) for runs in (ours, theirs))
+        assert mine <= max(2 * reference, 1e-7), quantity
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "mut3", "fgr", "lstm_peephole_full", "slstm", "mingru"])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(K=st.integers(1, 4), T=st.integers(1, 20), B=st.integers(1, 70), H=st.integers(1, 70), seed=st.integers(0, 1000))
+def test_any_shape(name, K, T, B, H, seed):
+    made = PLANS[name]
+    given, weights = problem(made, K, T, B, H, seed)
+    assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-10
+
+
+def threaded(count):
+    """The engine with so many threads, backward too; what PyTorch computes around it has one."""
+
+    def unroll(*given):
+        torch.set_num_threads(count)
+        result = native.unroll(*given)
+        torch.set_num_threads(1)
+        return result
+
+    return unroll
+
+
+@pytest.mark.parametrize("name", ["lstm_vanilla", "gru", "fgr"])
+def test_threads_and_companions_change_nothing(name, one_thread):
+    made = PLANS[name]
+    given, weights = problem(made, 3, 7, 67, 37)
+    results = [quantities(made, threaded(count), given, weights, torch.float32) for count in (1, 2, 5)]
+    alone = quantities(made, native.unroll, {n: t[1:2] for n, t in given.items()}, [w[1:2] for w in weights], torch.float32)
+    for quantity, value in results[0].items():
+        assert all(torch.equal(value, other[quantity]) for other in results[1:]), quantity
+        if quantity not in ("gradient of x", "gradient of W"):  # library products, outside of this engine
+            assert torch.equal(value[1:2], alone[quantity]), quantity
+
+
+def test_wide_layers_are_computed_jointly_and_alike(one_thread):
+    made = PLANS["lstm"]
+    given, weights = problem(made, 1, 3, 35, 300)
+    expected = quantities(made, loop.unroll, given, weights)
+    one, two = (quantities(made, threaded(count), given, weights) for count in (1, 2))
+    assert error(one, expected) < 1e-11
+    assert all(torch.equal(one[n], two[n]) for n in one)
+
+
+@pytest.mark.parametrize("name", ["lstm", "slstm", "relu", "minlstm"])
+def test_not_a_number_is_passed_on(name):
+    made = PLANS[name]
+    for what in ("x", "b", "R0", f"state {made.state[0]}"):
+        given, weights = problem(made, 1, 4, 3, 20)
+        if what not in given:
+            continue
+        given[what].view(-1)[0] = float("nan")
+        found = quantities(made, native.unroll, given, weights, torch.float32)
+        expected = quantities(made, loop.unroll, given, weights, torch.float32)
+        for quantity in expected:
+            assert torch.equal(found[quantity].isnan(), expected[quantity].isnan()), (what, quantity)
+
+
+def test_large_numbers_end_as_in_the_loop():
+    made = PLANS["slstm"]
+    given, weights = problem(made, 1, 3, 2, 20)
+    given["x"] *= 300
+    found, expected = (quantities(made, unroll, given, weights, torch.float32)["outputs"] for unroll in (native.unroll, loop.unroll))
+    assert found.isfinite().all() and torch.allclose(found, expected, atol=1e-4)
+
+
+def test_evaluation_without_gradients_gives_the_same():
+    made = PLANS["lstm_peephole_full"]
+    given, weights = problem(made, 2, 9, 5, 21)
+    learning = quantities(made, native.unroll, given, weights)["outputs"]
+    with torch.no_grad():
+        params = {n: t for n, t in given.items() if n[0] in "WRpb"}
+        outputs, _ = native.unroll(made, params, input_product(made, params, given["x"]), tuple(given[f"state {s}"] for s in made.state))
+    assert torch.equal(outputs, learning)
+
+
+def test_every_operation_has_a_derivative():
+    assert set(OPERATIONS.values()) == DERIVATIVES.keys()
+
+
+USERS = """from torch import exp, maximum, minimum, relu, sigmoid, tanh
+from torch.nn.functional import logsigmoid, softplus
+
+def every_operation(W, R, p, b, x, lane, new, c):
+    row = softplus(W.row @ x + R.row @ lane) / (2 + relu(R.count @ new + p.store * c + b.k))
+    units = -maximum(row, c) - minimum(W.unused @ x + R.vec @ sigmoid(c), lane * 0.3)
+    call = exp(-softplus(units)) * logsigmoid(c + new) + R.wx @ tanh(row)
+    twice = R.twice @ (call * c)
+    return twice + tanh(call) * 0.5, tanh(twice) * new, lane
+
+def plain(W, R, x, h):
+    return tanh(W.h @ x + R.a @ h + R.b @ h)
+
+def optional(W, R, x, h):
+    return softplus(W.h @ x + R.h @ h, beta=2)
+"""
+
+
+@pytest.fixture
+def users(tmp_path):
+    (tmp_path / "mine.py").write_text(USERS, "utf-8")
+    return lambda name: plan(resolve(f"{tmp_path / 'mine.py'}:{name}", "cell.step"))
+
+
+@pytest.mark.parametrize("name", ["every_operation", "plain"])
+def test_a_cell_of_ones_own(name, users):
+    made = users(name)
+    given, weights = problem(made, 2, 5, 9, 18)
+    assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-11
+
+
+def test_invented_cells(tmp_path):
+    invented = runpy.run_path(str(ROOT / "tests" / "test_equations.py"))["invented"]
+    names = [f"cell{k}" for k in range(6)]
+    text = "\n\n".join(invented(random.Random(name), name) for name in names)
+    (tmp_path / "invented.py").write_text(f"from torch import sigmoid, tanh\n\n{text}", "utf-8")
+    for name in names:
+        made = plan(resolve(f"{tmp_path / 'invented.py'}:{name}", "cell.step"))
+        given, weights = problem(made, 2, 2, 5, 7)
+        assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-10, name
+
+
+def test_what_it_cannot_compute_is_told(users, settings_for, pack_of, monkeypatch):
+    assert "softplus" in native.why_not(users("optional"), torch.float32, "cpu")
+    assert "cuda" in native.why_not(PLANS["gru"], torch.float32, "cuda")
+    assert "float16" in native.why_not(PLANS["gru"], torch.float16, "cpu")
+    monkeypatch.setattr(native, "_kernels", {})
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert pack_of(settings_for("debug=tiny", "cell=gru", "engine=loop")).engine == "loop"
+    pack = pack_of(settings_for("debug=tiny", "cell=gru"))
+    assert pack.engine.startswith("loop (") and "no-such-compiler" in pack.engine and pack.unroll is loop.unroll
+    with pytest.raises(UserError, match=r"engine=native: .*no-such-compiler"):
+        pack_of(settings_for("debug=tiny", "cell=gru", "engine=native"))
+
+
+def test_a_compiler_that_fails_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setattr(native, "_kernels", {})
+    assert "false fails" in native.why_not(PLANS["gru"], torch.float32, "cpu")
+    assert not list((tmp_path / "rnnbench" / "native").iterdir())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_kind_of_vector(level, monkeypatch):
+    made = PLANS["lstm"]
+    text = emit.source(lowered(made))
+    flags = tuple(f if not f.startswith("-march") else f"-march={level}" for f in build.FLAGS)
+    library = build.library(text, flags)
+    flags_here = Path("/proc/cpuinfo").read_text("utf-8").split() if Path("/proc/cpuinfo").exists() else []
+    if not set(LEVELS[level]) <= set(flags_here):
+        pytest.skip(f"compiles; this CPU cannot run {level}")
+    given, weights = problem(made, 2, 5, 23, 37)
+    expected = quantities(made, loop.unroll, given, weights)
+    monkeypatch.setattr(native.kernel(made, torch.float32), "library", library)
+    assert error(quantities(made, native.unroll, given, weights, torch.float32), expected) < 3e-6
+
+
+COMPILING = """
+import sys
+from rnnbench.engine.native import build, emit
+from rnnbench.engine.native.program import lowered
+from rnnbench.engine.plan import plan
+from rnnbench.cells.rnn import tanh
+build.library(emit.source(lowered(plan(tanh))))
+print(*[p.name for p in build.cache_folder().iterdir() if p.suffix == ".so"])
+"""
+
+
+def test_processes_share_the_cache(tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    started = [subprocess.Popen([sys.executable, "-c", COMPILING], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    names = {process.communicate(timeout=60)[0].split()[0] for process in started}
+    assert all(process.returncode == 0 for process in started) and len(names) == 1
+    assert [p.name for p in (tmp_path / "rnnbench" / "native").iterdir()] == [*names]  # nothing half-made is left
+
+
+def test_memory_does_not_grow():
+    made = PLANS["lstm"]
+    given, weights = problem(made, 1, 100, 32, 64)
+    resident = []
+    for _ in range(12):
+        quantities(made, native.unroll, given, weights, torch.float32)
+        resident.append(int(Path("/proc/self/statm").read_text("utf-8").split()[1]))
+    assert resident[-1] <= resident[5] + 300  # pages
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_training_follows_the_loop(cell, settings_for, pack_of):
+    from rnnbench.engine.train import Training
+
+    losses = []
+    for engine in ("loop", "native"):
+        pack = pack_of(settings_for(f"cell={cell}", "task=adding", "task.length=40", "model.hidden=32", "train.batch=20", f"engine={engine}"))
+        assert pack.engine == engine
+        training = Training(pack)
+        losses.append(torch.stack([training.update() for _ in range(50)]))
+    assert torch.allclose(*losses, rtol=1e-3)
+
+
+def test_source_names_blocks_and_states():
+    text = native.source(PLANS["gru"])
+    assert all(word in text for word in ("// stage 1 of 2: z, r", "R.n @ ", "const vec r = v_sigmoid(a_r);", "h_old"))

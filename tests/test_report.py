@@ -1,0 +1,493 @@
+"""The report: right numbers, honest claims, safe text, equal bytes; whatever the runs are."""
+
+import csv
+import io
+import json
+import math
+import re
+import runpy
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from synthetic import make_study
+
+from rnnbench.errors import UserError
+from rnnbench.report import appendix, choice, compare, contrasts, design, leaderboard, outcomes, sections, sources, tables
+from rnnbench.report.choice import study
+from rnnbench.report.collect import collect
+from rnnbench.report.document import Column, Entry, Group, Picture, Runs, Table, anchor, number, probability
+from rnnbench.report.frame import load
+from rnnbench.report.render import inline, rendered, write_report
+
+GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_report.py"))
+VOID = {"meta", "br", "img", "link", "hr", "input"}
+HOSTILE = "<script>alert('x')</script> %_&\"$#{}~^\\|`*[a](b)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of the golden study."""
+    return GOLDEN["write_golden"](tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture(scope="module")
+def runs(page):
+    return load(page.parents[1])
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Figures are made but not drawn to the end, which is what takes the time."""
+    monkeypatch.setattr(sections.figures, "image", lambda figure, kind: b'<svg viewBox="0 0 9 9"><g id="a"/></svg>')
+
+
+class Page(HTMLParser):
+    """What is opened and closed, the identifiers, the links, what is loaded, the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.loads, self.words = [], [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, pairs):
+        self.handle_startendtag(tag, pairs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, pairs):
+        found = dict(pairs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[key] for key in ("href", "xlink:href") if key in found]
+        self.loads += [found[key] for key in ("src", "data", "srcset", "action") if key in found]
+        self.loads += [tag] if tag in ("link", "iframe", "object", "embed", "base") else []
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing at {self.getpos()}"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def checked(text):
+    """A page that is balanced, with unique identifiers, links that lead somewhere, and nothing loaded from anywhere."""
+    found = Page(text)
+    assert not found.open
+    assert not found.loads
+    assert len(set(found.ids)) == len(found.ids)
+    inside = {f"#{name}" for name in found.ids}
+    assert {link for link in found.links if not link.startswith("data:image/png;base64,")} <= inside
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+    return found
+
+
+def report_of(frame, baseline=None):
+    asked = study(frame, baseline)
+    return {name: content.decode() for name, content in rendered(asked, sections.sections(asked)).items()}
+
+
+def entries(table, key):
+    """The entries of a column of the CSV key, by the first column."""
+    k = [column.key for column in table.columns].index(key)
+    return {row[0].text: row[k] for group in table.groups for row in group.rows}
+
+
+def scored(frame, scores, **others):
+    """The runs of one setting per cell with these test scores: cell → scores by seed; validation agrees with test."""
+    frame = frame[frame["optim.lr"] == frame["optim.lr"].min()].copy()
+    for cell, values in scores.items():
+        index = frame.index[frame["cell"] == cell][: len(values)]
+        frame.loc[index, ["value", "valid"]] = np.array([values, values]).T
+        frame.loc[index, ["diverged", "status"]] = [False, "finished"]
+        frame = frame.drop(frame.index[(frame["cell"] == cell) & ~frame.index.isin(index)])
+    frame = frame[frame["cell"].isin(scores)]
+    return frame.assign(**others)
+
+
+def test_the_golden_report(page):
+    """After a change that is meant: python scripts/golden_report.py, and read what it changed."""
+    assert page.with_name("report.md").read_text("utf-8") == GOLDEN["GOLDEN"].read_text("utf-8")
+
+
+def test_equal_records_make_equal_bytes(page, tmp_path):
+    again = write_report([str(page.parents[1])], tmp_path / "elsewhere")
+    first, second = ({str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()} for top in (page.parent, again.parent))
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_page_stands_alone(page):
+    checked(page.read_text("utf-8"))
+    assert {p.suffix for p in (page.parent / "figures").iterdir()} == {".svg", ".png"}
+    assert {p.suffix for p in (page.parent / "tables").iterdir()} == {".tex", ".csv"}
+
+
+def test_every_run_has_its_id_and_its_command(page, runs):
+    words = "\n".join(Page(page.read_text("utf-8")).words)
+    plain = page.with_name("report.md").read_text("utf-8")
+    assert all(run in words and run in plain for run in runs["id"])
+    assert all(command in words and command in plain for command in runs["command"])
+    assert list(pd.read_csv(page.parent / "tables" / "runs.csv")["id"]) == list(runs["id"])
+
+
+def test_every_number_leads_to_its_runs(page, runs):
+    found = Page(page.read_text("utf-8"))
+    assert {anchor("runs", task, cell) for task, cell in zip(runs["task"], runs["cell"], strict=True)} <= set(found.ids)
+    assert {f"run--{run}" for run in runs["id"]} <= set(found.ids)
+
+
+def test_sections_come_in_order(page):
+    heads = re.findall(r"^## (\d+)\. (.+)$", page.with_name("report.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert [int(k) for k, _ in heads] == list(range(1, 13))
+    assert [title for _, title in heads][::11] == ["Question and design", "Sources"]
+
+
+def test_a_second_report_takes_away_what_it_no_longer_has(page, tmp_path, quick):
+    (tmp_path / "tables").mkdir()
+    for name in ("leaderboard-gone.tex", "mine.txt"):
+        (tmp_path / "tables" / name).write_text("old")
+    write_report([str(page.parents[1])], tmp_path)
+    assert {p.name for p in (tmp_path / "tables").iterdir()} & {"leaderboard-gone.tex", "mine.txt"} == {"mine.txt"}
+
+
+def test_one_file_of_runs_makes_the_same_report(page, tmp_path, quick):
+    collect(page.parents[1], tmp_path / "runs.jsonl")
+    found = write_report([str(tmp_path / "runs.jsonl")])
+    assert found == tmp_path / "report" / "index.html"
+    assert found.with_name("report.md").read_text("utf-8") == GOLDEN["GOLDEN"].read_text("utf-8")
+
+
+def test_leaderboard_numbers_are_those_of_pandas(page, runs):
+    for task, members in runs.groupby("task"):
+        text = (page.parent / "tables" / f"leaderboard-{task}.csv").read_text("utf-8")
+        rows = {row["cell"]: row for row in csv.DictReader(io.StringIO(text))}
+        assert rows.keys() == {*members["cell"], "without memory"}
+        assert float(rows["without memory"]["mean"]) == pytest.approx(members["baseline"].iloc[0])
+        sign = 1 if members["goal"].iloc[0] == "min" else -1
+        for cell, own in members.groupby("cell"):
+            own = own.assign(cost=(sign * own["valid"]).where(~own["diverged"], sign * own["baseline"]))
+            rate = own.groupby("optim.lr")["cost"].mean().idxmin()
+            best = own[own["optim.lr"] == rate]
+            kept = best[~best["diverged"]]
+            row = rows[cell]
+            assert int(row["n"]) == len(best)
+            assert float(row["params"]) == best["params"].median()
+            assert float(row["solved"]) == pytest.approx(best["solved"].astype(float).mean())
+            assert float(row["diverged"]) == pytest.approx(own["diverged"].mean())
+            assert float(row["mean"]) == pytest.approx(kept["value"].mean())
+            assert float(row["iqm"]) == pytest.approx(stats.trim_mean(kept["value"], 0.25))
+            assert float(row["best"]) == pytest.approx(best.loc[best["cost"].idxmin(), "value"])
+            assert float(row["steps_per_s"]) == pytest.approx(best["steps_per_s"].median())
+            assert float(row["mean_low"]) <= float(row["mean"]) <= float(row["mean_high"])
+            low, high = stats.binomtest(int(own["diverged"].sum()), len(own)).proportion_ci(method="wilson")
+            assert (float(row["diverged_low"]), float(row["diverged_high"])) == pytest.approx((low, high))
+
+
+def test_the_leaderboard_is_in_the_order_of_what_was_reached(runs):
+    for task, order in (("adding", 1), ("xml", -1)):
+        table = leaderboard.leaderboard(task, study(runs, None).of(task))
+        means = [entry.value for name, entry in entries(table, "mean").items() if name != "without memory"]
+        assert means == sorted(means, reverse=order < 0)
+
+
+def test_never_reached_is_said_and_not_averaged(runs):
+    table = leaderboard.leaderboard("adding", study(runs, None).of("adding"))
+    assert entries(table, "steps_to_target")["tanh"].text == "not reached"
+    assert entries(table, "steps_to_target")["tanh"].aside == "0/6"
+
+
+def test_bold_is_the_best_and_marked_what_cannot_be_told_from_it(runs):
+    """gru is best; lstm overlaps with it, tanh is far behind: told apart by Welch's test, corrected for two comparisons."""
+    adding = runs[runs["task"] == "adding"]
+    scores = {"lstm": [0.20, 0.22, 0.24, 0.19, 0.21], "lstm_b": [0.19, 0.21, 0.22, 0.20, 0.20], "tanh": [0.8, 0.9, 0.85, 0.95, 0.9]}
+    table = contrasts.jozefowicz_table(study(scored(adding, scores), None))
+    found = entries(table, "adding")
+    assert {cell for cell, entry in found.items() if entry.bold} == {"lstm_b"}
+    assert {cell for cell, entry in found.items() if entry.mark} == {"lstm"}
+    assert found["lstm"].value == pytest.approx(np.mean(scores["lstm"]))
+    upside_down = scored(adding, scores, goal="max")
+    found = entries(contrasts.jozefowicz_table(study(upside_down, None)), "adding")
+    assert {cell for cell, entry in found.items() if entry.bold} == {"tanh"}
+    assert not any(entry.mark for entry in found.values())
+
+
+def test_forget_bias_rows_stand_beside_their_cell(runs):
+    table = contrasts.jozefowicz_table(study(runs, None))
+    assert [[row[0].text for row in group.rows] for group in table.groups] == [["lstm", "lstm_b", "lstm_f"], ["tanh"]]
+    assert entries(table, "forget_bias")["lstm_b"].text == "1"
+
+
+@pytest.mark.parametrize(("goal", "verdicts"), [("min", ("better", "worse")), ("max", ("worse", "better"))])
+def test_verdicts_know_the_direction(runs, goal, verdicts):
+    scores = {"lstm": [0.5, 0.52, 0.49, 0.51, 0.5], "lstm_b": [0.2, 0.22, 0.19, 0.21, 0.2], "tanh": [0.8, 0.82, 0.79, 0.81, 0.8]}
+    asked = study(scored(runs[runs["task"] == "adding"], scores, goal=goal), None)
+    found = compare.with_baseline(asked)
+    assert tuple(f.verdict for f in found) == verdicts
+    assert all(f.family == 2 for f in found)
+    welch = [stats.ttest_ind(scores[cell], scores["lstm"], equal_var=False).pvalue for cell in ("lstm_b", "tanh")]
+    assert [f.p for f in found] == pytest.approx([max(2 * min(welch), p) if p == max(welch) else 2 * p for p in welch])
+
+
+def test_below_five_runs_nothing_is_claimed(runs, quick):
+    few = runs[runs["seed"] < 4]
+    text = report_of(few)["report.md"]
+    assert "Below 5 runs a side no significance is claimed" in text
+    assert not re.search(r"\| \*\*(worse|better)\*\*|≈|< 0\.001|Worse than|Better than", text)
+    assert all(math.isnan(f.p) and not f.verdict for f in compare.with_baseline(study(few, None)))
+
+
+def test_a_diverged_run_makes_the_rank_test_decide(runs):
+    """Its recorded score, a good one from before, counts for nothing."""
+    scores = {"lstm": [0.5, 0.52, 0.49, 0.51, 0.5, 0.53], "lstm_b": [0.01, 0.6, 0.61, 0.62, 0.63, 0.64]}
+    frame = scored(runs[runs["task"] == "adding"], scores)
+    lost = frame.index[(frame["cell"] == "lstm_b") & (frame["value"] == 0.01)]
+    frame.loc[lost, ["diverged", "status", "reason"]] = [True, "diverged", "loss not finite at step 7"]
+    (found,) = compare.with_baseline(study(frame, None))
+    assert (found.test, found.verdict, found.difference.excluded) == ("rank", "worse", (1, 0))
+    assert found.p == pytest.approx(stats.mannwhitneyu([9, *scores["lstm_b"][1:]], scores["lstm"]).pvalue)
+
+
+def test_validation_chooses_and_test_is_reported(runs):
+    """A setting that happens to do well on test data is not chosen for it."""
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
+    slow = own["optim.lr"] == 0.005
+    own.loc[slow, ["valid", "value", "diverged"]] = [0.5, 0.1, False]
+    own.loc[~slow, ["valid", "value", "diverged"]] = [0.4, 0.9, False]
+    found = choice.sample("adding", "lstm", own)
+    assert found.setting == {"optim.lr": 0.05}
+    assert list(found.scores) == [0.9] * 6
+
+
+def test_a_lucky_run_does_not_stand_for_a_setting(runs):
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
+    own.loc[:, ["valid", "diverged"]] = [0.5, False]
+    lucky = own.index[own["optim.lr"] == 0.05]
+    own.loc[lucky[0], "valid"] = 0.0
+    assert choice.sample("adding", "lstm", own.drop(lucky[1:])).setting == {"optim.lr": 0.005}
+
+
+def test_what_diverges_is_worth_what_ignorance_scores(runs):
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
+    slow = own["optim.lr"] == 0.005
+    own.loc[slow, ["valid", "diverged"]] = [0.1, False]
+    own.loc[~slow, ["valid", "diverged"]] = [0.001, True]
+    assert choice.sample("adding", "lstm", own).setting == {"optim.lr": 0.005}
+
+
+@pytest.mark.parametrize(("trials", "kept"), [(200, 20), (60, 6), (50, 5), (40, 10), (8, 2), (2, 1), (1, 1)])
+def test_the_best_trials_are_a_tenth_or_a_quarter(trials, kept):
+    assert choice.best_trials(trials) == kept
+
+
+def test_a_search_with_one_run_per_setting_rests_on_its_best_trials(tmp_path, quick):
+    rates = tuple(np.geomspace(1e-4, 1e-2, 24).tolist())
+    frame = load(make_study(tmp_path / "search", ("lstm", "gru"), ("adding",), (0,), rates))
+    found = study(frame, None).samples["adding", "gru"]
+    assert (found.by, len(found.best), found.tried) == ("trials", 6, 24)
+    assert found.chosen == frame[(frame["cell"] == "gru") & ~frame["diverged"]].sort_values("valid").iloc[0]["id"]
+    text = report_of(frame)["report.md"]
+    assert "Selected trials are more alike than new runs would be" in text
+    assert "6 of 24" in text
+    checked(report_of(frame)["index.html"])
+
+
+def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):
+    frame = runs.copy()
+    half = frame["seed"] < 3
+    frame.loc[half & (frame["task"] == "adding"), "task.length"] = 50
+    frame.loc[half & (frame["cell"] == "tanh"), "cell.init"] = "glorot"
+    asked = study(frame, "lstm")
+    assert asked.tasks == ("adding length=100", "adding length=50", "xml")
+    assert {"tanh init=glorot", "tanh init=orthogonal", "lstm"} <= set(asked.cells)
+    assert design.question(asked).endswith("compare with lstm on adding length=100, adding length=50 and xml?")
+
+
+def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
+    assert study(runs, None).baseline == "lstm"
+    assert study(runs[runs["cell"] != "lstm"], None).baseline == "lstm_b"
+    assert study(runs, "tanh").cells == ("tanh", "lstm", "lstm_b", "lstm_f")
+    with pytest.raises(UserError, match="did you mean 'tanh'"):
+        study(runs, "tahn")
+
+
+def test_no_runs_are_an_error(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        write_report([str(tmp_path)])
+    with pytest.raises(UserError, match="a report needs a place"):
+        write_report([])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        pytest.param(lambda f: f.iloc[:1], id="one run"),
+        pytest.param(lambda f: f[(f["cell"] == "tanh") & (f["task"] == "xml")], id="one cell, one task"),
+        pytest.param(lambda f: f[f["task"] == "adding"], id="one task"),
+        pytest.param(lambda f: f[(f["cell"] == "lstm") | (f["seed"] < 2)], id="unequal n"),
+        pytest.param(lambda f: f[(f["cell"] != "lstm") | (f["task"] == "xml")], id="baseline missing on a task"),
+        pytest.param(lambda f: f.assign(status="diverged", diverged=True, reason="loss not finite"), id="all diverged"),
+        pytest.param(lambda f: f.assign(status="failed", reason="Traceback\n  RuntimeError: out of memory"), id="all failed"),
+        pytest.param(lambda f: f.assign(value=math.nan), id="no score is a number"),
+        pytest.param(lambda f: f.assign(value=0.5, valid=0.5), id="all alike"),
+        pytest.param(lambda f: f.assign(target=math.nan, solved=pd.NA, solved_at=math.nan), id="no target"),
+        pytest.param(lambda f: f.assign(baseline=math.nan, params=math.nan, steps_per_s=math.nan), id="little recorded"),
+    ],
+)
+def test_honest_edges(runs, keep, quick):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files = report_of(keep(runs).copy())
+    found = checked(files["index.html"])
+    assert all(run in files["report.md"] for run in keep(runs)["id"])
+    assert len([word for word in found.words if re.fullmatch(r"\d+\. .+", word)]) == 12
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>|\binf\b", files["report.md"])
+    parts = re.split(r"^## .+$", files["report.md"], flags=re.MULTILINE)[1:]
+    assert all(part.strip() for part in parts)
+
+
+def test_what_went_wrong_is_listed_with_reasons(runs, quick):
+    frame = runs.copy()
+    frame.loc[frame.index[0], ["status", "reason"]] = ["failed", "Traceback (most recent call last):\n  File x\nRuntimeError: out of memory\n"]
+    asked = study(frame, None)
+    failed = outcomes.failed_table(asked)
+    assert [entry.text for entry in failed.groups[0].rows[0]][0::4] == [frame["id"].iloc[0], "RuntimeError: out of memory"]
+    lost = outcomes.diverged_table(asked)
+    counts = {(group.heading, row[0].text): row[1].text for group in lost.groups for row in group.rows}
+    results = frame[frame["status"] != "failed"]
+    wanted = results.groupby(["task", "cell"])["diverged"].agg(["sum", "size"])
+    assert counts == {pair: f"{row['sum']}/{row['size']}" for pair, row in wanted.iterrows() if row["sum"]}
+    assert "adding was never solved by lstm_f and tanh, whatever the setting." in outcomes.never_solved(asked)
+    assert frame["id"].iloc[0] in report_of(frame)["report.md"]
+
+
+def test_hostile_names_are_text(runs, quick):
+    frame = runs[runs["seed"] < 2].copy()
+    frame.loc[frame["cell"] == "tanh", ["cell", "cell.name"]] = HOSTILE
+    frame.loc[frame["task"] == "xml", ["task", "task.name"]] = HOSTILE
+    frame["study"] = frame["reason"] = frame["command"] = HOSTILE
+    files = report_of(frame)
+    found = checked(files["index.html"])
+    assert files["index.html"].count("<script>") == 1  # ours
+    assert HOSTILE in "".join(found.words)
+    assert "<script>" not in re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", files["report.md"])
+    for name, text in files.items():
+        assert re.fullmatch(r"[\w.\-/]+", name)
+        if name.endswith(".tex"):
+            body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+            assert not re.search(r"(?<!\\)[%#$_](?![-\\])|<|>|\"", re.sub(r"\$[^$]*\$", "", body.replace(r"\$", "")))
+            assert body.count("{") == body.count("}") or r"\{" in body
+
+
+def test_every_format_says_the_same():
+    row = [Entry("a_b|c", runs="x"), Entry("−1.5e−5", -1.5e-5, "[−2, 3]", (-2.0, 3.0), bold=True, mark="†"), Entry("rm `x`", code=True)]
+    table = Table(
+        "t", "Scores. In 100 % of cases", [Column("cell", "cell", align="left"), Column("mse", "mse", "↓"), Column("c", "c")], [Group("", [row])]
+    )
+    assert tables.csv_text(table) == "cell,mse,mse_low,mse_high,c\na_b|c,-1.5e-05,-2,3,rm `x`\n"
+    assert tables.markdown(table).splitlines()[-1] == r"| a_b\|c | **−1.5e−5**† \[−2, 3\] | `` rm `x` `` |"
+    assert r"a\_b\textbar{}c & \textbf{$-$1.5$\cdot 10^{-5}$}\textsuperscript{\dag{}} [$-$2, 3] & \texttt{rm" in tables.latex(table)
+    assert tables.latex(table).startswith("% Scores. In 100 % of cases\n")
+    text = str(tables.html(table))
+    assert '<th scope="row" class="left"><a href="#x">a_b|c</a></th>' in text
+    assert '<td class="right" data-v="-1.5e-05"><b>−1.5e−5</b><sup>†</sup> <span class="aside">[−2, 3]</span></td>' in text
+
+
+def test_figures_keep_their_own_identifiers():
+    picture = Picture(
+        "p", "c", 'a "b"', b'<?xml?><svg xmlns="http://x" viewBox="0 0 72 9"><g id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/></svg>', b""
+    )
+    text = str(inline(picture))
+    assert text.startswith('<svg viewBox="0 0 72 9" role="img" aria-label="a &#34;b&#34;" style="max-width: 72pt">')
+    assert text.endswith('<g id="p-m"/><use href="#p-m"/><g clip-path="url(#p-m)"/></svg>')
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.nan, "–"),
+        (None, "–"),
+        (0.0, "0"),
+        (0.123456, "0.1235"),
+        (-0.5, "−0.5"),
+        (1234567.0, "1,234,567"),
+        (12345.6, "12,346"),
+        (1.234e-7, "1.234e−7"),
+        (math.inf, "∞"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text
+
+
+def test_p_values_are_short():
+    assert [probability(p) for p in (0.0004, 0.0312, 0.5, math.nan)] == ["< 0.001", "0.031", "0.50", "–"]
+
+
+def test_anchors_of_different_names_differ():
+    names = [("a", "b"), ("a--b",), ("a_b",), ("a b",), ("a", "b c"), ("a b", "c"), ("ü",), ("u",)]
+    assert len({anchor(*name) for name in names}) >= len(names) - 1  # two dashes join, and few names have any
+    assert all(re.fullmatch(r"[\w\-]+", anchor(*name)) for name in names)
+
+
+def test_sources_are_read_without_importing():
+    assert sources.of_cell("nfg", "rnnbench.cells.odyssey.nfg").source.startswith("Greff")
+    assert sources.of_cell("lstm_b", "rnnbench.cells.lstm.lstm").source.startswith("Jozefowicz")
+    assert sources.of_task("rnnbench.tasks.adding.Adding").summary.startswith("Add the two marked numbers")
+    assert sources.family("rnnbench.cells.gru.gru") == "Gated recurrent units"
+    assert sources.family("mine.py:cell") == "Own cells"
+    assert sources.of_cell("x", "rnnbench.nowhere.x").summary == ""
+
+
+def test_the_bibliography_names_what_occurs(runs):
+    found = entries(appendix.bibliography(study(runs, None)), "source")
+    assert found.keys() == {"lstm", "lstm_b", "lstm_f", "tanh", "adding", "xml"}
+    assert all(entry.text != "–" for entry in found.values())
+
+
+def test_published_numbers_say_whether_they_were_seen(runs):
+    table = outcomes.published_table(study(runs, None))
+    assert [group.heading for group in table.groups] == ["xml"]
+    assert {row[4].text for group in table.groups for row in group.rows} <= {"yes", "unverified"}
+    assert outcomes.published_table(study(runs.assign(**{"task.name": "none"}), None)) is None
+
+
+def test_average_ranks_need_five_tasks(tmp_path, quick):
+    tasks = ("adding", "copy", "xml", "memorize", "arithmetic")
+    frame = load(make_study(tmp_path / "wide", ("lstm", "gru", "tanh"), tasks, range(5), (0.005,)))
+    asked = study(frame, None)
+    found, cells = contrasts.average_ranks(asked)
+    means = frame.assign(value=frame["value"] * np.where(frame["goal"] == "min", 1, -1)).groupby(["task", "cell"])["value"].mean()
+    assert found.average == pytest.approx(tuple(means.groupby("task").rank().groupby("cell").mean()[cells]))
+    names = [part.name for part in sections.pairwise(asked) if isinstance(part, Picture)]
+    assert names[-1] == "critical-difference"
+    four = study(frame[frame["task"] != "xml"], None)
+    assert list(sections.pairwise(four))[-1].startswith("Average ranks need at least 5 tasks")
+
+
+def test_importance_is_told_where_two_settings_varied(runs, tmp_path, quick):
+    rates = tuple(np.geomspace(1e-4, 1e-2, 24).tolist())
+    frame = load(make_study(tmp_path / "search", ("lstm", "gru"), ("adding",), (0,), rates))
+    frame["model.hidden"] = frame["optim.lr"].rank(method="dense").astype(int) % 2 * 16 + 16
+    importance, marginals, table = sections.settings(study(frame, None))
+    assert (importance.name, marginals.name, table.name) == ("importance-adding", "marginals-adding", "importance-adding")
+    assert entries(table, "optim.lr")["gru"].value > entries(table, "model.hidden")["gru"].value
+    (told,) = sections.settings(study(frame[frame["optim.lr"] < 1e-3], None))
+    assert told == "Not attributed on adding: lstm (12 runs; variance is attributed from 20 on) and gru (12 runs; variance is attributed from 20 on)."
+    assert next(sections.settings(study(runs, None))).startswith("No two settings varied together")
+
+
+def test_runs_say_whether_they_count(runs):
+    parts = [part for part in appendix.runs(study(runs, None)) if isinstance(part, Runs)]
+    assert len(parts) == 8
+    counted = entries(parts[0].table, "counts")
+    assert sum(entry.value == "yes" for entry in counted.values()) == 6
+
+
+def test_names_in_records_reach_no_file_system(runs):
+    assert json.dumps(anchor("../../etc/passwd")) == '"_2e__2e__2f__2e__2e__2f_etc_2f_passwd"'
