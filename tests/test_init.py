@@ -254,9 +254,9 @@ def test_without_a_gate_that_forgets_the_options_are_refused(name):
 
 
 def test_a_bias_that_does_not_exist_is_refused():
-    with pytest.raises(UserError, match="unknown bias in cell.forget or cell.write of cell 'gru': 'f'"):
+    with pytest.raises(UserError, match=r"unknown bias in cell.forget or cell.write of cell 'gru': 'f'"):
         blocks("gru", forget="+f", forget_bias=1.0)
-    with pytest.raises(UserError, match="unknown bias in cell.forget or cell.write of cell 'lstm': 'j'"):
+    with pytest.raises(UserError, match=r"unknown bias in cell.forget or cell.write of cell 'lstm': 'j'"):
         blocks("lstm", write="j", init="chrono:10")
 
 

@@ -207,10 +207,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(owner, call, fa
             write(tmp_path / "another.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"] and path.read_text() == "old"
     if raised is UserError:
-        assert (
-            str(error.value)
-            == f"cannot write {path}: No space left on device; free space, then ask again"
-        )
+        assert str(error.value) == f"cannot write {path}: No space left on device; free space, then ask again"
     write(path, b"new")
     assert path.read_bytes() == b"new"
 

@@ -21,7 +21,7 @@ from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.contract import Task
 
 Record = dict[str, Any]
-NEEDED = {"step", "parameters", "best", "optimizer", "schedule", "states", "sums", "summed_steps", "progress", "seconds"}  # of a checkpoint
+NEEDED = {"step", "engine", "parameters", "best", "optimizer", "schedule", "states", "sums", "summed_steps", "progress", "seconds"}  # of a checkpoint
 
 
 class Watcher(Protocol):
@@ -68,6 +68,9 @@ def run_pack(runs: Sequence[Settings], overrides: Sequence[Sequence[str]], watch
     for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0):  # type: ignore[index]
         group = list(members)
         pack = Pack([runs[k] for k in group], function, task)
+        began = {s["engine"] for k in group if (s := saved[k])} - {pack.engine}
+        if began:
+            say(f"began with engine {', '.join(began)}, goes on with {pack.engine}: the same numbers up to rounding, not to the bit")
         made = _train(pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch)
         records |= dict(zip(group, made, strict=True))
     return [records[k] for k in range(len(runs))]

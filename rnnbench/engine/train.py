@@ -221,6 +221,7 @@ class Training:
         network, pack = self.pack.network, self.pack
         return {
             "step": self.step,
+            "engine": pack.engine,
             "parameters": {name: view[k].detach().clone() for name, view in network.views(network.flat).items()},
             "best": {name: view[k].clone() for name, view in network.views(self.best).items()},
             "optimizer": {name: tensor[k].clone() for name, tensor in pack.optimizer.state.items()},

@@ -57,6 +57,7 @@ class Kernel:
         self.plan = plan
         made = lowered(plan)
         self.library = build.library(emit.source(made, REAL[dtype]))
+        self.reads_inputs = emit.reads_inputs(made)
         self.idle = sum(len(p.columns) for p in made.products) < len(plan.blocks["R"])  # a product that nothing reads has no slope
         self.state, self.groups = len(plan.state), len(plan.groups)
 
@@ -99,7 +100,7 @@ class _Through(torch.autograd.Function):
         made.library.forward(made.call(sizes, wx_KTBG, *made.blocks(params), *state, outputs, kept, *last, work))
         if learns:
             ctx.made, ctx.sizes, ctx.names = made, sizes, names
-            ctx.save_for_backward(wx_KTBG, outputs, kept, *rest_)
+            ctx.save_for_backward(wx_KTBG if made.reads_inputs else None, outputs, kept, *rest_)
             ctx.set_materialize_grads(False)
         return outputs, *last
 
@@ -113,7 +114,8 @@ class _Through(torch.autograd.Function):
         arriving = [None if s is None else s.contiguous() for s in (slope_outputs, *slope_last)]
         slopes = {name: torch.zeros_like(t) if made.idle else torch.empty_like(t) for name, t in params.items() if name != "W"}
         slope_state = [torch.empty_like(s) for s in state]
-        slope_wx, work, sums = (wx_KTBG.new_empty(shape) for shape in (wx_KTBG.shape, (sizes[4], scratch), (partial,)))
+        slopes_shape = (*outputs.shape[:3], outputs.shape[3] * len(made.plan.blocks["W"]))
+        slope_wx, work, sums = (outputs.new_empty(shape) for shape in (slopes_shape, (sizes[4], scratch), (partial,)))
         given = (wx_KTBG, *made.blocks(params), *state, outputs, kept, *[None] * len(state), work)
         made.library.backward(made.call(sizes, *given, *arriving, slope_wx, *made.blocks(slopes), *slope_state, sums))
         return None, None, None, slope_wx, *(slopes.get(name) for name in names), *slope_state

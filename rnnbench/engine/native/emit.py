@@ -21,6 +21,11 @@ def steps(program: Program) -> str:
     return "\n".join([*_constants(program), "", *_forward(program), "", *_backward(program), ""])
 
 
+def reads_inputs(program: Program) -> bool:
+    """Whether the way back reads the hoisted products."""
+    return any(" wx(row)" in line for line in _backward(program))
+
+
 def _constants(program: Program) -> list[str]:
     plan, pres = program.plan, [len(row) for row in program.pres]
     function = plan.trace.function
@@ -30,7 +35,7 @@ def _constants(program: Program) -> list[str]:
         "INPUTS": len(plan.blocks["W"]),
         "DIAGONALS": len(plan.blocks["p"]),
         "VECTORS": len(plan.blocks["p"]) + len(plan.blocks["b"]),
-        "KEPT": len(program.kept) + len(plan.state),  # the last are the states, but for the first, which is the output
+        "KEPT": len(program.kept) + len(plan.state) - 1,  # the last are the states but the first, which is the output
         "PRES": sum(pres),
         "RING": sum(pres) + len(program.operands),
         "BUFFERS": len(program.buffered),
