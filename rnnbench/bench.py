@@ -6,6 +6,7 @@ one timing each, so that what else the machine does falls on all alike.
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 SHAPES = ((20, 100, 2, 128), (50, 200, 10, 128), (100, 784, 1, 128), (32, 100, 50, 512))  # batch, steps, inputs, units
@@ -60,6 +62,23 @@ def bench(
         "provenance": provenance("cpu", max(threads)),
         "rows": rows,
     }
+
+
+def run(cells: Sequence[str], shapes: Sequence[str], peers: bool, repeats: int, threads: Sequence[int], out: str | None) -> None:
+    """`rnnbench bench`: measure, show, and write the record to `out`. UserError for what cannot be measured."""
+    from rnnbench import catalogue, records
+    from rnnbench.errors import UserError, unknown
+    from rnnbench.screen import say
+
+    if wrong := [cell for cell in cells if cell not in catalogue.choices("cell")]:
+        raise unknown("cell", wrong[0], catalogue.choices("cell"), "rnnbench list cells")
+    if not all(re.fullmatch(r"[1-9]\d*(,[1-9]\d*){3}", shape) for shape in shapes):
+        raise UserError(f"--shapes takes batch,steps,inputs,units such as 50,200,10,128, got {' '.join(shapes)}")
+    sizes: Any = [tuple(map(int, shape.split(","))) for shape in shapes]
+    record = bench(cells or ["lstm", "gru"], sizes or SHAPES, peers, repeats, threads, say)
+    say(table(record))
+    if out:
+        records.write(Path(out), json.dumps(record, indent=1) + "\n")
 
 
 def table(record: dict[str, Any]) -> str:

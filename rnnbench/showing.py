@@ -18,6 +18,7 @@ from rich.text import Text
 from rnnbench.catalogue import About, about, choices, read, remark, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine.equations import LEGEND, latex, term, unicode
+from rnnbench.engine.native import source
 from rnnbench.engine.plan import Plan, plan
 from rnnbench.engine.rules import block
 from rnnbench.engine.trace import trace
@@ -90,6 +91,11 @@ def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()
             grid.add_row(key, Text(value))
     title = Text.assemble((cell.name, "bold"), "  ", said.summary)
     return Group(title, "", _Equations(unicode(planned.trace).splitlines()), "", Text(LEGEND, "dim"), "", grid)
+
+
+def show_source(cell: Cell) -> str:
+    """The C++ that the native engine compiles for the cell."""
+    return source(plan(resolve(cell.step, "cell.step"), cell.constants))
 
 
 def show_latex(cell: Cell) -> str:

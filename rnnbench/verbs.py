@@ -53,6 +53,9 @@ def show(options: Options) -> int:
     if options.latex:
         print(showing.show_latex(cell))
         return 0
+    if options.source:
+        print(showing.show_source(cell))
+        return 0
     checks = verify(catalogue.resolve(cell.step, "cell.step"), cell.constants) if options.verify else []
     console.print(showing.show_cell(cell, load_task(settings, print).inputs, settings.model.hidden, checks), soft_wrap=False)
     return 1 if any(check.passed is False for check in checks) else 0
@@ -109,6 +112,12 @@ def curves(options: Options) -> None:
     say(f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in {figures.save(figures.learning_curves(found), path)}")
 
 
+def bench(options: Options) -> None:
+    from rnnbench.bench import run
+
+    run(options.cells, options.shapes, options.peers, options.repeats, options.threads, options.out)
+
+
 def probe(options: Options) -> None:
     from rnnbench.inside.probe import probe
 
@@ -134,6 +143,7 @@ def export(options: Options) -> None:
 
 
 RESULTS = argument("--results", default="results/runs", help="paths.results (default: results/runs)")
+STUDY = argument("study", help="its name in paths.results, or its folder")
 RUN = argument("folder", metavar="RUN_DIR", help="the folder of a run")
 WEIGHTS = argument("--weights", metavar="WEIGHTS", choices=["best", "last"], default="best", help="best in validation (default) or last")
 MIRROR, CACHE = os.environ.get("RNNBENCH_MIRROR"), os.environ.get("RNNBENCH_DATA", "~/.cache/rnnbench")
@@ -152,6 +162,7 @@ VERBS = (
         show,
         argument("overrides", nargs="+", metavar="cell=NAME", help="the cell, and any key=value of train"),
         argument("--latex", action="store_true", help="equations as LaTeX"),
+        argument("--source", action="store_true", help="the C++ that the native engine compiles for it"),
         argument("--verify", action="store_true", help="check the cell against independent references"),
     ),
     verb(
@@ -163,13 +174,7 @@ VERBS = (
         argument("--mirror", default=MIRROR, help="folder or URL asked first (RNNBENCH_MIRROR)"),
         argument("--data", default=CACHE, help="the cache (RNNBENCH_DATA)"),
     ),
-    verb(
-        "status",
-        "what has become of every run of a study",
-        status,
-        argument("study", help="its name in paths.results, or its folder"),
-        RESULTS,
-    ),
+    verb("status", "what has become of every run of a study", status, STUDY, RESULTS),
     verb(
         "collect",
         "a study as one file, to commit, concatenate and carry elsewhere; and back",
@@ -193,6 +198,17 @@ VERBS = (
         curves,
         argument("folder", help="a run, or a folder of runs"),
         argument("--out", help="picture to write (.png, .svg, .pdf); default: curves.png in the folder"),
+    ),
+    verb(
+        "bench",
+        "how fast one layer is, against PyTorch's own",
+        bench,
+        argument("cells", nargs="*", help="cells; default: lstm gru"),
+        argument("--peers", action="store_true", help="also torch.nn and a loop by hand"),
+        argument("--shapes", nargs="*", default=[], metavar="B,T,D,H", help="batch,steps,inputs,units; default: the four of the design"),
+        argument("--repeats", type=int, default=15, help="timings of each, in turn (default: 15)"),
+        argument("--threads", type=int, nargs="*", default=[1], help="threads (default: 1)"),
+        argument("--out", metavar="FILE", help="write the record, as JSON"),
     ),
     verb(
         "probe",

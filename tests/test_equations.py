@@ -341,3 +341,13 @@ def test_scalar_gradients_leave_other_replicas_alone():
         tensor[1] += 1
     first, second = (counted(p, scalar.find("mgu"), {}) for p in (one, two))
     assert all(torch.equal(first[name][0], second[name][0]) and not torch.equal(first[name][1], second[name][1]) for name in first)
+
+
+def twice(W, R, b, x, h):
+    """A sum that is added to itself before its bias."""
+    s = W.a @ x
+    return (s + s) + b.k + R.v @ h
+
+
+def test_a_bias_does_not_ride_on_a_product_that_is_doubled_on_the_way():
+    assert all(check.passed is not False for check in verify(twice))

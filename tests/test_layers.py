@@ -70,7 +70,7 @@ PERMITTED = {
     "inside.replay": "engine.train inside.recording trained.opening",
     "inside.probe": "__init__ catalogue compose engine.pack engine.run errors inside.* records screen settings sweep.expand trained.opening",
     "report.*": "catalogue errors figures inside.found inside.pictures published records report.*",
-    "showing": "catalogue draw engine.equations engine.plan engine.rules engine.trace errors evidence.verify settings",
+    "showing": "catalogue draw engine.equations engine.native.__init__ engine.plan engine.rules engine.trace errors evidence.verify settings",
     "claims": "errors records",
     "training": "claims engine.run errors records screen settings",
     "trained.__init__": "",

@@ -106,6 +106,8 @@ def _chains(graph: fx.Graph) -> list[_Chain]:
         terms: dict[tuple[str, str], fx.Node] = {}
         node, added = product, 0
         while len(node.users) == 1 and (user := next(iter(node.users))).target is operator.add:
+            if user.args[0] is user.args[1]:  # twice the sum: what is added later is not
+                break
             other = user.args[1] if user.args[0] is node else user.args[0]
             shared = isinstance(other, fx.Node) and len(other.users) > 1  # what is read elsewhere too must keep its own value
             term = None if shared else block(other) or _multiplied(other)

@@ -89,3 +89,10 @@ class Body:
     def written(self, loop: str) -> list[str]:
         pointers = [f"real *const {name} = {where};" for name, where in self.pointers.items()]
         return [*pointers, f"{loop} {{", "  const long units = units_all - lane;", *(f"  {line}" for line in self.lines), "}"]
+
+
+def title(program: Program, s: int) -> str:
+    """The comment above a stage: what it makes, after which products."""
+    made = [v.name for v in program.values if program.stage[v] == s and (v in program.kept or v in program.results or v in program.buffered)]
+    products = [f"R.{program.plan.groups[p.group][1][c]} @ {p.operand.name}" for p in program.products if p.stage == s for c in p.columns]
+    return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (f", after {', '.join(products)}" if products else "")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from textwrap import dedent
 
-from rnnbench.engine.native.body import Body, sloped
+from rnnbench.engine.native.body import Body, sloped, title
 from rnnbench.engine.native.program import DERIVATIVES, GIVEN, Program, Value
 
 FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for name in ("kernel", "work", "drive")}
@@ -11,9 +11,8 @@ FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for na
 
 def source(program: Program, real: str = "float") -> str:
     """The whole C++ file. real: float or double."""
-    return "\n".join(
-        [f"#define REAL {real}", FIXED["kernel"], *_constants(program), FIXED["work"], *_forward(program), "", *_backward(program), FIXED["drive"]]
-    )
+    own = [*_constants(program), FIXED["work"], *_forward(program), "", *_backward(program)]
+    return "\n".join([f"#define REAL {real}", FIXED["kernel"], *own, FIXED["drive"]])
 
 
 def steps(program: Program) -> str:
@@ -68,12 +67,6 @@ def _filled(text: str, **parts: list[str]) -> list[str]:
     return lines
 
 
-def _title(program: Program, s: int) -> str:
-    made = [v.name for v in program.values if program.stage[v] == s and (v in program.kept or v in program.results or v in program.buffered)]
-    products = [f"R.{program.plan.groups[p.group][1][c]} @ {p.operand.name}" for p in program.products if p.stage == s for c in p.columns]
-    return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (f", after {', '.join(products)}" if products else "")
-
-
 def _places(program: Program) -> list[str]:
     states = [f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);" for s in range(len(program.plan.state))]
     return [*states, "const Rows kept = place.kept(step), wx = place.wx(step);"]
@@ -109,7 +102,7 @@ def _forward_stage(program: Program, s: int) -> list[str]:
             if program.stage[v] == s and program.results[index] is v:
                 body.store(body.fresh(index), body.value(v), partly=index == 0)
     text = f"""
-        {_title(program, s)}
+        {title(program, s)}
         for (long first = 0; first < groups; first += span({pres})) {{
           const long count = std::min<long>(span({pres}), groups - first);
           PRODUCTS
@@ -242,7 +235,7 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
             lines.append(f"multiply_back(call, work, {k}, ring, rows, {to}, {'true' if to in written else 'false'});")
             written.add(to)
     text = f"""
-        {_title(program, s)}: slopes
+        {title(program, s)}: slopes
         for (long i = first_chunk; i < last_chunk; i++) {{
           real *const vectors = vectors_of(i);
           for (long row = call.chunk(i) - place.first; row < call.chunk(i + 1) - place.first; row++) {{
