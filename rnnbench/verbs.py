@@ -66,14 +66,15 @@ def data(options: Options) -> int:
     from rnnbench import screen
     from rnnbench.settings import Paths
 
-    paths = Paths(results="", data=options.data, mirror=options.mirror)
+    cache = options.data or os.environ.get("RNNBENCH_DATA", "~/.cache/rnnbench")
+    paths = Paths(results="", data=cache, mirror=options.mirror or os.environ.get("RNNBENCH_MIRROR"))
     if options.action == "fetch":
         for path in files.fetch_all(options.names or None, paths, screen.say):
             screen.say(str(path))
         return 0
     rows = files.listing(paths) if options.action == "list" else files.check(paths)
     screen.files(rows)
-    screen.say(f"cache: {options.data}   mirror: {options.mirror or 'none (RNNBENCH_MIRROR)'}")
+    screen.say(f"cache: {paths.data}   mirror: {paths.mirror or 'none (RNNBENCH_MIRROR)'}")
     return 0 if all(row.state in ("present", "absent", "ok") for row in rows) else 2
 
 
@@ -146,7 +147,6 @@ RESULTS = argument("--results", default="results/runs", help="paths.results (def
 STUDY = argument("study", help="its name in paths.results, or its folder")
 RUN = argument("folder", metavar="RUN_DIR", help="the folder of a run")
 WEIGHTS = argument("--weights", metavar="WEIGHTS", choices=["best", "last"], default="best", help="best in validation (default) or last")
-MIRROR, CACHE = os.environ.get("RNNBENCH_MIRROR"), os.environ.get("RNNBENCH_DATA", "~/.cache/rnnbench")
 
 VERBS = (
     verb(
@@ -171,8 +171,8 @@ VERBS = (
         data,
         argument("action", metavar="ACTION", choices=["list", "fetch", "check"], help="list, fetch or check (reads every file)"),
         argument("names", nargs="*", help="files or folders to fetch, as listed; none: all"),
-        argument("--mirror", default=MIRROR, help="folder or URL asked first (RNNBENCH_MIRROR)"),
-        argument("--data", default=CACHE, help="the cache (RNNBENCH_DATA)"),
+        argument("--mirror", help="folder or URL asked first (RNNBENCH_MIRROR)"),
+        argument("--data", help="the cache (RNNBENCH_DATA)"),
     ),
     verb("status", "what has become of every run of a study", status, STUDY, RESULTS),
     verb(
