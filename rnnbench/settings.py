@@ -62,8 +62,8 @@ class Model:
 
 
 OPTIMIZERS = {  # name → the numbers that it has besides the learning rate
-    "sgd": ("momentum",),
-    "nesterov": ("momentum",),
+    "sgd": ("momentum", "dampen"),
+    "nesterov": ("momentum", "dampen"),
     "rmsprop": ("momentum", "decay", "eps"),
     "adam": ("beta1", "beta2", "eps"),
 }
@@ -75,7 +75,8 @@ class Optim:
     """Optimiser, clipping and the course of the learning rate.
 
     schedule: constant; cosine: down to zero after the last step; step: times `factor` every `every` steps; plateau: times
-    `factor` after each evaluation that is more than `wait` evaluations after the last better one.
+    `factor` after each evaluation that is more than `wait` evaluations after the last better one. dampen: the rate is times 1 - momentum,
+    so that both can be searched for independently (Greff et al., 2017).
     """
 
     name: str
@@ -84,6 +85,7 @@ class Optim:
     clip_value: float | None
     schedule: str
     momentum: float | None = None
+    dampen: bool | None = None
     decay: float | None = None
     beta1: float | None = None
     beta2: float | None = None

@@ -32,7 +32,8 @@ WIDTH, STEPS = 37, 50
 
 
 def optim(name, **numbers):
-    return Optim(**(PLAIN | {"name": name} | numbers))
+    dampen = {"dampen": False} if "dampen" in OPTIMIZERS[name] else {}
+    return Optim(**(PLAIN | {"name": name} | dampen | numbers))
 
 
 def mixed(name):
@@ -218,6 +219,12 @@ def test_plateau_follows_the_rule_and_survives_a_checkpoint():
     assert rates == [0.3 * 0.5**11, 0.3 * 0.5**9, 0.3 * 0.5**5]
 
 
+def test_dampened_is_greffs_rate():
+    """Greff et al. (2017): the learning rate is scaled by 1 - momentum."""
+    by_name = [optim("nesterov", lr=0.2, momentum=m, dampen=d) for m, d in ((0.0, True), (0.9, True), (0.9, False))]
+    close(Schedule(by_name, 10).rate(3), torch.tensor([0.2, 0.02, 0.2], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_yaml_is_complete_and_refuses_what_has_no_effect(name):
     values = OmegaConf.load(CONFIGS / f"{name}.yaml")
@@ -228,7 +235,7 @@ def test_yaml_is_complete_and_refuses_what_has_no_effect(name):
     assert set(values) == general | set(OPTIMIZERS[name])
     for key in {f.name for f in dataclasses.fields(Optim)} - set(values):
         with pytest.raises(UserError, match=rf"optim\.{key} has no effect with optim={name}"):
-            typed(Optim, OmegaConf.merge(values, {key: 0.5}), "optim")
+            typed(Optim, OmegaConf.merge(values, {key: True if key == "dampen" else 0.5}), "optim")
     for key in ("factor", "every", "wait"):
         with pytest.raises(UserError, match=rf"optim\.{key} has no effect with optim\.schedule=constant"):
             typed(Optim, OmegaConf.merge(values, {key: 1}), "optim")

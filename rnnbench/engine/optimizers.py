@@ -118,7 +118,7 @@ class Schedule:
             return torch.tensor(values, dtype=torch.float64)
 
         self.total_steps = total_steps
-        self._lr = vector([o.lr for o in optims])
+        self._lr = vector([o.lr * (1 - (o.momentum or 0.0) * bool(o.dampen)) for o in optims])
         self._cosine = vector([o.schedule == "cosine" for o in optims])
         self._stair = vector([o.factor or 1.0 if o.schedule == "step" else 1.0 for o in optims])
         self._every = vector([o.every or 1.0 for o in optims])
