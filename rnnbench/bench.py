@@ -170,7 +170,7 @@ def _layer(contender: Contender) -> Callable[[], object]:
     (B, T, D, H), K = contender.shape, contender.replicas
     if contender.way in ("native", "loop"):
         from rnnbench.engine import loop, native
-        from rnnbench.engine.network import input_product, layer_shapes
+        from rnnbench.engine.network import layer_shapes
 
         made = _plan(contender.cell)
         unroll = {"native": native.unroll, "loop": loop.unroll}[contender.way]
@@ -178,7 +178,7 @@ def _layer(contender: Contender) -> Callable[[], object]:
         x, slope = torch.randn(K, T, B, D), torch.randn(K, T, B, H) / H
         state = tuple(torch.zeros(K, B, H) for _ in made.state)
         weights = list(params.values())
-        return lambda: torch.autograd.grad(unroll(made, params, input_product(made, params, x), state)[0], weights, slope)
+        return lambda: torch.autograd.grad(unroll(made, params, x, state)[0], weights, slope)
     x, slope = torch.randn(T, B, D), torch.randn(T, B, H) / H
     kind = MODULES[contender.cell]
     if contender.way != "cells":

@@ -16,7 +16,7 @@ import torch
 
 from rnnbench.catalogue import choices, read, resolve
 from rnnbench.engine import loop
-from rnnbench.engine.network import input_product
+from rnnbench.engine.loop import input_product
 from rnnbench.engine.plan import plan
 from rnnbench.evidence import problem, scalar
 from rnnbench.evidence.arithmetic import gradient, sigmoid
@@ -208,20 +208,20 @@ def test_a_wrong_engine_is_caught(monkeypatch):
     def forgetful(made, params, x):
         return input_product(made, {**params, "b": params["b"] * 0}, x)
 
-    def mixed(made, params, wx, state):
-        return loop.unroll(made, {n: p.flip(0) if n == "R0" else p for n, p in params.items()}, wx, state)
+    def mixed(made, params, x, state):
+        return loop.along(made, {n: p.flip(0) if n == "R0" else p for n, p in params.items()}, input_product(made, params, x), state)
 
     made = plan(CELLS["gru"])
-    for target, wrong in (("input_product", forgetful), ("unroll", mixed)):
+    for module, target, wrong in ((loop, "input_product", forgetful), (problem, "unroll", mixed)):
         with monkeypatch.context() as patch:
-            patch.setattr(problem, target, wrong)
+            patch.setattr(module, target, wrong)
             assert not against_literal(made, draw(made), {}).passed
             assert not against_scalar(made, draw(made), scalar.find("gru"), {}).passed
 
 
 def test_not_a_number_is_a_failure(monkeypatch):
     made = plan(CELLS["tanh"])
-    monkeypatch.setattr(problem, "input_product", lambda *given: input_product(*given) * float("nan"))
+    monkeypatch.setattr(loop, "input_product", lambda *given: input_product(*given) * float("nan"))
     assert not against_literal(made, draw(made), {}).passed
 
 

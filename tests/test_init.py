@@ -12,7 +12,6 @@ from rnnbench.catalogue import choices, read, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
 from rnnbench.engine.init import RULES, initial
-from rnnbench.engine.network import input_product
 from rnnbench.engine.plan import plan
 from rnnbench.errors import UserError
 from rnnbench.settings import Cell, typed
@@ -238,7 +237,7 @@ def test_forget_bias_remembers_and_its_opposite_forgets(name, sign):
     old = {state: torch.zeros(1, 4, 5, dtype=torch.float64) for state in made.state}
     memory = "c" if "c" in made.state else made.state[0]
     old[memory] = torch.from_numpy(rng.uniform(0.2, 0.9, (1, 4, 5)))
-    _, after = loop.unroll(made, params, input_product(made, params, x), tuple(old.values()))
+    _, after = loop.unroll(made, params, x, tuple(old.values()))
     new = dict(zip(made.state, after, strict=True))[memory]
     kept = 2 / 3 if name == "minlstm" else 1  # its input gate, at ½, is weighed against the forget gate: f / (f + i)
     expected = old[memory] * (kept if sign > 0 else 0)

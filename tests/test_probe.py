@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,17 +12,19 @@ import torch
 from rnnbench.catalogue import choices
 from rnnbench.engine import loop
 from rnnbench.engine.batches import Stacked
-from rnnbench.engine.network import Network, input_product
+from rnnbench.engine.loop import input_product
+from rnnbench.engine.network import Network
 from rnnbench.engine.plan import plan
 from rnnbench.engine.run import run_pack
 from rnnbench.errors import UserError
 from rnnbench.inside import pictures
 from rnnbench.inside.divergence import first_not_finite, values_of
+from rnnbench.inside.found import pooled
 from rnnbench.inside.gates import gates, largest
 from rnnbench.inside.gradients import HUNDRED, WHOLE, E, by_lag, curve, gradients, horizon
 from rnnbench.inside.jacobians import jacobian_at, lyapunov, pushed, singular_values, spectral_radius
 from rnnbench.inside.measure import measured, quartiles, spaced
-from rnnbench.inside.probe import probe
+from rnnbench.inside.probe import Probe, distinct, probe
 from rnnbench.inside.recording import doubled, record
 from rnnbench.inside.replay import replay
 from rnnbench.records import Folder, run_id
@@ -55,7 +57,7 @@ def slowly(network, batch, kind, layer, at, which):
     for index in range(network.layers):
         params, state, outputs = network.layer(index), network.zero_state(x.shape[2])[index], []
         for t in range(x.shape[1]):
-            _, state = loop.unroll(network.plan, params, input_product(network.plan, params, x[:, t : t + 1]), state)
+            _, state = loop.unroll(network.plan, params, x[:, t : t + 1], state)
             if (index, t) == (layer, at):
                 state = tuple(s + added if k == which else s for k, s in enumerate(state))
             outputs.append(state[0])
@@ -98,7 +100,7 @@ def test_gradients_with_respect_to_symbols_are_those_of_their_one_hot_vectors(of
     run = record(network, batch, kind)
     found = gradients(run).inputs
     wx = input_product(network.plan, network.layer(0), batch.x).detach().requires_grad_()
-    outputs, _ = loop.unroll(network.plan, network.layer(0), wx, network.zero_state(3)[0])
+    outputs, _ = loop.along(network.plan, network.layer(0), wx, network.zero_state(3)[0])
     prediction = outputs[:, -1] @ network.params["readout.W"] + network.params["readout.b"].unsqueeze(1)
     (slow,) = torch.autograd.grad(pointwise_loss(kind, prediction, batch.y[:, -1]).sum(), wx)
     torch.testing.assert_close(found, (slow @ network.layer(0)["W"].mT.unsqueeze(1)).norm(dim=-1))
@@ -175,7 +177,7 @@ def test_jacobians_are_those_of_autograd_one_sequence_at_a_time(cell, of):
 
                 def step(flat, params=params, wx=wx, H=H):
                     state = tuple(s.view(1, 1, H) for s in flat.split(H))
-                    return torch.cat([s.flatten() for s in loop.unroll(network.plan, params, wx, state)[1]])
+                    return torch.cat([s.flatten() for s in loop.along(network.plan, params, wx, state)[1]])
 
                 before = torch.cat([s[k, b].detach() for s in layer.before[4]])
                 torch.testing.assert_close(found[k, b], torch.autograd.functional.jacobian(step, before))
@@ -400,7 +402,11 @@ def test_a_probe_of_runs(settings_for, trained, tmp_path, capsys):
         trained(run)
     homes = [Folder.of(run).path for run in runs]
     place = probe([str(home) for home in homes])
-    assert {path.name for path in place.iterdir()} == {"gradients.png", "sensitivity.png"}
+    assert {path.name for path in place.iterdir()} == {"gradients.png", "sensitivity.png", "probes.csv"}
+    with (place / "probes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["network"], row["time"]) for row in rows] == [(cell, time) for cell in ("tanh", "lstm") for time in ("initial", "trained")]
+    assert all(float(row["gradient@1"]) == 1 and row["horizon_e"] and "gradient@5" in row for row in rows)
     for home, run in zip(homes, runs, strict=True):
         found = json.loads((home / "probe.json").read_text())
         assert found["schema"] == 1 and found["cell"] == run.cell.name and found["id"] == home.name
@@ -424,6 +430,37 @@ def test_a_probe_of_settings(tmp_path, monkeypatch, capsys):
     probe(["cell=gru", *SMALL, "cell.init=orthogonal,chrono"], many=True, out="inits")
     assert (tmp_path / "inits" / "gru-init=chrono" / "probe.json").exists()
     assert "irnn" in capsys.readouterr().out
+
+
+def test_networks_of_one_cell_are_told_apart_by_what_differs(settings_for):
+    def one(*overrides):
+        settings = settings_for("cell=lstm", *overrides)
+        return Probe("lstm", {"task": settings.task["name"], "seed": settings.seed, "settings": asdict(settings)}, None)
+
+    biases = [one(f"cell.forget_bias={bias}", f"seed={seed}") for bias in (0, 1) for seed in (0, 1)]
+    found = distinct([*biases, one("cell.init=chrono", "seed=0"), replace(one(), label="gru")])
+    assert [p.label for p in found] == [
+        "lstm forget_bias=0 seed 0",
+        "lstm forget_bias=0 seed 1",
+        "lstm forget_bias=1 seed 0",
+        "lstm forget_bias=1 seed 1",
+        "lstm init=chrono",
+        "gru",
+    ]
+    assert [p.family for p in found] == ["lstm forget_bias=0"] * 2 + ["lstm forget_bias=1"] * 2 + ["lstm init=chrono", "gru"]
+    assert [p.label for p in distinct([one("task=copy"), one("task=adding")])] == ["lstm task copy", "lstm task adding"]
+    assert [p.label for p in distinct([one(), one()])] == ["lstm (1)", "lstm (2)"]
+
+
+def test_seeds_are_pooled_relative_to_their_own_first_lag():
+    def one(*median):
+        return {"layers": [{"gradient": {WHOLE: {"low": [m / 2 for m in median], "median": list(median), "high": [2 * m for m in median]}}}]}
+
+    both = pooled([{"initial": one(9, 4, 2, 1), "trained": None}, {"initial": one(9, 1, 1, 0), "trained": one(1, 1)}])
+    found = both["initial"]["layers"][0]["gradient"][WHOLE]
+    assert found == {"low": [1.125, 0.5, 0.25, 0], "median": [5.625, 1, 0.75, 0.125], "high": [18, 2, 2, 0.5]}
+    assert both["trained"]["layers"][0]["gradient"][WHOLE]["median"] == [1, 1]
+    assert pooled([both]) == both
 
 
 def test_what_cannot_be_probed_is_one_line(settings_for, trained, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ Axes: K replicas   T time steps   B batch.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -34,6 +34,10 @@ class Feeder:
     seeds: tuple[int, ...]
     dtype: torch.dtype
     device: str
+
+    def of(self, runs: Sequence[int]) -> "Feeder":
+        """For some of the K."""
+        return replace(self, seeds=tuple(self.seeds[k] for k in runs))
 
     def training(self, step: int, size: int) -> Stacked:
         drawn = {seed: self.task.batch(Draw(seed), step, size) for seed in dict.fromkeys(self.seeds)}

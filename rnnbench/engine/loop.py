@@ -1,11 +1,13 @@
 """The reference engine: a plain loop over time, differentiated by autograd, on any device.
 
-Axes: K replicas   T time steps   B batch   G stacked blocks   H state width.
+Axes: K replicas   T time steps   B batch   I input width   G stacked blocks   H state width.
 """
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, stack
+from torch.nn import functional as F
 
 from rnnbench.engine.plan import Plan
 
@@ -13,14 +15,43 @@ Params = dict[str, Tensor]  # one layer: "W" (K, I, ·H), "R0"… (K, H, ·H), "
 State = tuple[Tensor, ...]  # each (K, B, H), in the order of `plan.state`
 
 
-def unroll(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
-    """All steps from `state`: the outputs (K, T, B, H) and the last state."""
+def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """All steps from `state`: the outputs (K, T, B, H) and the last state. x: inputs (K, T, B, I), or symbols (K, T, B)."""
+    return along(plan, params, input_product(plan, params, x), state)
+
+
+def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
+    """The same, from the hoisted product of the inputs."""
     fixed = _fixed(plan, params)
     outputs = []
     for wx in _parts(plan, wx_KTBG):
         state = plan.step(*wx, *fixed, *state)
         outputs.append(state[0])
     return stack(outputs, 1), state
+
+
+def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
+    """W x for all steps at once, with the biases that ride on it: (K, T, B, G). x: (K, T, B, I), or symbols (K, T, B)."""
+    W = params["W"]
+    K, T, B = x.shape[:3]
+    bias = _folded_bias(plan, params)
+    if not x.is_floating_point():  # a symbol selects a row; K tables are one table with offsets
+        rows = x + torch.arange(K, device=x.device).view(K, 1, 1) * W.shape[1]
+        table = W if bias is None else W + bias
+        return F.embedding(rows, table.flatten(0, 1))
+    x = x.flatten(1, 2)
+    product = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
+    return product.view(K, T, B, -1)
+
+
+def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
+    """(K, 1, G): for every input block the bias that rides on it, else zeros."""
+    if not plan.folded:
+        return None
+    biases = vectors(plan, params, "b")
+    carried = {block: biases[bias] for bias, block in plan.folded.items()}
+    zero = torch.zeros_like(next(iter(carried.values())))
+    return torch.cat([carried.get(block, zero) for block in plan.blocks["W"]], -1)
 
 
 def gate_values(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> dict[str, Tensor]:

@@ -3,17 +3,17 @@
 All parameters of all replicas live in one tensor (K, P), and so do gradients, so that clipping and optimisers are
 a few operations on two tensors. Named views are what the engines see.
 
-Axes: K replicas   T time steps   B batch   I input width   G stacked blocks   H state width   C outputs.
+Axes: K replicas   T time steps   B batch   I input width   H state width   C outputs.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from rnnbench.engine.loop import Params, State, gate_values, vectors
+from rnnbench.engine.loop import Params, State, gate_values, input_product
 from rnnbench.engine.plan import Plan
 
 Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]
@@ -25,30 +25,6 @@ def layer_shapes(plan: Plan, inputs: int, hidden: int) -> dict[str, tuple[int, .
     shapes |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(plan.groups)}
     shapes |= {family: (len(plan.blocks[family]) * hidden,) for family in "pb" if plan.blocks[family]}
     return shapes
-
-
-def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
-    """W x for all steps at once, with the biases that ride on it: (K, T, B, G). x: (K, T, B, I), or symbols (K, T, B)."""
-    W = params["W"]
-    K, T, B = x.shape[:3]
-    bias = _folded_bias(plan, params)
-    if not x.is_floating_point():  # a symbol selects a row; K tables are one table with offsets
-        rows = x + torch.arange(K, device=x.device).view(K, 1, 1) * W.shape[1]
-        table = W if bias is None else W + bias
-        return F.embedding(rows, table.flatten(0, 1))
-    x = x.flatten(1, 2)
-    product = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
-    return product.view(K, T, B, -1)
-
-
-def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
-    """(K, 1, G): for every input block the bias that rides on it, else zeros."""
-    if not plan.folded:
-        return None
-    biases = vectors(plan, params, "b")
-    carried = {block: biases[bias] for bias, block in plan.folded.items()}
-    zero = torch.zeros_like(next(iter(carried.values())))
-    return torch.cat([carried.get(block, zero) for block in plan.blocks["W"]], -1)
 
 
 class Network:
@@ -76,6 +52,12 @@ class Network:
             start += prod(shape)
         return views
 
+    def holding(self, flat: Tensor) -> "Network":
+        """The same layers with other parameters (K, P); K may differ too."""
+        made = copy(self)
+        made.flat, made.replicas, made.params = flat, len(flat), self.views(flat)
+        return made
+
     def gradient(self, loss_K: Tensor) -> Tensor:
         """The gradient (K, P) of every replica's loss with respect to its own parameters."""
         parts = torch.autograd.grad(loss_K.sum(), list(self.params.values()))  # replicas share nothing: the sum's gradient is each one's
@@ -99,7 +81,7 @@ class Network:
         for index in range(self.layers):
             params = self.layer(index)
             x = x if index == 0 or keep is None else x * keep[index - 1]
-            x, state = unroll(self.plan, params, input_product(self.plan, params, x), states[index])
+            x, state = unroll(self.plan, params, x, states[index])
             after.append(state)
         x = x[:, -1] if last else x.flatten(1, 2)
         prediction = torch.baddbmm(self.params["readout.b"].unsqueeze(1), x, self.params["readout.W"])
@@ -112,5 +94,5 @@ class Network:
             params = self.layer(index)
             wx = input_product(self.plan, params, x)
             found |= {f"{index}.{gate}": values for gate, values in gate_values(self.plan, params, wx, states[index]).items()}
-            x, _ = unroll(self.plan, params, wx, states[index])
+            x, _ = unroll(self.plan, params, x, states[index])
         return found

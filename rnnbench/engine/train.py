@@ -8,6 +8,7 @@ Axes: K replicas   T time steps   B batch   P parameters.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -120,13 +121,16 @@ class Training:
         return "gradient norm"
 
     @torch.no_grad()
-    def evaluate(self, split: Split) -> list[dict[str, float]]:
-        """Every run's loss and metrics on the whole split (or its first `eval_limit` batches)."""
+    def evaluate(self, split: Split, best_of: Sequence[int] | None = None) -> list[dict[str, float]]:
+        """Loss and metrics on the whole split (or its first `eval_limit` batches), of every run or of the best that some runs had."""
         started, pack, states = time.perf_counter(), self.pack, None
+        network, feeder = pack.network, pack.feeder
+        if best_of is not None:
+            network, feeder = network.holding(self.best[best_of]), feeder.of(best_of)
         totals: dict[str, list[Tensor]] = {}
-        for batch in pack.feeder.evaluation(split, pack.train.eval_batch, pack.train.eval_limit):
-            states = self._start(batch, states)
-            prediction, states = pack.network(pack.unroll, batch.x, states, batch.last)
+        for batch in feeder.evaluation(split, pack.train.eval_batch, pack.train.eval_limit):
+            states = states if batch.carry and states is not None else network.zero_state(batch.x.shape[2])
+            prediction, states = network(pack.unroll, batch.x, states, batch.last)
             scores = pack.task.score(prediction, batch.y, batch.mask)
             scores["loss"] = summed(pointwise_loss(pack.task.loss, prediction, batch.y), batch.mask)
             for name, (total, count) in scores.items():
@@ -134,7 +138,7 @@ class Training:
                 totals[name] = [sums[0] + total.double().cpu(), sums[1] + count.double().cpu()]
         self.seconds["eval"] += time.perf_counter() - started
         means = {name: (total / count.clamp(min=1)).tolist() for name, (total, count) in totals.items()}
-        return [{name: values[k] for name, values in means.items()} for k in range(len(pack.runs))]
+        return [{name: values[k] for name, values in means.items()} for k in range(network.replicas)]
 
     def validate(self) -> list[list[Row]]:
         """Evaluate on validation data, select the best, stop what should stop; the new rows of every run's curve."""
@@ -202,12 +206,8 @@ class Training:
             if progress.status == "running":
                 progress.status = "finished"
         final = self.evaluate("test")
-        best = final
-        if any(p.best_step != self.step for p in self.progress):
-            current = self.pack.network.flat.clone()
-            self.pack.network.flat.copy_(self.best)
-            best = self.evaluate("test")
-            self.pack.network.flat.copy_(current)
+        earlier = [k for k, p in enumerate(self.progress) if p.best_step not in (None, self.step)]
+        best = dict(enumerate(final)) | (dict(zip(earlier, self.evaluate("test", earlier), strict=True)) if earlier else {})
         return [
             {
                 "best": {"step": p.best_step, "valid": p.best_valid, "test": best[k]} if p.best_step is not None else None,

@@ -17,7 +17,6 @@ from torch import Tensor, vmap
 from torch.func import functional_call
 
 from rnnbench.engine.loop import unroll
-from rnnbench.engine.network import input_product
 from rnnbench.engine.plan import Plan
 from rnnbench.evidence.arithmetic import Step, gradient, leaves, sequence
 
@@ -83,7 +82,7 @@ def planned(plan: Plan) -> Forward:
         columns = {"W": plan.blocks["W"]} | {f"R{g}": names for g, (_, names) in enumerate(plan.groups)}
         columns |= {family: plan.blocks[family] for family in "pb"}
         params = {key: torch.cat([given[f"{key[0]}.{name}"].transpose(1, -1) for name in names], -1) for key, names in columns.items() if names}
-        return unroll(plan, params, input_product(plan, params, given["x"]), tuple(given[s] for s in plan.state))
+        return unroll(plan, params, given["x"], tuple(given[s] for s in plan.state))
 
     return forward
 

@@ -1,10 +1,12 @@
 """What probe.json says: read it, and its numbers in short. No torch: the report reads probes, too."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 SCHEMA = 1
 TIMES = {"initial": "at the start", "trained": "after training"}
@@ -55,3 +57,24 @@ def read(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("initial"), dict) else None
+
+
+def pooled(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Networks that differ in their seed alone, as one in the picture of gradients: the median of their medians, and a band from the
+    lowest lower quartile to the highest upper one, each relative to its own lag 1. Of everything else, the first network's."""
+    made = dict(probes[0])
+    for time in TIMES if len(probes) > 1 else ():
+        there = [probe[time] for probe in probes if probe.get(time)]
+        if there:
+            first, *above = there[0]["layers"]
+            gradient = {state: _pooled([one["layers"][0]["gradient"][state] for one in there]) for state in first["gradient"]}
+            made[time] = there[0] | {"layers": [first | {"gradient": gradient}, *above]}
+    return made
+
+
+def _pooled(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    steps = min(len(curve["median"]) for curve in curves)
+    values = np.array([[curve[name][:steps] for name in ("low", "median", "high")] for curve in curves], float)
+    values = values / np.where(values[:, 1:2, 1:2] > 0, values[:, 1:2, 1:2], np.nan)
+    low, high = np.fmin.reduce(values[:, 0]), np.fmax.reduce(values[:, 2])
+    return {"low": low.tolist(), "median": np.median(values[:, 1], 0).tolist(), "high": high.tolist()}

@@ -32,8 +32,9 @@ def measured(network: Network, batch: Stacked, kind: str) -> list[Plain]:
     layers: for each gradient {state: {low, median, high} by lag}, horizon {e, hundred, longest}, jacobian {steps, all and output:
     {levels: [quantiles of the singular values] per step, radius}}, lyapunov {low, median, high over sequences}, gates {name:
     {mean, spread, closed, open} by step}, largest {state: number}. saturated: share over all gates, None without gates.
-    shown: the first sequence: symbols (T) or values (I, T); steps and units of the maps (gate → units × time); influence and memory,
-    the norms of ∂L_T/∂x_t and of the gradient of the last layer's states, by step. Where a number is not finite stands None.
+    shown: the first sequence: symbols (T) or values (I, T); wanted, the classes to answer; steps and units of the maps (gate → units ×
+    time); influence and memory, the norms of ∂L_T/∂x_t and of the gradient of the last layer's states, by step. Where a number is not
+    finite stands None.
     """
     run = recording.record(recording.doubled(network), batch, kind)
     found = gradients(run)
@@ -115,11 +116,20 @@ def _shown(run: Recording, batch: Stacked, acting: Iterable[dict[str, Gate]], in
         "steps": steps,
         "units": units,
         "symbols": None if x.is_floating_point() else x.tolist(),
+        "wanted": _wanted(batch, k, steps),
         "values": _rounded(x.T.tolist(), 3) if x.is_floating_point() else None,
         "gates": _rounded(maps, 3),
         "influence": _rounded(inputs[k, steps, 0].tolist()),
         "memory": _rounded([by_lag[k, last - t, 0].item() for t in steps]),
     }
+
+
+def _wanted(batch: Stacked, k: int, steps: list[int]) -> list[int | None] | None:
+    """The class to answer at each step, None where no answer counts; None where the task asks for something else."""
+    if batch.last or batch.y.is_floating_point():
+        return None
+    counts = [True] * len(steps) if batch.mask is None else batch.mask[k, steps, 0].tolist()
+    return [y if here else None for y, here in zip(batch.y[k, steps, 0].tolist(), counts, strict=True)]
 
 
 def _rounded(value: Any, digits: int = 5) -> Any:

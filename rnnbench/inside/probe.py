@@ -4,11 +4,13 @@ import json
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from rich import box
@@ -20,7 +22,8 @@ from rnnbench.engine.pack import Pack
 from rnnbench.engine.run import load_task
 from rnnbench.errors import UserError
 from rnnbench.inside import pictures
-from rnnbench.inside.found import SCHEMA, TIMES, short
+from rnnbench.inside.found import SCHEMA, TIMES, pooled, short
+from rnnbench.inside.gradients import WHOLE
 from rnnbench.inside.measure import SEQUENCES, Plain, measured
 from rnnbench.inside.replay import replay
 from rnnbench.records import finite, write
@@ -31,15 +34,19 @@ from rnnbench.sweep.expand import axes, grid
 from rnnbench.trained.opening import open_run
 
 Say = Callable[[str], None]
+LAGS = [lag * 10**power for power in range(4) for lag in (1, 2, 5)]  # whose gradient is in the table
+TELLING = ("cell", "task", "model", "optim", "train")  # the settings that tell networks of one cell apart
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found in one network. label: what tells it from the others. home: the run's folder, None if nothing was trained."""
+    """What was found in one network. label: what tells it from the others. home: the run's folder, None if nothing was trained.
+    family: the label of all networks that differ from this one in their seed alone; they are one in pictures."""
 
     label: str
     found: Plain
     home: Path | None
+    family: str = ""
 
 
 def probe(asked: Sequence[str], many: bool = False, out: str | Path | None = None, say: Say = said) -> Path:
@@ -82,7 +89,7 @@ def of_settings(settings: Settings, overrides: Sequence[str], say: Say = said) -
     pack = Pack([settings], catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say))
     batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
     (initial,) = measured(pack.network, batch, pack.task.loss)
-    more = [text for text in overrides if not text.startswith("cell=")]
+    more = [text for text in overrides if not text.startswith(("cell=", "seed="))]
     label = " ".join([settings.cell.name, *(re.sub(r"^(cell|task|model)\.", "", text).replace("\\", "") for text in more)])
     return Probe(label, _found(settings, pack, batch, initial, None, {"checkpoint": None, "id": None}, None), None)
 
@@ -118,13 +125,42 @@ def _found(settings: Settings, pack: Pack, batch: Any, initial: Plain, trained: 
 
 
 def distinct(probes: Sequence[Probe]) -> list[Probe]:
-    """The same with labels of which no two are alike: by task and seed, then by number, where cells are not enough."""
-    for key in ("task", "seed"):
-        labels = [p.label for p in probes]
-        differ = len({p.found[key] for p in probes}) > 1
-        probes = [Probe(f"{p.label} {key} {p.found[key]}", p.found, p.home) if differ and labels.count(p.label) > 1 else p for p in probes]
-    labels = [p.label for p in probes]
-    return [Probe(f"{p.label} ({k + 1})", p.found, p.home) if labels.count(p.label) > 1 else p for k, p in enumerate(probes)]
+    """The same with labels of which no two are alike where cells are not enough: by task, by the settings that differ, by seed, then by number."""
+    for telling in (_task, _settings_that_differ, _seed, _place):
+        alike = {label: [p for p in probes if p.label == label] for label in dict.fromkeys(p.label for p in probes)}
+        more = {id(p): words for same in alike.values() if len(same) > 1 for p, words in zip(same, telling(same), strict=True)}
+        probes = [replace(p, label=f"{p.label} {more.get(id(p), '')}".rstrip(), family=p.label if telling is _seed else p.family) for p in probes]
+    return list(probes)
+
+
+def _task(probes: Sequence[Probe]) -> list[str]:
+    return _unless_all([f"task {p.found['task']}" for p in probes])
+
+
+def _seed(probes: Sequence[Probe]) -> list[str]:
+    return _unless_all([f"seed {p.found['seed']}" for p in probes])
+
+
+def _place(probes: Sequence[Probe]) -> list[str]:
+    return [f"({k + 1})" for k in range(len(probes))]
+
+
+def _unless_all(words: list[str]) -> list[str]:
+    return words if len(set(words)) > 1 else [""] * len(words)
+
+
+def _settings_that_differ(probes: Sequence[Probe]) -> list[str]:
+    """Such as 'forget_bias=1'. What is null, or as with most of them, goes without saying."""
+    flat = [{f"{part}.{key}": str(p.found["settings"][part][key]) for part in TELLING for key in p.found["settings"][part]} for p in probes]
+    said: list[list[str]] = [[] for _ in probes]
+    for key in flat[0]:
+        values = [one.get(key, "None") for one in flat]
+        common, count = Counter(values).most_common(1)[0]
+        usual = {"None"} | ({common} if 2 * count > len(values) else set())
+        for words, value in zip(said, values, strict=True):
+            if value not in usual:
+                words.append(f"{key.partition('.')[2]}={value.removesuffix('.0')}")
+    return [" ".join(words) for words in said]
 
 
 def _beside(probes: Sequence[Probe]) -> Path:
@@ -138,7 +174,10 @@ def _beside(probes: Sequence[Probe]) -> Path:
 
 
 def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
-    """Write probe.json and pictures. apart: everything into `folder`, nothing into run folders."""
+    """Write probe.json of each, pictures, and probes.csv, which has a row per network and time.
+
+    apart: everything into `folder`, nothing into run folders.
+    """
     for one in probes:
         own = folder / re.sub(r"[^\w.=-]+", "-", one.label).strip("-") if len(probes) > 1 else folder
         inside = one.home if one.home and not apart else own
@@ -148,11 +187,27 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
         title = f"{one.label} on {one.found['task']}"
         for time in ("initial", "trained"):
             if one.found[time]:
-                pictures.save(pictures.gate_map(one.found[time], f"{title}, {TIMES[time]}"), place / f"gates-{time}.png")
-        pictures.save(pictures.singular_values(one.found, title), place / "jacobian.png")
-    named = {one.label: one.found for one in probes}
-    pictures.save(pictures.gradient_norms(named), folder / "gradients.png")
+                pictures.save(pictures.gate_map(one.found[time], f"What the gates do: {title}, {TIMES[time]}"), place / f"gates-{time}.png")
+        pictures.save(pictures.singular_values(one.found, f"What one step does to small differences: {title}"), place / "jacobian.png")
+    write(folder / "probes.csv", pd.DataFrame(rows(probes)).to_csv(index=False, float_format="%.5g"))
+    families = {one.family: [other.found for other in probes if other.family == one.family] for one in probes}
+    named = {family: pooled(members) for family, members in families.items()}
+    tasks = ", ".join(dict.fromkeys(one.found["task"] for one in probes))
+    pictures.save(pictures.gradient_norms(named, title=f"How far back the gradient reaches: {tasks}"), folder / "gradients.png")
     pictures.save(pictures.sensitivity(named), folder / "sensitivity.png")
+
+
+def rows(probes: Sequence[Probe]) -> list[dict[str, Any]]:
+    """The numbers that `show` shows, and the median gradient at some lags relative to lag 1."""
+    made = []
+    for one in probes:
+        for time in TIMES:
+            if one.found[time]:
+                median = one.found[time]["layers"][0]["gradient"][WHOLE]["median"]
+                known = {f"gradient@{lag}": median[lag] / median[1] for lag in LAGS if lag < len(median) and median[lag] and median[1]}
+                told = {key: one.found[key] for key in ("task", "cell", "seed", "id")}
+                made.append({"network": one.label, **told, "time": time, **asdict(short(one.found[time])), **known})
+    return made
 
 
 def show(probes: Sequence[Probe]) -> None:

@@ -5,7 +5,6 @@ The reference engine does each step, so that all numbers here are those of the r
 Axes: K replicas   T time steps   B sequences   G stacked blocks   H state width.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +37,7 @@ class Layer:
 
     def step(self, t: int, state: State) -> State:
         """Step `t` from another state."""
-        return loop.unroll(self.plan, self.params, self.wx[:, t : t + 1], state)[1]
+        return loop.along(self.plan, self.params, self.wx[:, t : t + 1], state)[1]
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ class _Recorder:
 
     layers: list[Layer] = field(default_factory=list)
 
-    def __call__(self, plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
-        layer = Layer(plan, params, wx_KTBG, state, [])
-        for wx in wx_KTBG.unbind(1):
-            _, state = loop.unroll(plan, params, wx.unsqueeze(1), state)
+    def __call__(self, plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        layer = Layer(plan, params, loop.input_product(plan, params, x), state, [])
+        for wx in layer.wx.unbind(1):
+            _, state = loop.along(plan, params, wx.unsqueeze(1), state)
             # A node of its own for every state: the derivative with respect to one leaves the others where they are.
             state = tuple(s.view_as(s) for s in state)
             layer.states.append(state)
@@ -91,12 +90,12 @@ def record(network: Network, batch: Stacked, kind: str, states: Sequence[State] 
 
 def doubled(network: Network) -> Network:
     """The same networks in float64, in which gradients do not underflow, with parameters that no gradient is taken of."""
-    return _with(network, network.flat.detach().double())
+    return network.holding(network.flat.detach().double())
 
 
 def one_of(network: Network, k: int) -> Network:
     """Replica k alone, as a network of K = 1, with its present parameters."""
-    return _with(network, network.flat.detach()[k : k + 1].clone())
+    return network.holding(network.flat.detach()[k : k + 1].clone())
 
 
 def first(batch: Stacked, replica: int | None = None, sequences: int | None = None) -> Stacked:
@@ -106,10 +105,3 @@ def first(batch: Stacked, replica: int | None = None, sequences: int | None = No
     y = batch.y[ks, rows] if batch.last else batch.y[ks, :, rows]
     mask = None if batch.mask is None else batch.mask[ks, :, rows]
     return Stacked(batch.x[ks, :, rows], y, mask, batch.last, batch.carry)
-
-
-def _with(network: Network, flat: Tensor) -> Network:
-    made = copy.copy(network)
-    made.flat, made.replicas = flat, len(flat)
-    made.params = made.views(flat)
-    return made

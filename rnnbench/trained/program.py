@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnbench.engine.loop import vectors
-from rnnbench.engine.network import input_product
+from rnnbench.engine.loop import input_product, vectors
 from rnnbench.errors import UserError
 from rnnbench.trained.opening import Opened
 

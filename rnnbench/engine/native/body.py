@@ -5,8 +5,8 @@ from rnnbench.engine.native.program import GIVEN, Argument, Program, Value
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 # names of values that would hide what the emitted lines use, or that C++ keeps for itself
 TAKEN = """
-    call work place rows row lane units units_all width groups first count step sums wx kept ring vec real load store fill where prefer
-    filled added partial slopes slope_wx slope_out arriving leaving vectors ringed LANES
+    call work place rows row lane units units_all width groups first count step sums kept ring vec real load store fill where prefer
+    filled added partial slopes slope_x slope_out arriving leaving vectors ringed LANES
     auto bool case catch char class const constexpr default delete do double enum explicit export extern float friend goto inline int long
     mutable namespace new operator private protected public register short signed sizeof static struct switch template this throw try
     typedef typename union unsigned using virtual void volatile and or not xor if else for while return break continue
@@ -42,8 +42,8 @@ class Body:
     def store(self, pointer: str, value: str, partly: bool = False) -> None:
         self.lines.append(f"store({pointer} + lane, {value}{', units' if partly else ''});")
 
-    def add(self, pointer: str, value: str, partly: bool = False) -> None:
-        self.store(pointer, f"load({pointer} + lane{', units' if partly else ''}) + ({value})", partly)
+    def add(self, pointer: str, value: str) -> None:
+        self.store(pointer, f"load({pointer} + lane) + ({value})")
 
     def value(self, v: Argument) -> str:
         """The name of a value; what it needs is read or computed first."""
@@ -57,8 +57,6 @@ class Body:
         program, name = self.program, v.name
         if v.op == "state":
             return f"load({self.pointer(f'all_{name}', f'old_{v.index}(row)')} + lane, units)"
-        if v.op == "wx":
-            return f"load({self.pointer(f'all_{name}', f'wx(row) + {v.index} * units_all')} + lane, units)"
         if v.op in ("p", "b"):
             where = f"call.{v.op} + (place.replica * {len(program.plan.blocks[v.op])} + {v.index}) * units_all"
             return f"load({self.pointer(f'all_{name}', where)} + lane, units)"
@@ -71,7 +69,7 @@ class Body:
         if v.op == "pre":
             place, stage = program.pres[self.stage].index(v), len(program.pres[self.stage])
             summed = self.pointer(f"sum_{name}", f"sums + (row * {stage} + {place}) * count * LANES - first * LANES")
-            return f"load({summed} + lane)" + (f" + {self.value(v.rides)}" if v.rides else "")
+            return f"load({summed} + lane)"
         return None
 
     def kept(self, v: Value) -> str:
@@ -94,5 +92,5 @@ class Body:
 def title(program: Program, s: int) -> str:
     """The comment above a stage: what it makes, after which products."""
     made = [v.name for v in program.values if program.stage[v] == s and (v in program.kept or v in program.results or v in program.buffered)]
-    products = [f"R.{program.plan.groups[p.group][1][c]} @ {p.operand.name}" for p in program.products if p.stage == s for c in p.columns]
+    products = [term for p in program.products if p.stage == s for term in p.written]
     return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (f", after {', '.join(products)}" if products else "")

@@ -27,11 +27,12 @@ static void gather(const Call &c) {
       const long k = unit / slices, slice = unit % slices;
       long from = 0;
       for (const Product &p : products) {
-        for (long j = H * slice / slices; j < H * (slice + 1) / slices; j++)
+        const long rows = depth(c, p);
+        for (long j = rows * slice / slices; j < rows * (slice + 1) / slices; j++)
           for (int q = 0; q < p.count; q++)
             for (long lane = 0; lane < H; lane += LANES)
-              total(k, from + (j * p.count + q) * width, lane, c.slope_R[p.group] + ((k * H + j) * p.blocks + p.columns[q]) * H);
-        from += H * width * p.count;
+              total(k, from + (j * p.count + q) * width, lane, c.slope_weights[p.group] + ((k * rows + j) * p.blocks + p.columns[q]) * H);
+        from += rows * width * p.count;
       }
       for (long v = 0; slice == 0 && v < VECTORS; v++, from += width) {
         real *to = v < DIAGONALS ? c.slope_p + (k * DIAGONALS + v) * H : c.slope_b + (k * (VECTORS - DIAGONALS) + v - DIAGONALS) * H;

@@ -20,18 +20,12 @@ def steps(program: Program) -> str:
     return "\n".join([*_constants(program), "", *_forward(program), "", *_backward(program), ""])
 
 
-def reads_inputs(program: Program) -> bool:
-    """Whether the way back reads the hoisted products."""
-    return any(" wx(row)" in line for line in _backward(program))
-
-
 def _constants(program: Program) -> list[str]:
     plan, pres = program.plan, [len(row) for row in program.pres]
     function = plan.trace.function
     numbers = {
         "STATES": len(plan.state),
         "GROUPS": len(plan.groups),
-        "INPUTS": len(plan.blocks["W"]),
         "DIAGONALS": len(plan.blocks["p"]),
         "VECTORS": len(plan.blocks["p"]) + len(plan.blocks["b"]),
         "KEPT": len(program.kept) + len(plan.state) - 1,  # the last are the states but the first, which is the output
@@ -42,17 +36,17 @@ def _constants(program: Program) -> list[str]:
     }
     rows = []
     for p in program.products:
-        names = plan.groups[p.group][1]
-        fields = (p.group, len(names), program.operands.index(p.operand), p.first, len(p.columns), f"span({pres[p.stage]})")
-        written = ", ".join(f"R.{names[c]}" for c in p.columns)
-        rows.append(f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // {written} @ {p.operand.name}")
+        operand = "INPUT" if p.operand.op == "x" else program.operands.index(p.operand)
+        fields = (p.group, p.count, operand, p.first, len(p.columns), f"span({pres[p.stage]})")
+        rows.append(f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // {', '.join(p.written)}")
     return [
         f"// {function.__name__}: emitted from the equations in {Path(function.__code__.co_filename).name}",
         f"enum : int {{ {', '.join(f'{name} = {number}' for name, number in numbers.items())} }};",
         "static constexpr int span(int pres) { return pres && pres < COLUMNS ? COLUMNS / pres : 1; }  // groups of lanes side by side",
         f"static const long WIDEST = std::max({{{', '.join(f'{n} * span({n})' for n in sorted({1, *pres}))}}});",
+        "static const int INPUT = -1;  // as an operand",
         "struct Product { int group, blocks, operand, first, count, span, columns[PRES + 1]; };",
-        "static const std::vector<Product> products = {  // group, its blocks, operand, pre-activations from and how many, span, columns",
+        "static const std::vector<Product> products = {  // weights, their blocks, operand, pre-activations from and how many, span, columns",
         *rows,
         "};",
     ]
@@ -69,7 +63,7 @@ def _filled(text: str, **parts: list[str]) -> list[str]:
 
 def _places(program: Program) -> list[str]:
     states = [f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);" for s in range(len(program.plan.state))]
-    return [*states, "const Rows kept = place.kept(step), wx = place.wx(step);"]
+    return [*states, "const Rows kept = place.kept(step);"]
 
 
 def _forward(program: Program) -> list[str]:
@@ -123,11 +117,14 @@ def _multiplied(program: Program, s: int) -> list[str]:
     lines = []
     for k, p, reached in mine:
         partly |= bool(reached & covered) and not reached <= covered
-        operand = f"old_{p.operand.index}" if p.operand.op == "state" else ""
-        if not operand:
+        if p.operand.op == "x":
+            call, operand = "multiply_inputs", "place, step"
+        elif p.operand.op == "state":
+            call, operand = "multiply", f"old_{p.operand.index}"
+        else:
             new = p.operand in program.results
-            operand = f"fresh_{program.results.index(p.operand)}" if new else f"buffer_{program.buffered.index(p.operand)}"
-        lines.append(f"multiply(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, {'true' if reached <= covered else 'false'});")
+            call, operand = "multiply", f"fresh_{program.results.index(p.operand)}" if new else f"buffer_{program.buffered.index(p.operand)}"
+        lines.append(f"{call}(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, {'true' if reached <= covered else 'false'});")
         covered |= reached
     if partly:
         return [f"memset(sums, 0, rows * {pres} * count * LANES * sizeof(real));", *(line.replace(", false)", ", true)") for line in lines)]
@@ -159,17 +156,18 @@ def _backward(program: Program) -> list[str]:
             STAGES
             UNTOUCHED
             VECTORS
+            slopes_of_inputs(call, work, place, step, ring, rows);
             for (int s = 0; s < STATES; s++) std::swap(arriving[s], leaving[s]);
             if (++filled < work.deep && step) continue;
             for (long i = first_chunk; i < last_chunk; i++) {
               const long start = call.chunk(i) - place.first, end = call.chunk(i + 1) - place.first;
-              gather_products(call, work, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
+              gather_products(call, work, place, step, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
             }
             filled = 0, added = true;
           }
           for (int s = 0; s < STATES; s++) place.write(call.slope_start[s], arriving[s], rows);
         }"""
-    places = [*_places(program), "const Rows slope_wx = place.slope_wx(step), slope_out = place.slope_out(step);"]
+    places = [*_places(program), "const Rows slope_out = place.slope_out(step);"]
     return _filled(text, PLACES=places, STAGES=stages, UNTOUCHED=untouched, VECTORS=vectors)
 
 
@@ -191,8 +189,8 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
                     terms.append(f"(call.slope_out ? load({body.pointer('slope_output', 'slope_out(row)')} + lane, units) : vec{{}})")
         return terms
 
-    def leave(name: str, where: str, key: str, value: str, partly: bool = False) -> None:
-        (body.add if key in written else body.store)(body.pointer(name, where), value, partly)
+    def leave(name: str, where: str, key: str, value: str) -> None:
+        (body.add if key in written else body.store)(body.pointer(name, where), value)
         written.add(key)
 
     if s == len(program.pres) - 1:
@@ -204,8 +202,6 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
         slope = body.define(f"d_{v.name}", " + ".join(found.pop(v, []) + arriving(v)))
         if v.op == "pre":
             body.store(ring(pres.index(v)), slope)
-            if v.rides:
-                found.setdefault(v.rides, []).append(slope)
             continue
         for a, rule in zip(v.args, DERIVATIVES[v.op], strict=True):
             if isinstance(a, Value):
@@ -218,19 +214,14 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
         total = " + ".join(terms)
         if v.op == "state":
             leave(f"earlier_{v.name.removesuffix('_old')}", f"leaving[{v.index}] + row * width", f"leaving[{v.index}]", total)
-        elif v.op == "wx":
-            leave(f"slope_{v.name}", f"slope_wx(row) + {v.index} * units_all", v.name, total, partly=True)
         elif v.op in GIVEN:
             index = v.index + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
             body.add(body.pointer(f"slope_{v.name}", f"vectors + {index} * width"), total)
         else:
             leave(f"slope_{v.name}", f"slopes[{with_slope.index(v)}] + row * width", f"slopes[{with_slope.index(v)}]", total)
-    for index, name in enumerate(program.plan.blocks["W"] if s == 0 else ()):
-        if f"wx_{name}" not in written:  # an input that nothing reads
-            body.store(body.pointer(f"slope_wx_{name}", f"slope_wx(row) + {index} * units_all"), "vec{}", partly=True)
     lines = []
     for k, p in enumerate(program.products):
-        if p.stage == s:
+        if p.stage == s and p.operand.op != "x":
             to = f"leaving[{p.operand.index}]" if p.operand.op == "state" else f"slopes[{with_slope.index(p.operand)}]"
             lines.append(f"multiply_back(call, work, {k}, ring, rows, {to}, {'true' if to in written else 'false'});")
             written.add(to)

@@ -1,6 +1,6 @@
 """From a plan to a straight-line program for one step: stages, pre-activations, what is kept for the way back.
 
-A pre-activation is a hoisted input product plus all recurrent products that are added to it. A stage ends where a
+A pre-activation is the sum of an input product and of all recurrent products that are added to it. A stage ends where a
 product needs a whole vector that the step itself computes. Knows no cell by name, and nothing of C++.
 """
 
@@ -32,43 +32,44 @@ DERIVATIVES: dict[str, tuple[str, ...]] = {
     "softplus": ("{g} * (1 - v_exp(-{y}))",),
 }
 CHEAP = {"add", "sub", "mul", "div", "neg", "relu", "maximum", "minimum"}  # rather computed again than kept
-GIVEN = {"state", "wx", "p", "b"}  # read from memory, at any time
+GIVEN = {"state", "x", "p", "b"}  # read from memory, at any time
 
 Argument = Union["Value", float]
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """One value of a step. op: of OPERATIONS, or state, wx, p, b (index: which), or pre (args: what rides on it, the operands)."""
+    """One value of a step. op: of OPERATIONS, or x, state, p, b (index: which), or pre (args: the operands of its products)."""
 
     name: str
     op: str
     args: tuple[Argument, ...] = ()
     index: int = 0
-    blocks: tuple[str, ...] = ()  # of a pre: the recurrent block that multiplies each operand; one less than args where W rides
+    blocks: tuple[tuple[str, str], ...] = ()  # of a pre: what multiplies each operand, such as ("R", "z")
 
     @property
     def inputs(self) -> tuple["Value", ...]:
         return tuple(a for a in self.args if isinstance(a, Value))
 
-    @property
-    def rides(self) -> "Value | None":
-        return self.inputs[0] if len(self.inputs) > len(self.blocks) else None
-
-    @property
-    def operands(self) -> tuple["Value", ...]:
-        return self.inputs[len(self.inputs) - len(self.blocks) :]
-
 
 @dataclass(frozen=True)
 class Product:
-    """An operand times blocks of R, added to consecutive pre-activations. columns: places of the blocks in params["R<group>"]."""
+    """An operand times blocks of W or R, added to consecutive pre-activations.
+
+    group: of the weights; W comes after all R. columns: places of the blocks among the `count` of the group.
+    """
 
     stage: int
     operand: Value
     group: int
+    count: int
     first: int
     columns: tuple[int, ...]
+    blocks: tuple[str, ...]
+
+    @property
+    def written(self) -> list[str]:
+        return [f"{block} @ {self.operand.name}" for block in self.blocks]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Program:
 
     @property
     def operands(self) -> tuple[Value, ...]:
-        return tuple(dict.fromkeys(p.operand for p in self.products))
+        """What is multiplied, beside the inputs."""
+        return tuple(dict.fromkeys(p.operand for p in self.products if p.operand.op != "x"))
 
     @property
     def buffered(self) -> tuple[Value, ...]:
@@ -98,7 +100,7 @@ def lowered(plan: Plan) -> Program:
     values = tuple(dict.fromkeys(v for result in results for v in _ordered(result)))
     stage = _stages(values, results)
     stages = range(max(stage.values()) + 1)
-    pres = tuple(tuple(sorted((v for v in values if v.op == "pre" and stage[v] == s), key=lambda v: len(v.operands))) for s in stages)
+    pres = tuple(tuple(sorted((v for v in values if v.op == "pre" and stage[v] == s), key=_neighbours)) for s in stages)
     products = tuple(p for s, row in enumerate(pres) for p in _products(plan, s, row, sum(map(len, pres[:s]))))
     return Program(plan, values, results, stage, pres, products, _kept(values, results, stage))
 
@@ -119,11 +121,12 @@ class _Reader:
     def _read(self, node: fx.Node) -> Value:
         plan, name = self.plan, self.plan.trace.names.get(node, node.name)
         if node.op == "placeholder":
-            return Value(f"{node.target}_old", "state", index=plan.state.index(str(node.target)))
+            known = str(node.target) in plan.state
+            return Value(f"{node.target}_old", "state", index=plan.state.index(str(node.target))) if known else Value("x", "x")
         if owned := block(node):
             return Value("_".join(owned), owned[0], index=plan.blocks[owned[0]].index(owned[1]))
-        if owned := _multiplied(node):
-            return self._pre([node]) if owned[0] == "R" else Value(f"wx_{owned[1]}", "wx", index=plan.blocks["W"].index(owned[1]))
+        if _multiplied(node):
+            return self._pre([node])
         if node.target is operator.add:
             return self._sum(node, name)
         if node.kwargs:
@@ -143,10 +146,8 @@ class _Reader:
         return name
 
     def _sum(self, node: fx.Node, name: str) -> Value:
-        terms = [t for t in _terms(node) if not ((owned := block(t)) and owned[0] == "b" and owned[1] in self.plan.folded)]
-        products = [t for t in terms if _multiplied(t) and len(t.users) == 1 and terms.count(t) == 1]
-        recurrent = [t for t in products if _multiplied(t)[0] == "R"]  # type: ignore[index]
-        absorbed = [t for t in products if t not in recurrent][:1] + recurrent if recurrent else []
+        terms = list(_terms(node))
+        absorbed = [t for t in terms if _multiplied(t) and len(t.users) == 1 and terms.count(t) == 1]
         parts: list[Argument] = [self._pre(absorbed)] if absorbed else []
         parts += [self._argument(t) for t in terms if t not in absorbed]
         total = parts[0]
@@ -156,10 +157,10 @@ class _Reader:
         return total
 
     def _pre(self, products: list[fx.Node]) -> Value:
-        """What accumulates these products; a W among them comes first, and the accumulator starts at it."""
-        owners = [cast(tuple[str, str], _multiplied(t)) for t in products]
-        args = tuple(self.value(t if family == "W" else t.args[1]) for t, (family, _) in zip(products, owners, strict=True))  # type: ignore[arg-type]
-        return Value(self._name(f"a_{owners[0][1]}"), "pre", args, blocks=tuple(name for family, name in owners if family == "R"))
+        """What accumulates these products; those of the inputs come first."""
+        products = sorted(products, key=lambda t: cast(tuple[str, str], _multiplied(t))[0] != "W")
+        blocks = tuple(cast(tuple[str, str], _multiplied(t)) for t in products)
+        return Value(self._name(f"a_{blocks[0][1]}"), "pre", tuple(self.value(cast(fx.Node, t.args[1])) for t in products), blocks=blocks)
 
 
 def _multiplied(node: Any) -> tuple[str, str] | None:
@@ -185,37 +186,54 @@ def _stages(values: tuple[Value, ...], results: tuple[Value, ...]) -> dict[Value
     stage: dict[Value, int] = {}
     users: dict[Value, list[Value]] = {v: [] for v in values}
     for v in values:
-        ready = [0 if a.op == "state" else stage[a] + 1 for a in v.operands] if v.op == "pre" else [stage[a] for a in v.inputs]
+        ready = [0 if a.op in GIVEN else stage[a] + 1 for a in v.inputs] if v.op == "pre" else [stage[a] for a in v.inputs]
         stage[v] = max(ready, default=0)
         for a in v.inputs:
             users[a].append(v)
-    whole = {a for v in values if v.op == "pre" for a in v.operands} | set(results)
+    whole = {a for v in values if v.op == "pre" for a in v.inputs} | set(results)
     for v in reversed(values):
-        if v.op in CHEAP and v not in whole and all(a.op != "pre" for a in v.inputs):
+        cheap = v.op in CHEAP and all(a.op != "pre" or _of_inputs(a) for a in v.inputs)
+        if (cheap or _of_inputs(v)) and v not in whole:
             stage[v] = min(stage[u] for u in users[v])
     return stage
 
 
+def _of_inputs(v: Value) -> bool:
+    """Whether a pre-activation waits for nothing."""
+    return v.op == "pre" and all(a.op == "x" for a in v.inputs)
+
+
+def _neighbours(pre: Value) -> tuple[bool, bool, int]:
+    """Sorted by this, pre-activations that share an operand are neighbours, as far as that goes."""
+    return not _of_inputs(pre), all(a.op != "x" for a in pre.inputs), len(pre.inputs)
+
+
 def _products(plan: Plan, stage: int, pres: tuple[Value, ...], before: int) -> Iterator[Product]:
     """The products of a stage; blocks of one operand that go to neighbouring pre-activations are one product."""
-    places = {name: (g, k) for g, (_, names) in enumerate(plan.groups) for k, name in enumerate(names)}
-    for operand in dict.fromkeys(a for pre in pres for a in pre.operands):
-        run: list[tuple[int, int]] = []  # (pre-activation, column)
+    groups = [[("R", name) for name in names] for _, names in plan.groups] + [[("W", name) for name in plan.blocks["W"]]]
+    places = {owned: (g, k) for g, names in enumerate(groups) for k, owned in enumerate(names)}
+
+    def product(operand: Value, run: list[tuple[int, tuple[str, str]]]) -> Product:
+        owners, group = [owned for _, owned in run], places[run[0][1]][0]
+        columns = tuple(places[owned][1] for owned in owners)
+        return Product(stage, operand, group, len(groups[group]), before + run[0][0], columns, tuple(map(".".join, owners)))
+
+    for operand in dict.fromkeys(a for pre in pres for a in pre.inputs):
+        run: list[tuple[int, tuple[str, str]]] = []  # (pre-activation, block)
         for j, pre in enumerate(pres):
-            for a, name in zip(pre.operands, pre.blocks, strict=True):
+            for a, owned in zip(pre.inputs, pre.blocks, strict=True):
                 if a is not operand:
                     continue
-                group, column = places[name]
                 if run and run[-1][0] + 1 != j:
-                    yield Product(stage, operand, group, before + run[0][0], tuple(c for _, c in run))
+                    yield product(operand, run)
                     run = []
-                run.append((j, column))
-        yield Product(stage, operand, group, before + run[0][0], tuple(c for _, c in run))
+                run.append((j, owned))
+        yield product(operand, run)
 
 
 def _kept(values: tuple[Value, ...], results: tuple[Value, ...], stage: dict[Value, int]) -> tuple[Value, ...]:
     """What later stages and derivatives read and cannot cheaply compute from what is in memory anyway."""
-    read = {a for v in values if v.op == "pre" for a in v.operands}
+    read = {a for v in values if v.op == "pre" for a in v.inputs}
     for v in values:
         read |= {a for a in v.inputs if stage[a] < stage[v] and v.op != "pre"}
         for arg, slope in zip(v.args, DERIVATIVES.get(v.op, ()), strict=v.op in DERIVATIVES):

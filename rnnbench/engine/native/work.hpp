@@ -11,31 +11,33 @@ struct Arena {  // hands out memory; with nothing to hand out it counts
 static inline long chunks(long batch) { long n = 1; while (n < 32 && batch >= 32 * n) n *= 2; return n; }
 static inline long padded(long units) { return (units + LANES - 1) / LANES * LANES; }
 
-// Blocks of a matrix (units × ld), as a product reads them: [lanes in groups of span][k][block][lane].
-static void pack(const real *R, long ld, long units, long span, std::vector<long> blocks, real *to) {
+// Blocks of a matrix (depth × ld), as a product reads them: [lanes in groups of span][k][block][lane].
+static void pack(const real *R, long ld, long depth, long units, long span, std::vector<long> blocks, real *to) {
   for (long first = 0, groups = padded(units) / LANES; first < groups; first += span)
-    for (long k = 0; k < units; k++)
+    for (long k = 0; k < depth; k++)
       for (long block : blocks)
         for (long g = first; g < std::min(first + span, groups); g++, to += LANES)
           store(to, load(R + k * ld + block * units + g * LANES, units - g * LANES));
 }
 // The same blocks transposed, for the way back: [lanes in groups of span][block][k][lane].
-static void pack_transposed(const real *R, long ld, long units, long span, std::vector<long> blocks, real *to) {
-  for (long first = 0, groups = padded(units) / LANES; first < groups; first += span) {
+static void pack_transposed(const real *R, long ld, long depth, long units, long span, std::vector<long> blocks, real *to) {
+  for (long first = 0, groups = padded(depth) / LANES; first < groups; first += span) {
     const long lanes = (std::min(first + span, groups) - first) * LANES, start = first * LANES;
     for (long block : blocks) {
       for (long i = 0; i < lanes; i++)
-        for (long k = 0; k < units; k++) to[k * lanes + i] = start + i < units ? R[(start + i) * ld + block * units + k] : 0;
+        for (long k = 0; k < units; k++) to[k * lanes + i] = start + i < depth ? R[(start + i) * ld + block * units + k] : 0;
       to += units * lanes;
     }
   }
 }
 
-// What a cell's functions are called with; tensors are contiguous. depth: for how many steps values are kept.
+// What a cell's functions are called with; tensors are contiguous. depth: for how many steps values are kept. Inputs are
+// numbers (x) or symbols, each a row of W. weights: the groups of R, then W.
 struct Call {
-  int64_t replicas, steps, batch, units, threads, depth;
-  real *wx, *R[GROUPS + 1], *p, *b, *start[STATES], *out, *kept, *last[STATES], *scratch;
-  real *slope_out, *slope_last[STATES], *slope_wx, *slope_R[GROUPS + 1], *slope_p, *slope_b, *slope_start[STATES], *partial;  // backward
+  int64_t replicas, steps, batch, inputs, units, threads, depth;
+  int64_t *symbols;
+  real *x, *weights[GROUPS + 1], *p, *b, *start[STATES], *out, *kept, *last[STATES], *scratch;
+  real *slope_out, *slope_last[STATES], *slope_x, *slope_weights[GROUPS + 1], *slope_p, *slope_b, *slope_start[STATES], *partial;  // backward
   long width() const { return padded(units); }
   long chunk_count() const { return chunks(batch); }
   long chunk(long i) const { return batch * i / chunk_count(); }  // its first row
@@ -45,8 +47,9 @@ struct Call {
 struct Place {
   const Call &c; long replica, first;
   long at(long t) const { return (replica * c.steps + t) * c.batch + first; }
-  Rows wx(long t) const { return {c.wx + at(t) * INPUTS * c.units, INPUTS * c.units}; }
-  Rows slope_wx(long t) const { return {c.slope_wx + at(t) * INPUTS * c.units, INPUTS * c.units}; }
+  const int64_t *symbols(long t) const { return c.symbols + at(t); }
+  Rows x(long t) const { return {c.x + at(t) * c.inputs, c.inputs}; }
+  Rows slope_x(long t) const { return {c.slope_x + at(t) * c.inputs, c.inputs}; }
   Rows slope_out(long t) const { return {c.slope_out + at(t) * c.units, c.units}; }
   Rows kept(long t) const {
     return {c.kept + ((replica * c.depth + t % c.depth) * c.batch + first) * KEPT * c.width(), KEPT * c.width()};
@@ -89,9 +92,10 @@ static void parallel(long count, long threads, Run run) {
   for (std::thread &other : others) other.join();
 }
 
+static long depth(const Call &c, const Product &p) { return p.operand == INPUT ? c.inputs : c.units; }  // of its weights
 static long packed_size(const Call &c) {
   long size = 0;
-  for (const Product &p : products) size += c.units * c.width() * p.count;
+  for (const Product &p : products) size += depth(c, p) * c.width() * p.count;
   return size;
 }
 static bool jointly(const Call &c) { return packed_size(c) * (long)sizeof(real) > 512 * 1024; }  // weights beyond the second cache: read them once a step
@@ -102,18 +106,19 @@ static long partial_size(const Call &c) { return packed_size(c) + VECTORS * c.wi
 // What a thread needs beside the tensors: packed weights, and values that live for one step, or for a few.
 struct Work {
   std::vector<real *> weights;
-  real *sums, *buffers, *slopes, *ring, *vectors;
+  real *sums, *buffers, *slopes, *ring, *vectors, *slope_x;
   long deep, replica = -1;
   bool back;
   Work(const Call &c, Arena arena, bool back, long *used = nullptr) : back(back) {
     const long rows = most_rows(c), width = c.width();
-    for (const Product &p : products) weights.push_back(arena.take(c.units * width * p.count));
+    for (const Product &p : products) weights.push_back(arena.take((back ? c.units * padded(depth(c, p)) : depth(c, p) * width) * p.count));
     deep = ((jointly(c) ? 2 : 1) * SUMMED + c.largest() - 1) / c.largest();
     sums = arena.take(back ? 0 : rows * WIDEST * LANES);
     buffers = arena.take(back ? 0 : rows * width * BUFFERS);
     slopes = arena.take(back ? rows * width * (2 * STATES + SLOPES) : 0);
     ring = arena.take(back ? rows * width * RING * deep : 0);
     vectors = arena.take(back ? width * VECTORS * c.chunk_count() : 0);
+    slope_x = arena.take(back ? rows * padded(c.inputs) : 0);
     if (used) *used = arena.used;
   }
   void pack_weights(const Call &c, long k) {
@@ -121,11 +126,12 @@ struct Work {
     replica = k;
     for (size_t i = 0; i < weights.size(); i++) {
       const Product &p = products[i];
-      const long ld = p.blocks * c.units;
-      const real *R = c.R[p.group] + k * c.units * ld;
+      if (back && p.operand == INPUT && !c.slope_x) continue;
+      const long ld = p.blocks * c.units, rows = depth(c, p);
+      const real *from = c.weights[p.group] + k * rows * ld;
       const std::vector<long> columns(p.columns, p.columns + p.count);
-      if (back) pack_transposed(R, ld, c.units, COLUMNS, columns, weights[i]);
-      else pack(R, ld, c.units, p.span, columns, weights[i]);
+      if (back) pack_transposed(from, ld, rows, c.units, COLUMNS, columns, weights[i]);
+      else pack(from, ld, rows, c.units, p.span, columns, weights[i]);
     }
   }
 };
@@ -137,31 +143,59 @@ static long scratch_size(const Call &c, bool back) {
 // The sums of a stage: `rows` of an operand times packed weights, for `count` groups of lanes from `first` on.
 static void multiply(const Call &c, const Work &w, int i, Rows operand, long rows, long first, long count, int before, int pres, bool add) {
   const Product &p = products[i];
-  const Stretch along = {c.units, 1, 1, p.count * count * LANES, 0, 0};
+  const long k = depth(c, p);
+  const Stretch along = {k, 1, 1, p.count * count * LANES, 0, 0};
   real *sums = w.sums + (p.first - before) * count * LANES;
-  product(along, rows, p.count * count, operand.first, operand.stride, w.weights[i] + first * LANES * p.count * c.units, sums, pres * count * LANES, add);
+  product(along, rows, p.count * count, operand.first, operand.stride, w.weights[i] + first * LANES * p.count * k, sums, pres * count * LANES, add);
+}
+static void add_row(const real *from, long count, real *to, bool add) {
+  for (long lane = 0; lane < count; lane += LANES) store(to + lane, add ? load(to + lane) + load(from + lane) : load(from + lane));
+}
+static void multiply_inputs(const Call &c, const Work &w, int i, const Place &place, long step, long rows, long first, long count, int before, int pres, bool add) {
+  if (!c.symbols) return multiply(c, w, i, place.x(step), rows, first, count, before, pres, add);
+  const Product &p = products[i];
+  const long columns = p.count * count * LANES;
+  const real *weights = w.weights[i] + first * LANES * p.count * c.inputs;
+  for (long row = 0; row < rows; row++)
+    add_row(weights + place.symbols(step)[row] * columns, columns, w.sums + ((p.first - before) + row * pres) * count * LANES, add);
 }
 // The way back: slopes of pre-activations, as they lie in the ring, times the transposed weights.
 static void multiply_back(const Call &c, const Work &w, int i, const real *ring, long rows, real *slope, bool add) {
   const Product &p = products[i];
-  const long width = c.width(), groups = width / LANES;
+  const long width = c.width(), wide = padded(depth(c, p)), groups = wide / LANES;
   for (long first = 0; first < groups; first += COLUMNS) {
     const long count = std::min<long>(COLUMNS, groups - first);
     for (int q = 0; q < p.count; q++) {
       const real *weights = w.weights[i] + (first * p.count + q * count) * LANES * c.units;
-      product({c.units, 1, 1, count * LANES, 0, 0}, rows, count, ring + (p.first + q) * width, RING * width, weights, slope + first * LANES, width, add || q);
+      product({c.units, 1, 1, count * LANES, 0, 0}, rows, count, ring + (p.first + q) * width, RING * width, weights, slope + first * LANES, wide, add || q);
     }
   }
 }
-// Gradients of the weights: operands times slopes over all rows of a chunk and all steps in the ring.
-static void gather_products(const Call &c, const Work &w, real *partial, long start, long rows, long all_rows, long steps, bool add) {
-  const long width = c.width(), row = RING * width;
+static void slopes_of_inputs(const Call &c, const Work &w, const Place &place, long step, const real *ring, long rows) {
+  if (!c.slope_x) return;
+  bool add = false;
+  for (size_t i = 0; i < products.size(); i++)
+    if (products[i].operand == INPUT) multiply_back(c, w, i, ring, rows, w.slope_x, add), add = true;
+  for (long row = 0; add && row < rows; row++) memcpy(place.slope_x(step)(row), w.slope_x + row * padded(c.inputs), c.inputs * sizeof(real));
+}
+// Gradients of the weights: operands times slopes over rows of a chunk and the steps in the ring, of which `step` is the last and earliest.
+static void gather_products(const Call &c, const Work &w, const Place &place, long step, real *partial, long start, long rows, long all_rows, long steps, bool add) {
+  const long width = c.width(), row = RING * width, next = all_rows * row;
   const real *ring = w.ring + start * row;
   for (const Product &p : products) {
-    const Stretch along = {rows, steps, row, row, all_rows * row, all_rows * row};
     const long columns = p.count * width;
-    product(along, c.units, columns / LANES, ring + (PRES + p.operand) * width, 1, ring + p.first * width, partial, columns, add);
-    partial += c.units * columns;
+    const real *slopes = ring + p.first * width;
+    if (p.operand != INPUT) {
+      product({rows, steps, row, row, next, next}, c.units, columns / LANES, ring + (PRES + p.operand) * width, 1, slopes, partial, columns, add);
+    } else if (!c.symbols) {
+      const Stretch along = {rows, steps, c.inputs, row, -c.batch * c.inputs, next};
+      product(along, c.inputs, columns / LANES, place.x(step + steps - 1)(start), 1, slopes, partial, columns, add);
+    } else {
+      if (!add) memset(partial, 0, c.inputs * columns * sizeof(real));
+      for (long t = 0; t < steps; t++)
+        for (long r = 0; r < rows; r++) add_row(slopes + t * next + r * row, columns, partial + place.symbols(step + steps - 1 - t)[start + r] * columns, true);
+    }
+    partial += depth(c, p) * columns;
   }
 }
 // Gradients of diagonals and biases: sums over the rows of a chunk, added step by step; one long chain would lose digits.
