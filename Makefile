@@ -1,7 +1,8 @@
 # The chores, one line each; `make` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+USE := .venv/.use
+WORK := .venv/.work
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint wheel clean
@@ -9,29 +10,34 @@ STAMP := .venv/.installed
 help:      ## list the chores
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-install: $(STAMP)  ## create .venv with pinned versions
+install: $(WORK)  ## create .venv with pinned versions of what using rnnbench, its extras and its tests need
 
-$(STAMP): pyproject.toml constraints.txt
+$(USE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rnnbench needs Python 3.10 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 names another")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing pinned versions into .venv (the first time takes a minute and downloads PyTorch)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(WORK): $(USE)
+	@echo "installing what its extras and its tests need (120 MB more)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: install  ## train a GRU on copy memory, show the result and its learning curve
+demo: $(USE)  ## train a GRU on copy memory, show the result and its learning curve
 	$(BIN)/rnnbench train cell=gru task=copy model.hidden=128 optim.lr=0.01 train.steps=3000 train.stop_at_target=true study=demo
 	$(BIN)/rnnbench curves results/runs/demo
 	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
 
-test: install  ## everything that must hold
+test: $(WORK)  ## everything that must hold
 	$(BIN)/python -m pytest -n auto
 
-lint: install  ## style and types
+lint: $(WORK)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheel: install  ## build a wheel into dist/
+wheel: $(USE)  ## build a wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:     ## remove what was built; results stay

@@ -25,6 +25,7 @@ EPILOG = """examples:
   rnnbench train -m cell=lstm,gru task=adding seed=0,1   train every combination
   rnnbench train --help                                  groups and keys of train
   rnnbench show cell=mut1                                its equations and where they come from
+  rnnbench study forgetbias --scale smoke                a question, its runs, a verdict on each claim
   rnnbench report results/runs/default                   tables, figures and a page to read
   rnnbench curves results/runs/default                   a picture of learning curves
   eval "$(rnnbench -sc install=bash)"                    tab completion (also zsh, fish)
@@ -39,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _complete(arguments)
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        options, rest = parser.parse_known_args(arguments)
+        words = [word for word in rest if hasattr(options, "overrides") and not word.startswith("-")]  # key=value after a flag
+        if len(words) < len(rest):
+            parser.error(f"unrecognized arguments: {' '.join(word for word in rest if word not in words)}")
+        if words:
+            options.overrides += words
         return options.verb(options) or 0
     except (KeyboardInterrupt, Interrupted) as stop:
         print(f"rnnbench: interrupted{f'; {stop}' if str(stop) else ''}", file=sys.stderr)

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnbench import catalogue
 from rnnbench.errors import UserError, unknown
 from rnnbench.records import checked_label
-from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, Train, typed
+from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, T, Train, typed
 
 SECTIONS = {"cell": Cell, "model": Model, "optim": Optim, "train": Train, "engine": Engine, "paths": Paths}
 GROUPS = ("cell", "task", "optim", "engine", "debug")
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags))))]
         with _environment("HYDRA_FULL_ERROR", "1"), _typed(line):  # whole exceptions, not a text and exit code 1
-            _translated(_hydra(task), overrides)
+            translated(_hydra(task), overrides)
 
 
 def _hydra(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
@@ -91,8 +91,7 @@ def compose(overrides: Sequence[str]) -> Settings:
             HydraConfig.instance().set_config(config)
             return settings(config)
 
-    made: Settings = _translated(composed, overrides)
-    return made
+    return translated(composed, overrides)
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
@@ -135,6 +134,11 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
     values["task"]["name"] = chosen["task"]
     if Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file():  # a text of the user's is its content
         values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
+    return frozen(values)
+
+
+def frozen(values: dict[str, Any]) -> Settings:
+    """Plain values, complete, as settings; each of a type and within limits, or a UserError."""
     parts: dict[str, Any] = {name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()}
     made = typed(_Rest, values, "")
     if made.seed < 0:
@@ -179,7 +183,7 @@ def _typed(arguments: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _translated(function: Callable[[], Any], overrides: Sequence[str]) -> Any:
+def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
     """What the function returns, or a UserError in place of what Hydra says."""
     try:
         return function()

@@ -26,5 +26,6 @@ def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> Us
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""
-    where = f"{len(known)} {kind}s: {listing}" if listing else "known: " + ", ".join(known)
+    kinds = f"{kind[:-1]}ies" if kind.endswith("dy") else f"{kind}s"
+    where = f"{len(known)} {kinds}: {listing}" if listing else "known: " + ", ".join(known)
     return UserError(f"unknown {kind} '{name}'{guess} ({where})")

@@ -59,7 +59,8 @@ PERMITTED = {
     "sweep.*": "compose errors records screen settings sweep.*",
     "inside.__init__": "",
     "inside.found": "",
-    "inside.pictures": "figures inside.found",
+    "inside.canvas": "figures",
+    "inside.pictures": "figures inside.canvas inside.found",
     "inside.recording": "engine.batches engine.loop engine.network engine.plan tasks.contract",
     "inside.gradients": "inside.recording",
     "inside.jacobians": "engine.loop inside.recording",
@@ -69,7 +70,14 @@ PERMITTED = {
     "inside.during": "engine.pack inside.gates inside.gradients inside.recording records",
     "inside.replay": "engine.train inside.recording trained.opening",
     "inside.probe": "__init__ catalogue compose engine.pack engine.run errors inside.* records screen settings sweep.expand trained.opening",
-    "report.*": "catalogue errors figures inside.found inside.pictures published records report.*",
+    "study.__init__": "",
+    "study.checked": "errors",
+    "study.design": "catalogue errors study.checked",
+    "study.parts": "catalogue compose errors records report.choice report.frame study.design sweep.expand sweep.launch sweep.planning",
+    "study.estimate": "catalogue engine.plan errors report.reading settings sweep.planning",
+    "study.listing": "catalogue screen study.* sweep.launch sweep.packs",
+    "study.run": "errors records report.collect report.render screen study.* sweep.launch",
+    "report.*": "catalogue errors figures inside.found inside.pictures published records report.* study.design",
     "showing": "catalogue draw engine.equations engine.native.__init__ engine.plan engine.rules engine.trace errors evidence.verify settings",
     "claims": "errors records",
     "training": "claims engine.run errors records screen settings",
@@ -84,14 +92,15 @@ PERMITTED = {
     "trained.program": "engine.loop engine.network errors trained.opening",
     "trained.export": "catalogue engine.run errors evidence.verify records screen trained.*",
     "bench": "*",  # measures what all of them do
-    "verbs": "*",  # inside its functions
+    "actions": "*",  # inside its functions
+    "verbs": "actions",
     "cli": "*",  # inside its verbs
 }
 TOO_SMALL = {"engine.native.memory", "errors", "draw", "tasks.symbols", "sweep.packs"}  # a concept each that others share; nothing to join them to
 HOMONYMS = {"tanh", "relu", "np", "own"}  # cells that are called like an operation, NumPy or a word
 
 WITHOUT_TORCH = ("__init__", "errors", "draw", "published", "settings", "catalogue", "data", "records", "figures", "screen", "compose", "cli")
-WITHOUT_TORCH += ("report.*", "sweep.*", "inside.found", "inside.pictures")
+WITHOUT_TORCH += ("report.*", "study.*", "sweep.*", "inside.canvas", "inside.found", "inside.pictures")
 
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 LIGHT = [name for name in FILES if any(fnmatch(name, pattern) for pattern in WITHOUT_TORCH)]

@@ -311,6 +311,7 @@ def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
     assert study(runs, None).baseline == "lstm"
     assert study(runs[runs["cell"] != "lstm"], None).baseline == "lstm_b"
     assert study(runs, "tanh").cells == ("tanh", "lstm", "lstm_b", "lstm_f")
+    assert study(runs.assign(**{"cell.forget_bias": runs["seed"] % 2}), "tanh").baseline == "tanh forget_bias=0"
     with pytest.raises(UserError, match="did you mean 'tanh'"):
         study(runs, "tahn")
 

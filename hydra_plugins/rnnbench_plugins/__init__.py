@@ -41,15 +41,21 @@ class PackLauncher(Launcher):
 
     def run(self, jobs: Sequence[dict[str, str]]) -> Sequence[Any]:
         from rnnbench.compose import COMMAND
+        from rnnbench.sweep.launch import launch
+
+        made, options = self.planned(jobs)
+        launch(made, options, COMMAND.get())
+        return made
+
+    def planned(self, jobs: Sequence[dict[str, str]]) -> tuple[Sequence[Any], Any]:
+        """The jobs with their settings, and the options of the launch."""
         from rnnbench.settings import typed
-        from rnnbench.sweep.launch import Options, launch
+        from rnnbench.sweep.launch import Options
         from rnnbench.sweep.planning import groups_in, planned
 
         loader = self.context.config_loader
         options = typed(Options, OmegaConf.create(self.options), "")
-        made = planned(jobs, groups_in(jobs, loader), lambda overrides: loader.load_sweep_config(self.config, list(overrides)))
-        launch(made, options, COMMAND.get())
-        return made
+        return planned(jobs, groups_in(jobs, loader), lambda overrides: loader.load_sweep_config(self.config, list(overrides))), options
 
 
 class _OwnSweeper(Sweeper):
@@ -59,11 +65,16 @@ class _OwnSweeper(Sweeper):
         self.context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
 
+    def jobs(self, arguments: Sequence[str]) -> list[dict[str, str]]:
+        from rnnbench.sweep.planning import jobs_of
+
+        return jobs_of(arguments, self.context.config_loader, self.draw)
+
     def sweep(self, arguments: list[str]) -> Any:
         from rnnbench.errors import SomeFailed
-        from rnnbench.sweep.planning import jobs_of, typed
+        from rnnbench.sweep.planning import typed
 
-        jobs = jobs_of(arguments, self.context.config_loader, self.draw)
+        jobs = self.jobs(arguments)
         if isinstance(self.launcher, PackLauncher):
             return self.launcher.run(jobs)
         codes = [result.return_value for result in self.launcher.launch([list(typed(job)) for job in jobs], initial_job_idx=0)]

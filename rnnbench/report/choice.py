@@ -152,9 +152,9 @@ def best_trials(trials: int) -> int:
 
 
 def baseline_cell(cells: Sequence[str], wanted: str | None) -> str:
-    """The cell that the others are compared with: the one asked for, else lstm, else the first."""
-    if wanted is None:
-        return "lstm" if "lstm" in cells else cells[0]
-    if wanted not in cells:
+    """The cell that the others are compared with: the one asked for, else lstm, else the first. Of a cell with variants, its first."""
+    name = wanted or "lstm"
+    found = [cell for cell in cells if cell == name] or [cell for cell in cells if cell.partition(" ")[0] == name]
+    if wanted is not None and not found:
         raise unknown("cell in these runs:", wanted, cells)
-    return wanted
+    return (found or cells)[0]

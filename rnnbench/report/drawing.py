@@ -4,6 +4,7 @@ Past the seven colours of the palette, figures of lines give each cell a panel o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from rnnbench.report.choice import costs
 from rnnbench.report.statistics import Floats, Goal
 
 TOGETHER = len(PALETTE)  # cells in one panel of lines
+WORDS = 22  # letters of a panel's title in a line
 WIDTH = 6.5  # inches, of a page's text; on a phone the text is then still read
 LEVELS = ("ignorance", "target")
 GREY, PALE = "0.35", "0.8"
@@ -46,7 +48,7 @@ def panels(cells: Sequence[str], across: int = 3) -> tuple[Figure, list[tuple[Ax
     figure, axes = canvas(rows, across, height=0.9 + 1.6 * rows, sharex=True, sharey=True)
     for k, one in enumerate(axes.flat):
         if k < len(cells):
-            one.set_title(cells[k], fontsize=10)
+            one.set_title(fill(cells[k], WORDS), fontsize=10 if len(cells[k]) <= WORDS else 8)
             if k + across >= len(cells):
                 one.tick_params(labelbottom=True)
         else:

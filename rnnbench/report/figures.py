@@ -35,11 +35,14 @@ from rnnbench.report.drawing import (
     rescale,
     results,
 )
+from rnnbench.report.forest import forests
+from rnnbench.report.lengths import solved_by_length, times_by_length
 from rnnbench.report.statistics import Floats, judged, usable
 from rnnbench.report.tradeoffs import solved_shares, speed_accuracy
 
 __all__ = [
     "critical_difference",
+    "forests",
     "greff",
     "image",
     "importance",
@@ -48,9 +51,11 @@ __all__ = [
     "marginals",
     "rate_response",
     "save",
+    "solved_by_length",
     "solved_shares",
     "speed_accuracy",
     "styles",
+    "times_by_length",
 ]
 
 Known = Mapping[str, Style] | None

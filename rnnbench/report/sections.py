@@ -3,29 +3,34 @@
 How it looks is decided in `tables` and `render`; what the numbers are, in `statistics` and its neighbours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from rnnbench.report import appendix, attribution, contrasts, design, figures, frame, inside, outcomes
+from rnnbench.report import appendix, attribution, contrasts, design, figures, frame, inside, outcomes, studied
 from rnnbench.report.choice import Study
 from rnnbench.report.compare import family_said, with_baseline
 from rnnbench.report.document import Picture, Runs, Section, Table, anchor, listing, number, plural
 from rnnbench.report.leaderboard import leaderboards, legend
+from rnnbench.report.lengths import by_length
 from rnnbench.report.statistics import FEWEST
+from rnnbench.report.studied import picture
+from rnnbench.study.design import Study as Known
 
 Part = str | Table | Picture | Runs
 
 
 def sections(study: Study) -> list[Section]:
     """Every part, in order; none is empty."""
+    known = studied.known(study)
     made = [
-        ("design", "Question and design", about(study)),
+        ("design", "Question and design", about(study, known)),
+        *([("claims", "Claims and verdicts", studied.claims(study, known))] if any(one.claims for one in known) else []),
         ("leaderboard", "Leaderboard", board(study)),
         ("greff", f"Every cell against {study.baseline}", against_baseline(study)),
         ("jozefowicz", "After search, cell by task", after_search(study)),
         ("pairwise", "Every cell against every other", pairwise(study)),
+        *([("lengths", "How long a task can be", lengths(study))] if by_length(study) else []),
         ("curves", "Learning curves and learning rates", curves(study)),
         ("importance", "Which settings mattered", settings(study)),
         ("speed", "Speed against accuracy", speed(study)),
@@ -38,12 +43,8 @@ def sections(study: Study) -> list[Section]:
     return [Section(key, title, list(parts)) for key, title, parts in made]
 
 
-def picture(name: str, figure: Figure, caption: str) -> Picture:
-    svg, png = (figures.image(figure, kind) for kind in ("svg", "png"))
-    return Picture(name, caption, caption.split(". ")[0], svg, png)
-
-
-def about(study: Study) -> Iterator[Part]:
+def about(study: Study, known: Sequence[Known]) -> Iterator[Part]:
+    yield from (one.question for one in known)
     yield design.question(study)
     yield design.design(study)
     yield design.facts(study)
@@ -125,6 +126,22 @@ def pairwise(study: Study) -> Iterator[Part]:
     yield picture(
         "critical-difference", figures.critical_difference(dict(zip(cells, found.average, strict=True)), found.critical_difference), caption
     )
+
+
+def lengths(study: Study) -> Iterator[Part]:
+    look = figures.styles(study.cells)
+    for task, lines in by_length(study).items():
+        caption = (
+            f"{task}: share of runs that reached the target against the length, of the runs that the report's numbers rest on. "
+            "Bars: Wilson's 95 % intervals; cells stand a little beside one another."
+        )
+        yield picture(f"solved-{anchor(task)}", figures.solved_by_length(task, lines, look), caption)
+        if (times := figures.times_by_length(task, lines, look)) is not None:
+            caption = (
+                f"{task}: median number of steps until the target is reached, against the length. By Kaplan and Meier: runs that never got "
+                "there count as needing more than their budget. Bars: 95 % intervals (Brookmeyer and Crowley), cut at the budget."
+            )
+            yield picture(f"times-{anchor(task)}", times, caption)
 
 
 def curves(study: Study) -> Iterator[Part]:

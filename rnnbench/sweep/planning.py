@@ -6,7 +6,7 @@ Hydra needs some 30 ms to compose one configuration; this way thousands of runs 
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,8 +14,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from rnnbench.compose import OPEN, plain, settings_of
-from rnnbench.errors import UserError
+from rnnbench.compose import OPEN, frozen, plain, settings_of
+from rnnbench.errors import UserError, unknown
 from rnnbench.settings import Settings
 from rnnbench.sweep.expand import Axis, Choices, axes
 
@@ -79,6 +79,17 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
             which = " ".join(typed({key: value for key, value in job.items() if key in varying}))
             raise UserError(f"{which}: {refused}" if which else str(refused)) from None
     return made
+
+
+def changed(job: Job, values: Choices) -> Job:
+    """The run with other values and nothing else: no file is chosen anew. UserError for what cannot be."""
+    settings = asdict(job.settings)
+    try:
+        for key, value in values.items():
+            _put(settings, key, _parsed(key, value))
+    except KeyError as missing:
+        raise unknown("key", str(missing.args[0]), settings) from None
+    return Job(frozen(settings), typed({key: value for key, _, value in (word.partition("=") for word in job.overrides)} | values))
 
 
 def _refers(config: DictConfig) -> bool:

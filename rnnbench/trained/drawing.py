@@ -35,7 +35,7 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
     panels = list(dict.fromkeys((curve.task, curve.key, curve.metric) for curve in curves))
     cells = sorted({curve.cell for curve in curves})
     look = styles(cells)
-    figure, axes_of = plt.subplots(1, len(panels), figsize=(1 + 5 * len(panels), 4), squeeze=False, layout="constrained")
+    figure, axes_of = plt.subplots(1, len(panels), figsize=(2 + 3.6 * len(panels), 3.8), squeeze=False, layout="constrained")
     handles: dict[str, Any] = {}
     for (task, key, metric), axes in zip(panels, axes_of[0], strict=True):
         members = [curve for curve in curves if (curve.task, curve.key, curve.metric) == (task, key, metric)]
@@ -53,11 +53,14 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
         places = [*first.at, *(curve.trained for curve in members)]
         if min(places) > 0 and max(places) >= 20 * min(places):
             axes.set_xscale("log")
+            axes.set_xticks(first.at, [f"{place:g}" for place in first.at])
+            axes.minorticks_off()
         values = [value for curve in members for value in (*curve.scores, *curve.baseline) if value is not None]
         if min(values) > 0 and max(values) > 20 * min(values):
             axes.set_yscale("log")
         axes.set(title=task, xlabel=key, ylabel=f"test {metric}")
         axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("Scores away from where it was trained")
     order = [*cells, *(label for label in handles if label not in cells)]
     figure.legend([handles[label] for label in order], order, loc="outside lower center", ncols=min(len(order), 3 + 3 * len(panels)), frameon=False)
     return figure
