@@ -99,9 +99,9 @@ def curves(options: Options) -> None:
 
 
 def bench(options: Options) -> None:
-    from rnnbench.bench import run
+    from rnnbench.bench.command import run
 
-    run(options.cells, options.shapes, options.peers, options.repeats, options.threads, options.out)
+    run(options.cells, options.shapes, options.peers, options.repeats, options.threads, options.replicas, options.out)
 
 
 def probe(options: Options) -> None:

@@ -87,7 +87,7 @@ def refused(rnnbench, place):
         ("train -m cell=lstm,lsmt debug=tiny", "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)"),
         ("show cell=lsmt", "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)"),
         ("qqqq", "unknown command 'qqqq' (known: "),
-        ("list foo", "unknown listing 'foo' (known: cells, tasks)"),
+        ("list foo", "unknown listing 'foo' (known: cells, studies, tasks)"),
         ("list cells task=coppy", "unknown task 'coppy'; did you mean 'copy'?"),
         ("data frob", "unknown action 'frob' (known: check, fetch, list)"),
         ("data fetch nothing", "unknown data file 'nothing' (12 data files: rnnbench data list)"),

@@ -405,7 +405,7 @@ def test_a_probe_of_runs(settings_for, trained, tmp_path, capsys):
     assert {path.name for path in place.iterdir()} == {"gradients.png", "sensitivity.png", "probes.csv"}
     with (place / "probes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["network"], row["time"]) for row in rows] == [(cell, time) for cell in ("tanh", "lstm") for time in ("initial", "trained")]
+    assert [(row["network"], row["time"]) for row in rows] == [(cell, time) for cell in ("lstm", "tanh") for time in ("initial", "trained")]
     assert all(float(row["gradient@1"]) == 1 and row["horizon_e"] and "gradient@5" in row for row in rows)
     for home, run in zip(homes, runs, strict=True):
         found = json.loads((home / "probe.json").read_text())

@@ -7,7 +7,7 @@ Axes: K replicas   T time steps   B batch   I input width   H state width   C ou
 """
 
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy as shallow_copy
 from math import prod
 
 import torch
@@ -54,7 +54,7 @@ class Network:
 
     def holding(self, flat: Tensor) -> "Network":
         """The same layers with other parameters (K, P); K may differ too."""
-        made = copy(self)
+        made = shallow_copy(self)
         made.flat, made.replicas, made.params = flat, len(flat), self.views(flat)
         return made
 

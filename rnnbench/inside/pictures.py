@@ -36,7 +36,7 @@ def gradient_norms(probes: Mapping[str, Plain], state: str = WHOLE, known: Mappi
     look, times = known or styles(probes), _times(probes)
     labels = sorted(probes)
     rows = math.ceil(len(labels) / _columns(labels))
-    figure, axes = canvas(1, len(times), 3.3 + 0.2 * rows, sharey=True)
+    figure, axes = canvas(1, len(times), 3.6 + 0.2 * rows, sharey=True)
     smallest = 1.0
     for time, one in zip(times, axes[0], strict=True):
         for label in labels:

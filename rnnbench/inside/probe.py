@@ -63,6 +63,8 @@ def probe(asked: Sequence[str], many: bool = False, out: str | Path | None = Non
         raise UserError("-m makes combinations of settings; several run folders are compared without it")
     probes = [of_run(place, say) for place in places] if places else [of_settings(*one, say) for one in combinations(asked, many)]
     probes = distinct(probes)
+    if places:  # a shell lists folders by their hash
+        probes = sorted(probes, key=lambda probe: probe.label)
     folder = Path(out).expanduser() if out else _beside(probes)
     kept(probes, folder, apart=out is not None)
     show(probes)

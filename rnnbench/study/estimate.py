@@ -16,6 +16,7 @@ from rnnbench.report.reading import gather
 from rnnbench.settings import typed
 from rnnbench.sweep.planning import Job
 
+BRIEF = 100  # steps; shorter runs are mostly evaluation, and tell something only if there are no others
 LABELS = ("name", "digest", "type")  # of a task's settings; the others are its fields
 
 
@@ -41,7 +42,8 @@ def measured(places: Sequence[Path]) -> Speed | None:
     operations: dict[str, float] = {}
     seconds: dict[str, float] = {}
     runs, engines = 0, set()
-    for record in records(places):
+    found = records(places)
+    for record in [record for record in found if (record.get("steps") or 0) >= BRIEF] or found:
         took = sum((record.get("seconds") or {}).values()) / record.get("replicas", 1)  # of a pack, whose runs share it
         if not took or (record.get("provenance") or {}).get("device") != "cpu":
             continue

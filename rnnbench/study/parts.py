@@ -121,10 +121,10 @@ def apart(part: Part, job: Job) -> str:
 
 @cache
 def stays(part: Part, key: str) -> bool:
-    """A random search chooses in every combination of what it does not draw, a grid for every variant of a cell and of a task."""
+    """A random search chooses in every combination of what it does not draw, a grid for every variant of cell, task and model."""
     if any(map(is_random, part.sweeps)):
         return key != "seed" and not any(axis.key == key and axis.drawn for words in part.sweeps for axis in axes_of(words))
-    return key.lstrip("+~").partition(".")[0] in ("cell", "task")
+    return key.lstrip("+~").partition(".")[0] in ("cell", "task", "model")
 
 
 def size(study: Study) -> int:

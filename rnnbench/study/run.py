@@ -18,7 +18,7 @@ from rnnbench.study.design import Study, read
 from rnnbench.study.listing import show_plan
 from rnnbench.sweep.launch import launch
 
-POINTS = 25  # of each curve, in runs.jsonl
+POINTS = 15  # of each curve, in runs.jsonl
 
 
 def run_study(name: str, scale: str, how: Sequence[str], out: str | None, only_plan: bool) -> None:

@@ -35,7 +35,7 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
     panels = list(dict.fromkeys((curve.task, curve.key, curve.metric) for curve in curves))
     cells = sorted({curve.cell for curve in curves})
     look = styles(cells)
-    figure, axes_of = plt.subplots(1, len(panels), figsize=(2 + 3.6 * len(panels), 3.8), squeeze=False, layout="constrained")
+    figure, axes_of = plt.subplots(1, len(panels), figsize=(1.5 + 3.4 * len(panels), 3.6), squeeze=False, layout="constrained")
     handles: dict[str, Any] = {}
     for (task, key, metric), axes in zip(panels, axes_of[0], strict=True):
         members = [curve for curve in curves if (curve.task, curve.key, curve.metric) == (task, key, metric)]
