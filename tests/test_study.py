@@ -272,6 +272,7 @@ def test_a_study_that_is_done_trains_nothing_and_writes_the_same_bytes_anywhere(
     first = content()
     assert trains and len(lines()) == 14 and {run["study"] for run in lines()} == {"mine-smoke"}
     assert {"results/mine-smoke/index.html", "results/mine-smoke/report.md"} <= first.keys()
+    assert "Claims and verdicts" in Path("results/mine-smoke/report.md").read_text("utf-8"), "a study of one's own is judged, too"
     trains.clear()
     assert study(path) == 0 and study(path, results="elsewhere") == 0
     assert not trains and content() == first

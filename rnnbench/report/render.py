@@ -19,23 +19,24 @@ from rnnbench.report.choice import Study, study
 from rnnbench.report.document import Picture, Runs, Section, Table
 from rnnbench.report.frame import load
 from rnnbench.report.sections import sections
+from rnnbench.study.design import Study as Known
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = {"tables": (".tex", ".csv"), "figures": (".svg", ".png")}  # what of these two folders is the report's
 
 
-def write_report(places: Sequence[str], out: Path | None = None, baseline: str | None = None) -> Path:
+def write_report(places: Sequence[str], out: Path | None = None, baseline: str | None = None, known: Sequence[Known] | None = None) -> Path:
     """Write the report of the runs in these places (see `load`); returns the page.
 
     out: default `report` in the first place, or beside it if that is a file. Of out/tables and out/figures, files of a report that
-    this one lacks are removed. Raises UserError if there is no run, no such baseline cell, or no writing there.
+    this one lacks are removed. known: see `sections`. Raises UserError if there is no run, no such baseline cell, or no writing there.
     """
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
     asked = study(load(*places), baseline)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
-    files = rendered(asked, sections(asked))
+    files = rendered(asked, sections(asked, known))
     for name, content in files.items():
         write(folder / name, content)
     for part, suffixes in FILES.items():

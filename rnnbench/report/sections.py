@@ -20,9 +20,9 @@ from rnnbench.study.design import Study as Known
 Part = str | Table | Picture | Runs
 
 
-def sections(study: Study) -> list[Section]:
-    """Every part, in order; none is empty."""
-    known = studied.known(study)
+def sections(study: Study, known: Sequence[Known] | None = None) -> list[Section]:
+    """Every part, in order; none is empty. known: studies whose claims these runs are for; None: those of ours whose label they carry."""
+    known = studied.known(study) if known is None else known
     made = [
         ("design", "Question and design", about(study, known)),
         *([("claims", "Claims and verdicts", studied.claims(study, known))] if any(one.claims for one in known) else []),
@@ -38,7 +38,7 @@ def sections(study: Study) -> list[Section]:
         ("published", "Published numbers beside ours", published(study)),
         *([("inside", "Inside the cells", iter(looks))] if (looks := list(inside.inside(study))) else []),
         ("runs", "Runs and commands", runs(study)),
-        ("sources", "Sources", iter([appendix.bibliography(study)])),
+        ("sources", "Sources", sources(study, known)),
     ]
     return [Section(key, title, list(parts)) for key, title, parts in made]
 
@@ -48,6 +48,12 @@ def about(study: Study, known: Sequence[Known]) -> Iterator[Part]:
     yield design.question(study)
     yield design.design(study)
     yield design.facts(study)
+
+
+def sources(study: Study, known: Sequence[Known]) -> Iterator[Part]:
+    if papers := dict.fromkeys(paper for one in known for paper in one.sources):
+        yield f"Claims: {' '.join(papers)}"
+    yield appendix.bibliography(study)
 
 
 def board(study: Study) -> Iterator[Part]:

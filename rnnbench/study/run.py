@@ -58,7 +58,7 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
             keep(runs, file)
     only(file, {Folder.of(job.settings).path.name for made in planned.values() for job in made.jobs})
     try:
-        say(str(write_report([str(file)], folder, study.baseline)))
+        say(str(write_report([str(file)], folder, study.baseline, [study])))
     except UserError as refused:
         if not failed:
             raise
