@@ -17,7 +17,7 @@ from scipy import stats
 from synthetic import make_study
 
 from rnnbench.errors import UserError
-from rnnbench.report import appendix, choice, compare, contrasts, design, leaderboard, outcomes, sections, sources, tables
+from rnnbench.report import appendix, choice, compare, contrasts, design, leaderboard, outcomes, sections, sources, studied, tables
 from rnnbench.report.choice import study
 from rnnbench.report.collect import collect
 from rnnbench.report.document import Column, Entry, Group, Picture, Runs, Table, anchor, number, probability
@@ -88,7 +88,7 @@ def checked(text):
 
 def report_of(frame, baseline=None):
     asked = study(frame, baseline)
-    return {name: content.decode() for name, content in rendered(asked, sections.sections(asked)).items()}
+    return {name: content.decode() for name, content in rendered(asked, sections.sections(asked, studied.known(asked.frame))).items()}
 
 
 def entries(table, key):

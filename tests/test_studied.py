@@ -66,7 +66,7 @@ def test_variants_do_not_hide_runs_from_filters(frame, told):
     two.loc[two["seed"] > 2, "task.length"] = 70
     (part,) = [part for part in studied.claims(study(two, None), [known(claim("share", where={"task": "copy"}, metric="solved", all=True))]) if
                getattr(part, "name", "") == "cases" and hasattr(part, "groups")]  # fmt: skip
-    assert part.groups[0].rows[0][4].text == "6 / 6"
+    assert part.groups[0].rows[0][5].text == "6 / 6"
 
 
 def test_a_figure_of_claims_shows_every_case_with_its_verdict():

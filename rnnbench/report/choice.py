@@ -5,7 +5,7 @@ several; a search without repeated seeds has trials instead, which selection mak
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +65,9 @@ class Study:
         return [self.samples[task, cell] for cell in self.cells if (task, cell) in self.samples]
 
 
-def study(frame: pd.DataFrame, baseline: str | None) -> Study:
-    """frame: from `load`. Raises UserError if there is no such baseline."""
-    frame = labelled(frame)
+def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] = ()) -> Study:
+    """frame: from `load`. searched: settings that were searched over, see `labelled`. Raises UserError if there is no such baseline."""
+    frame = labelled(frame, searched)
     found = samples(frame)
     cells = sorted(map(str, frame["cell"].unique()))
     first = baseline_cell(cells, baseline)
@@ -75,20 +75,21 @@ def study(frame: pd.DataFrame, baseline: str | None) -> Study:
     return Study(frame, found, tuple(sorted(map(str, frame["task"].unique()))), ordered, first)
 
 
-def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:
     """The table with a name of its own for each variant of a cell or a task: `adding length=50` where lengths vary.
 
-    What a search draws from a range (more than VARIANTS values) is a hyperparameter and makes no variant.
+    What a search draws from a range (more than VARIANTS values), or is known to have been searched, is a hyperparameter and makes no variant.
     """
     frame = frame.copy()
     for kind in ("task", "cell"):
         names = frame[kind].astype(str).copy()
         for name, members in frame.groupby(kind, sort=True):
-            keys = [key for key in varied(members) if key.startswith(f"{kind}.") and members[key].map(repr).nunique() <= VARIANTS]
+            keys = [key for key in varied(members) if key.startswith(f"{kind}.") and key not in searched]
+            keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
             if kind == "cell":
                 keys = [key for key in keys if members.groupby("task")[key].apply(lambda values: values.map(repr).nunique()).max() > 1]
             for index, row in members[keys].iterrows() if keys else ():
-                names[index] = f"{name} " + " ".join(f"{key.partition('.')[2]}={said(row[key])}" for key in keys)
+                names[index] = " ".join([str(name), *(f"{key.partition('.')[2]}={value}" for key in keys if (value := said(row[key])) != "null")])
         frame[kind] = names
     return frame
 

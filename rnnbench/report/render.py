@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from rnnbench.errors import UserError
 from rnnbench.records import write
-from rnnbench.report import tables
+from rnnbench.report import studied, tables
 from rnnbench.report.choice import Study, study
 from rnnbench.report.document import Picture, Runs, Section, Table
 from rnnbench.report.frame import load
@@ -29,11 +29,14 @@ def write_report(places: Sequence[str], out: Path | None = None, baseline: str |
     """Write the report of the runs in these places (see `load`); returns the page.
 
     out: default `report` in the first place, or beside it if that is a file. Of out/tables and out/figures, files of a report that
-    this one lacks are removed. known: see `sections`. Raises UserError if there is no run, no such baseline cell, or no writing there.
+    this one lacks are removed. known: the studies whose claims these runs are for; None: those of ours whose label
+    they carry. Raises UserError if there is no run, no such baseline cell, or no writing there.
     """
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
-    asked = study(load(*places), baseline)
+    frame = load(*places)
+    known = studied.known(frame) if known is None else known
+    asked = study(frame, baseline, {key for one in known for key in one.searched})
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
     files = rendered(asked, sections(asked, known))

@@ -20,9 +20,8 @@ from rnnbench.study.design import Study as Known
 Part = str | Table | Picture | Runs
 
 
-def sections(study: Study, known: Sequence[Known] | None = None) -> list[Section]:
-    """Every part, in order; none is empty. known: studies whose claims these runs are for; None: those of ours whose label they carry."""
-    known = studied.known(study) if known is None else known
+def sections(study: Study, known: Sequence[Known] = ()) -> list[Section]:
+    """Every part, in order; none is empty. known: the studies, as they stand in their YAML, that these runs are for."""
     made = [
         ("design", "Question and design", about(study, known)),
         *([("claims", "Claims and verdicts", studied.claims(study, known))] if any(one.claims for one in known) else []),

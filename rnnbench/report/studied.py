@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnbench.report import figures
@@ -19,9 +20,9 @@ def picture(name: str, figure: Figure, caption: str) -> Picture:
     return Picture(name, caption, caption.split(". ")[0], svg, png)
 
 
-def known(study: Study) -> list[Known]:
+def known(frame: pd.DataFrame) -> list[Known]:
     """The studies whose label these runs carry."""
-    return [found for label in sorted(set(study.frame["study"].astype(str))) if (found := of_label(label)) is not None]
+    return [found for label in sorted(set(frame["study"].astype(str))) if (found := of_label(label)) is not None]
 
 
 def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Picture]:
@@ -86,6 +87,7 @@ def cases_table(name: str, judged: Sequence[Judged], places: dict[str, str]) -> 
     columns = [
         Column("case", "case", align="left"),
         Column("verdict", "verdict", align="left"),
+        Column("found", "sentence", align="left", prose=True),
         Column("effect", "effect", "95 %"),
         Column("of", "measure", align="left"),
         Column("n", "n", "of each side"),
@@ -96,7 +98,6 @@ def cases_table(name: str, judged: Sequence[Judged], places: dict[str, str]) -> 
         Column("margin", "margin"),
         Column("power", "power", "at the margin"),
         Column("detectable", "detectable", "4 in 5"),
-        Column("found", "sentence", align="left", prose=True),
     ]
     groups = [Group("", [[Entry(f"{one.claim.id} {case.name}".strip()), *_numbers(one, case, places)] for one in judged for case in one.cases])]
     notes = [
@@ -118,6 +119,7 @@ def _numbers(one: Judged, case: Case, places: dict[str, str]) -> list[Entry]:
     margin = interval(*one.claim.range) if one.claim.range else str(one.claim.margin)
     return [
         Entry(case.verdict, bold=case.verdict != OPEN),
+        Entry(case.sentence),
         Entry(number(found.effect, 3), found.effect, interval(found.low, found.high), (found.low, found.high), key),
         Entry(found.measure or "–"),
         Entry(n or "–", runs=key),
@@ -128,5 +130,4 @@ def _numbers(one: Judged, case: Case, places: dict[str, str]) -> list[Entry]:
         Entry(margin),
         Entry(number(case.power, 2), case.power),
         Entry(number(case.detectable, 3), case.detectable),
-        Entry(case.sentence),
     ]

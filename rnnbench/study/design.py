@@ -1,5 +1,6 @@
 """A study as it stands in its YAML: the question, the parts to run, the claims to judge, at one of three scales. No Hydra, no torch."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from rnnbench.errors import UserError, unknown
 from rnnbench.study.checked import Checked
 
 SCALES = ("smoke", "small", "paper")
+DRAWN = re.compile(r"=.*\b(choice|interval|range)\(")
 OWN_GOAL = ("value", "valid")  # metrics whose goal the record knows
 Filter = Mapping[str, Any]  # column of rnnbench.load → a value, a list of values, or {min: a, max: b}
 
@@ -87,6 +89,12 @@ class Study:
     baseline: str | None
     parts: tuple[Part, ...]
     claims: tuple[Claim, ...]
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """Settings that validation chooses: those drawn by choice(…), interval(…) or range(…), seeds aside."""
+        words = {word.partition("=")[0]: word for part in self.parts for words in part.sweeps for word in words if DRAWN.search(word)}
+        return frozenset(words) - {"seed"}
 
 
 def read(name: str, scale: str) -> Study:
