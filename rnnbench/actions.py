@@ -83,10 +83,14 @@ def collect(options: Options) -> None:
 
 
 def report(options: Options) -> None:
+    from rnnbench import overseeds
     from rnnbench.report.render import write_report
     from rnnbench.screen import say
 
     say(str(write_report(options.places, Path(options.out) if options.out else None, options.baseline)))
+    for folder in map(Path, options.places):
+        if folder.is_dir() and not options.out and overseeds.write(folder):
+            say(f"mean, low and high over seeds, for TensorBoard: {folder / overseeds.FOLDER}")
 
 
 def curves(options: Options) -> None:

@@ -16,12 +16,13 @@ import pytest
 from scipy import stats
 from synthetic import make_study
 
+from rnnbench import overseeds
 from rnnbench.errors import UserError
 from rnnbench.report import appendix, choice, compare, contrasts, design, leaderboard, outcomes, sections, sources, studied, tables
 from rnnbench.report.choice import study
 from rnnbench.report.collect import collect
 from rnnbench.report.document import Column, Entry, Group, Picture, Runs, Table, anchor, number, probability
-from rnnbench.report.frame import load
+from rnnbench.report.frame import curves, load
 from rnnbench.report.render import inline, rendered, write_report
 
 GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_report.py"))
@@ -492,3 +493,22 @@ def test_runs_say_whether_they_count(runs):
 
 def test_names_in_records_reach_no_file_system(runs):
     assert json.dumps(anchor("../../etc/passwd")) == '"_2e__2e__2f__2e__2e__2f_etc_2f_passwd"'
+
+
+def test_tensorboard_gets_mean_low_and_high_over_seeds(tmp_path):
+    """Read back with TensorBoard's own reader, compared with the curves of the records."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = make_study(tmp_path / "s", ("lstm", "gru"), ("adding",), range(4), (0.005,))
+    for _ in range(2):  # the second time in the place of the first
+        overseeds.write(folder)
+    asked = study(load(folder), None)
+    for cell in ("lstm", "gru"):
+        best = asked.samples["adding", cell].best
+        assert not best["diverged"].any(), "the case is about runs that went to the end"
+        steps = curves(best, ("mse",), "valid").groupby("step")["value"]
+        for name, expected in (("mean", steps.mean()), ("low", steps.min()), ("high", steps.max())):
+            board = EventAccumulator(str(folder / "over-seeds" / "adding" / cell / name)).Reload()
+            shown = [(event.step, event.tensor_proto.float_val[0]) for event in board.Tensors("mse/valid")]
+            assert [step for step, _ in shown] == list(expected.index)
+            assert [value for _, value in shown] == pytest.approx(list(expected), rel=1e-6)

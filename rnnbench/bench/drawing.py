@@ -19,6 +19,8 @@ def drawn(rows: Rows, name_of: Callable[[Mapping[str, Any]], str]) -> Figure:
     layers = [row for row in rows if not row["task"]]
     cells, shapes = (list(dict.fromkeys(row[key] if key == "cell" else tuple(row[key]) for row in layers)) for key in ("cell", "shape"))
     shown = [row for row in layers if "ratio" in row]
+    ends = [end for row in shown for end in (*row["ratio_quartiles"], row["ratio"])]
+    ticks = (1, 2, 5) if max(ends, default=1) < 50 * min(ends, default=1) else (1,)
     ways = list(dict.fromkeys(map(name_of, shown)))
     look = {way: (PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]) for k, way in enumerate(ways)}
     across = min(2, len(shapes))
@@ -27,6 +29,7 @@ def drawn(rows: Rows, name_of: Callable[[Mapping[str, Any]], str]) -> Figure:
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for axes, shape in zip(panels.flat, shapes, strict=False):
         _panel(axes, [row for row in shown if tuple(row["shape"]) == shape], cells, look, name_of)
+        axes.xaxis.set_major_locator(LogLocator(subs=ticks))
         batch, steps, inputs, units = shape
         axes.set_title(f"batch {batch}, {steps} steps, {inputs} inputs, {units} units", fontsize=9)
     for axes in panels.flat[len(shapes) :]:
@@ -47,7 +50,6 @@ def _panel(axes: Any, rows: Rows, cells: Sequence[Any], look: Mapping[str, tuple
         axes.plot([low, high], [height, height], color=colour, linewidth=1.2)
         axes.plot(row["ratio"], height, color=colour, marker=marker, markersize=4, linestyle="")
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(cells)), cells)

@@ -88,10 +88,11 @@ def _process(contender: Contender) -> Iterator[Connection]:
     theirs.close()
     try:
         yield ours
+        child.join(10)
     finally:
-        ours.close()
         child.terminate()
         child.join()
+        ours.close()
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame, task: str, known:
     chosen = {cell: sample for (_, cell), sample in samples(runs).items()}
     look = dressed(list(chosen), known)
     figure, spots = panels(list(chosen))
-    steps = {cell: _aligned(sample, curves) for cell, sample in chosen.items()}
+    steps = {cell: aligned(sample, curves) for cell, sample in chosen.items()}
     drawn = {cell: (table.index.to_numpy(), *np.percentile(table, (50, 25, 75), axis=1)) for cell, table in steps.items() if table.size}
     for axes, members in spots:
         for cell in [c for c in drawn if c not in members]:
@@ -153,7 +153,7 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame, task: str, known:
     return figure
 
 
-def _aligned(sample: Sample, curves: pd.DataFrame) -> pd.DataFrame:
+def aligned(sample: Sample, curves: pd.DataFrame) -> pd.DataFrame:
     """Scores of the best runs (steps, runs), every run with a number at every step from its first on."""
     rows = curves[(curves["split"] == "valid") & (curves["column"] == sample.best["metric"].iloc[0]) & curves["id"].isin(sample.best["id"])]
     table = rows.pivot_table(index="step", columns="id", values="value", aggfunc="last", dropna=False)

@@ -29,8 +29,8 @@ def write_report(places: Sequence[str], out: Path | None = None, baseline: str |
     """Write the report of the runs in these places (see `load`); returns the page.
 
     out: default `report` in the first place, or beside it if that is a file. Of out/tables and out/figures, files of a report that
-    this one lacks are removed. known: the studies whose claims these runs are for; None: those of ours whose label
-    they carry. Raises UserError if there is no run, no such baseline cell, or no writing there.
+    this one lacks are removed. known: the studies whose claims these runs are for; None: those of ours whose label they carry.
+    Raises UserError if there is no run, no such baseline cell, or no writing there.
     """
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
