@@ -18,12 +18,12 @@ SHAPES = ((20, 100, 2, 128), (50, 200, 10, 128), (100, 784, 1, 128), (32, 100, 5
 CELLS = ("lstm", "gru", "gru_reset_after")
 SCHEMA = 2
 NOTE = """
-Times are wall time in ms: the median and quartiles of n passes of one layer (forward, backward, gradients of its weights), after {warm_up}
-that were not counted; all rows of a cell and shape took turns, each in a process of its own. `by hand` is a loop over PyTorch operations, inputs
-multiplied before it, gates side by side; `torch.nn kept` is `torch.nn` with {keeping} in its environment. A task
-instead of a layer: a whole training step, and the share of it that is not the layer's forward and backward. MiB: the most memory
-above what a tiny layer takes. Shares are of the best matrix product of one thread, per thread. `gru` is compared with
-`torch.nn.GRU`, which resets after the product at the same cost.
+Times are wall time in ms: the median and quartiles of n passes of one layer (forward, backward, gradients of its weights), after {warm_up} that
+were not counted; a pass below 50 ms is made twice, and the second counts. All rows of a cell and shape took turns, each in a process of its own.
+`by hand` is a loop over PyTorch operations, inputs multiplied before it, gates side by side; `torch.nn kept` is `torch.nn` in reused memory,
+with {keeping}. A task instead of a layer: a whole training step, and the
+share of it that is not the layer's forward and backward. MiB: the most memory above what a tiny layer takes. Shares are of the best matrix
+product of one thread, per thread. `gru` is compared with `torch.nn.GRU`, which resets after the product at the same cost.
 """.strip()
 
 
@@ -31,7 +31,7 @@ def run(cells: Sequence[str], shapes: Sequence[str], peers: bool, repeats: int, 
     """Measure, show, and write to the folder `out`. UserError for what cannot be measured."""
     from rnnbench.screen import say
 
-    known = catalogue.choices("cell")
+    known = [cell for cell in catalogue.choices("cell") if "step" in catalogue.read("cell", cell)]
     chosen = distinct(known) if [*cells] == ["all"] else cells or CELLS
     if wrong := [cell for cell in chosen if cell not in known]:
         raise unknown("cell", wrong[0], known, "rnnbench list cells")
@@ -54,7 +54,7 @@ def distinct(cells: Iterable[str]) -> list[str]:
     for cell in cells:
         values = catalogue.read("cell", cell)
         key = f"{values.get('step')} {values.get('constants')}"
-        if "step" in values and (key not in steps or values["step"].endswith(f".{cell}")):
+        if key not in steps or values["step"].endswith(f".{cell}"):
             steps[key] = cell
     return sorted(steps.values())
 
@@ -79,7 +79,7 @@ def measured(
     before, places = os.getloadavg(), [(shape, cell) for shape in shapes for cell in cells]
     for k, (shape, cell) in enumerate(places, 1):
         rows += (fresh := related(compared(contenders(cell, shape, peers, threads, replicas), repeats)))
-        slower = ", ".join(f"{r['ratio']:.1f} × {name_of(r)}" for r in fresh if "ratio" in r and not r["task"])
+        slower = ", ".join(f"{name_of(r)} {r['ratio']:.1f} ×" for r in fresh if "ratio" in r and not r["task"])
         say(f"{k} of {len(places)}: {cell} at {','.join(map(str, shape))}, native {fresh[0]['median'] * 1e3:.1f} ms; {slower}")
     best = max(row["product_gflops"] for row in rows if "product_gflops" in row)
     for row in rows:
@@ -143,7 +143,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     if row["way"] == "native" and ratio:
         ratio = f"gain {ratio}"
     rate = [f"{row['gflops']:.0f}", f"{row['share_of_product']:.0%}"] if "gflops" in row else ["", ""]
-    what = row["task"] or ("layer" if row["replicas"] == 1 else f"layer × {row['replicas']}")
+    what = (row["task"] or "layer") + (f" × {row['replicas']}" if row["replicas"] > 1 else "")
     outside = f"{row['outside']:.0%} [{row['outside_quartiles'][0]:.0%}, {row['outside_quartiles'][1]:.0%}]" if "outside" in row else ""
     shape = ", ".join(map(str, row["shape"]))
     return [row["cell"], shape, what, row["way"], str(row["threads"]), times, ratio, *rate, f"{row['peak_bytes'] / 2**20:.0f}", outside]

@@ -49,7 +49,7 @@ def compared(round_: Sequence[Contender], repeats: int) -> list[Row]:
 
 def _summary(answers: Sequence[Row], known: Row) -> Row:
     times = [a["seconds"] for a in answers]
-    row = {"times": times, "median": median(times), "quartiles": spread(times), "cpu_median": median(a["cpu"] for a in answers)}
+    row = {"times": times, "median": median(times), "quartiles": spread(times)}
     if "kernel" in answers[0]:
         outside = [1 - a["kernel"] / a["seconds"] for a in answers]
         row |= {"kernel_median": median(a["kernel"] for a in answers), "outside": median(outside), "outside_quartiles": spread(outside)}
