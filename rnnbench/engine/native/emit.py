@@ -6,13 +6,13 @@ from textwrap import dedent
 from rnnbench.engine.native.body import Body, sloped, title
 from rnnbench.engine.native.program import DERIVATIVES, GIVEN, Program, Value
 
-FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for name in ("kernel", "work", "drive")}
+FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for name in ("kernel", "team", "work", "drive")}
 
 
 def source(program: Program, real: str = "float") -> str:
     """The whole C++ file. real: float or double."""
     own = [*_constants(program), FIXED["work"], *_forward(program), "", *_backward(program)]
-    return "\n".join([f"#define REAL {real}", FIXED["kernel"], *own, FIXED["drive"]])
+    return "\n".join([f"#define REAL {real}", FIXED["kernel"], FIXED["team"], *own, FIXED["drive"]])
 
 
 def steps(program: Program) -> str:

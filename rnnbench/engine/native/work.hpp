@@ -72,26 +72,6 @@ struct Place {
   Rows old(int state, long t) const { return t ? fresh(state, t - 1) : of(c.start[state]); }
 };
 // ---- calls ----------------------------------------------------------------------------------------------------------
-// run(first, last, thread) on equal shares of `count`. Tiny numbers count as zero: they are slow, and far below rounding.
-template <class Run>
-static void parallel(long count, long threads, Run run) {
-  threads = std::max(1l, std::min(threads, count));
-  auto share = [&](long thread) {
-#if defined(__SSE2__)
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);
-    run(count * thread / threads, count * (thread + 1) / threads, thread);
-    _mm_setcsr(before);
-#else
-    run(count * thread / threads, count * (thread + 1) / threads, thread);
-#endif
-  };
-  std::vector<std::thread> others;
-  for (long thread = 1; thread < threads; thread++) others.emplace_back(share, thread);
-  share(0);
-  for (std::thread &other : others) other.join();
-}
-
 static long depth(const Call &c, const Product &p) { return p.operand == INPUT ? c.inputs : c.units; }  // of its weights
 static long packed_size(const Call &c) {
   long size = 0;
