@@ -95,10 +95,10 @@ def passes(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not missing
         return number and wanted.get("min", -math.inf) <= value <= wanted.get("max", math.inf)
-    if wanted is None or missing:
-        return wanted is None and missing
     if isinstance(wanted, (list, tuple)) and not isinstance(value, tuple):
         return any(passes(value, one) for one in wanted)
+    if wanted is None or missing:
+        return wanted is None and missing
     return bool(value == (tuple(wanted) if isinstance(wanted, list) else wanted))
 
 
