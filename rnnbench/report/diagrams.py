@@ -158,7 +158,8 @@ def improvement_matrix(table: pd.DataFrame) -> Figure:
     """
     rows, columns = list(map(str, table.index)), list(map(str, table.columns))
     size = min(WIDTH, 1.6 + 0.55 * len(columns)) if len(columns) <= 9 else 1.6 + 0.55 * len(columns)
-    figure, grid = canvas(height=0.9 + 0.42 * len(rows), width=max(size, 3.6))
+    room = max(0.08 * max(map(len, rows)) - 0.8, 0)  # for names longer than ten letters
+    figure, grid = canvas(height=0.9 + 0.42 * len(rows) + 0.64 * room, width=max(size, 3.6) + room)
     axes: Axes = grid[0, 0]
     values = table.to_numpy(float)
     same = np.array(rows)[:, None] == np.array(columns)
