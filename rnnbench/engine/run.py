@@ -68,7 +68,7 @@ def run_pack(runs: Sequence[Settings], overrides: Sequence[Sequence[str]], watch
     for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0):  # type: ignore[index]
         group = list(members)
         pack = Pack([runs[k] for k in group], function, task)
-        began = {s["engine"] for k in group if (s := saved[k])} - {pack.engine}
+        began = {s["engine"] for k in group if (s := saved[k]) and s["engine"].split()[0] != pack.engine.split()[0]}  # `loop (reason)` is loop
         if began:
             say(f"began with engine {', '.join(began)}, goes on with {pack.engine}: the same numbers up to rounding, not to the bit")
         made = _train(pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch)
