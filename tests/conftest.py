@@ -1,5 +1,6 @@
 """What tests share: the real configuration, composed as users compose it, with folders of its own; a watcher that says nothing."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -38,6 +39,16 @@ class Silent:
 
     def interrupted(self):
         return self.stop_after is not None and self.step >= self.stop_after
+
+
+@pytest.fixture(scope="session")
+def mirror() -> str:
+    """A folder with the real data files; tests that ask for it are skipped without one, but on CI they fail."""
+    if not (folder := os.environ.get("RNNBENCH_MIRROR")):
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must set RNNBENCH_MIRROR to a folder with the data files")
+        pytest.skip("needs RNNBENCH_MIRROR, a folder with the data files")
+    return folder
 
 
 @pytest.fixture

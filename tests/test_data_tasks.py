@@ -30,15 +30,6 @@ PROSE = "It was the best of times, it was the worst of times.\n" * 40  # 2,120 c
 
 
 @pytest.fixture(scope="session")
-def mirror():
-    if not (folder := os.environ.get("RNNBENCH_MIRROR")):
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must set RNNBENCH_MIRROR to a folder with the data files")
-        pytest.skip("needs RNNBENCH_MIRROR, a folder with the data files")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def fetch(mirror, tmp_path_factory):
     paths = Paths(results="", data=str(tmp_path_factory.mktemp("data")), mirror=mirror)
     return lambda name: data.fetch(name, paths, lambda line: None)

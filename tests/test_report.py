@@ -459,6 +459,13 @@ def test_published_numbers_say_whether_they_were_seen(runs):
     assert outcomes.published_table(study(runs.assign(**{"task.name": "none"}), None)) is None
 
 
+def test_cells_without_a_task_in_common_have_no_average_ranks(runs, quick):
+    apart = runs[(runs["cell"] == "lstm") == (runs["task"] == "adding")]
+    found, cells = contrasts.average_ranks(study(apart, None))
+    assert found.tasks == 0 and len(cells) > 1
+    assert "Average ranks need at least 5 tasks" in report_of(apart)["report.md"]
+
+
 def test_average_ranks_need_five_tasks(tmp_path, quick):
     tasks = ("adding", "copy", "xml", "memorize", "arithmetic")
     frame = load(make_study(tmp_path / "wide", ("lstm", "gru", "tanh"), tasks, range(5), (0.005,)))

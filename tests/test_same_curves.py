@@ -4,7 +4,6 @@ curves are compared as samples: ten seeds, paired, two one-sided t tests (TOST) 
 Stated before any run: the engines count as equal if the mean difference lies within 5 % of the loop's mean, at p < 0.05.
 """
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -49,9 +48,7 @@ def test_adding(settings_for, pack_of, tmp_path, monkeypatch):
     compared(settings_for, pack_of, ADDING, every=25)
 
 
-def test_charlm(settings_for, pack_of, tmp_path, monkeypatch):
-    """On real text; from a mirror, like all tests on real data."""
-    if not (mirror := os.environ.get("RNNBENCH_MIRROR")):
-        pytest.skip("needs RNNBENCH_MIRROR, a folder with the data files")
+def test_charlm(settings_for, pack_of, tmp_path, monkeypatch, mirror):
+    """On real text."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compared(settings_for, pack_of, CHARLM, every=15, mirror=mirror)

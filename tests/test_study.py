@@ -184,6 +184,16 @@ def test_every_study_can_be_composed(name):
     assert {job.settings.study for made in planned.values() for job in made.jobs} == {found.label}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", choices("studies"))
+def test_every_study_goes_from_its_yaml_to_its_verdicts(study, name, mirror, tmp_path):
+    """At scale smoke, which is what it is for: all parts, on real data, and a report that judges every claim."""
+    assert study(name, f"paths.mirror={mirror}", f"paths.data={tmp_path}/data") == 0
+    rows = Path(f"results/{name}-smoke/tables/claims.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + len(read(name, "smoke").claims)
+    assert not any("contradicted" in row or "reproduced" in row for row in rows), "two runs a side decide nothing"
+
+
 def test_labels_that_are_no_study():
     assert of_label("default") is None and of_label("default-smoke") is None and of_label("smoke") is None
 

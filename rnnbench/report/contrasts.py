@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from rnnbench.report.choice import Sample, Study, said
 from rnnbench.report.compare import Comparison, family_said, standing, with_best
 from rnnbench.report.document import Column, Entry, Group, Table, anchor, by_first, count, interval, number, plural, probability
@@ -161,7 +163,7 @@ def average_ranks(study: Study) -> tuple[Ranks, list[str]]:
     cells = list(study.cells)
     tasks = [task for task in study.tasks if all((task, cell) in study.samples for cell in cells)]
     table = [[standing(study.samples[task, cell]) for cell in cells] for task in tasks]
-    return ranks(table if tasks else [[math.nan] * len(cells)][:0], [study.samples[task, cells[0]].goal for task in tasks]), cells
+    return ranks(np.reshape(table, (len(tasks), len(cells))), [study.samples[task, cells[0]].goal for task in tasks]), cells
 
 
 def ranks_said(study: Study, found: Ranks) -> str:
