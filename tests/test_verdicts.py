@@ -28,7 +28,8 @@ def runs(*groups, **common):
         for seed, value in enumerate(values):
             lost = not math.isfinite(value)
             row = {"study": "s", "task": "copy", "cell": "lstm", "seed": seed, "status": "diverged" if lost else "finished", "diverged": lost}
-            row |= {"metric": "recall", "goal": "max", "value": 0.1 if lost else value, "valid": 0.1 if lost else value, "baseline": 0.1}
+            row |= {"metric": "recall", "goal": "max", "value": 0.1 if lost else value, "valid": 0.1 if lost else value}
+            row["baseline"] = 10.0 if common.get("goal") == "min" else 0.1  # what ignorance scores, worse than any run that does not say otherwise
             row |= {
                 "solved": None,
                 "solved_at": NAN,
@@ -99,6 +100,17 @@ def test_filters():
 )
 def test_a_filter_passes(value, wanted, answer):
     assert passes(value, wanted) is answer
+
+
+def test_what_exploded_counts_as_diverged():
+    """One finite score of 1e6 would hide any difference from a comparison of means; ranks see that side as the worse."""
+    low = {"metric": "nll", "goal": "min", "baseline": 4.0}
+    exploded = np.array([9.0, 8.0, 1e6, 30.0, 9.1, 8.5, 3.9, 3.8, 1e4, 3.7])
+    groups = ({"cell": "gru"}, 3.0 + SPREAD), ({"cell": "lstm"}, exploded)
+    case = one(runs(*groups, **low), "better", margin=0.05)
+    assert case.verdict == "reproduced" and case.answer.test == "Mann-Whitney"
+    assert case.answer.p == pytest.approx(stats.mannwhitneyu(groups[0][1], np.where(exploded >= 8, np.inf, exploded)).pvalue, rel=1e-6)
+    assert one(runs(*groups, **(low | {"goal": "max"})), "better", margin=0.05).answer.test == "Welch"
 
 
 def test_cases_are_all_combinations():

@@ -103,7 +103,8 @@ def cases_table(name: str, judged: Sequence[Judged], places: dict[str, str]) -> 
     notes = [
         "Effect: the first side minus the second, in the units of the score; its sign is that of the numbers, whichever way is better. "
         "p for: of the test that would confirm the claim (or, of a difference, its opposite); p against: of the one that would show that there is no "
-        "difference as large as the margin or, where equality is claimed, a larger one. Mann-Whitney decides where a run diverged.",
+        "difference as large as the margin or, where equality is claimed, a larger one. Mann-Whitney decides where a run diverged, or lost "
+        "twice what ignorance loses.",
         "Power: how probably a true difference as large as the margin would have been found, given this n and spread, at the strictest step of the "
         "correction; for claims that something lies inside a margin or range, how probably that would have been shown if the truth were in its "
         "middle. Detectable: the smallest difference (or margin) with a power of 0.8.",

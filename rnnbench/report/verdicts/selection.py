@@ -18,6 +18,7 @@ from rnnbench.report.document import listing
 from rnnbench.report.statistics import Floats, Goal, judged
 
 Filter = Mapping[str, Any]
+EXPLODED = 2  # one such score would decide every mean it enters
 
 
 class Unanswerable(Exception):
@@ -34,13 +35,20 @@ class Side:
     by: str
 
     def scores(self, metric: str, log: bool = False, relative: str | None = None) -> Floats:
-        """The metric of each run (n), NaN where it diverged; divided by the column `relative`; its log10 where asked."""
-        found = judged(self.column(metric), self.runs["diverged"])
+        """The metric of each run (n), NaN where it diverged or exploded; divided by the column `relative`; its log10 where asked."""
+        found = judged(self.column(metric), self.runs["diverged"] | self.exploded)
         if relative is not None:
             found = found / self.column(relative)
         if log and (found <= 0).any():
             raise Unanswerable(f"a {metric} of {self.name} is not positive and has no logarithm")
         return np.asarray(np.log10(found)) if log else found
+
+    @property
+    def exploded(self) -> Any:
+        """Runs (n) whose selected parameters lose EXPLODED times what ignorance loses, or more: diverged in all but a number that is still finite."""
+        if self.goal == "max":
+            return np.zeros(len(self.runs), bool)
+        return np.asarray(self.column("value") >= EXPLODED * self.column("baseline"))
 
     def flags(self, metric: str) -> Floats:
         """Yes or no of each run (n), where the record says which."""
