@@ -112,10 +112,10 @@ def test_a_diverged_run_is_ignorant_from_then_on_and_a_stopped_one_keeps_its_sco
     steps = {"a": [(1, 5.0), (2, 4.0)], "b": [(1, 3.0), (2, math.nan)], "c": [(1, 3.0), (2, 2.0), (3, 1.0)]}
     points = [(run, step, "valid", "mse", value) for run, pairs in steps.items() for step, value in pairs]
     sample = type("Sample", (), {"best": best, "goal": "min"})
-    found = figures._aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
+    found = figures.aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
     assert found["a"].tolist() == [5, 4, 4] and found["b"].tolist() == [3, 9, 9] and found["c"].tolist() == [3, 2, 1]
     best["baseline"] = math.nan
-    found = figures._aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
+    found = figures.aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
     assert found["b"].tolist() == [3, 5, 5]
 
 

@@ -20,14 +20,15 @@ Lines = Mapping[str, Mapping[float, Sample]]  # cell → length → its runs
 
 
 def by_length(study: Study) -> dict[str, Lines]:
-    """Task without its length → cells → lengths, of tasks that have a target and ran at several lengths."""
+    """Task without its length → cells → lengths, of tasks that have a target; cells that ran at one length only are left out."""
     found: dict[str, dict[str, dict[float, Sample]]] = {}
     for (task, cell), sample in study.samples.items():
         length = sample.runs["task.length"].iloc[0] if "task.length" in sample.runs else None
         if isinstance(length, (int, float, np.number)) and np.isfinite(length) and sample.best["solved"].notna().all():
             name = " ".join(re.sub(r"(?<= )length=\S+", "", task).split())
             found.setdefault(name, {}).setdefault(cell, {})[float(length)] = sample
-    return {task: lines for task, lines in found.items() if len({length for of in lines.values() for length in of}) > 1}
+    several = {task: {cell: of for cell, of in lines.items() if len(of) > 1} for task, lines in found.items()}
+    return {task: lines for task, lines in several.items() if lines}
 
 
 def solved_by_length(task: str, lines: Lines, known: Mapping[str, Style] | None = None) -> Figure:
