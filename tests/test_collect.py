@@ -30,6 +30,20 @@ def test_one_sorted_line_per_run(study, tmp_path):
         assert {key: value for key, value in line.items() if key not in ("curve", "overrides")} == record
 
 
+def test_the_file_does_not_say_where_the_runs_lay(tmp_path):
+    """So that it can be committed, and equal runs of two machines make equal bytes."""
+    record, rows = invent(settings("gru", "adding", "demo", 0, 5e-3, 5), 0.8, np.random.default_rng(0))
+    for home in ("here", "there"):
+        paths = {"results": f"/home/{home}/results", "data": f"/home/{home}/data", "mirror": f"/mnt/{home}"}
+        folder = leave(tmp_path / home / "demo", record | {"settings": record["settings"] | {"paths": paths}}, rows)
+        (folder.path / "overrides.yaml").write_text(f"[cell=gru, paths.results={paths['results']}, +paths.mirror={paths['mirror']}]")
+        collect(tmp_path / home, tmp_path / f"{home}.jsonl")
+    text = (tmp_path / "here.jsonl").read_text()
+    assert text == (tmp_path / "there.jsonl").read_text() and "/home" not in text and "/mnt" not in text
+    assert json.loads(text)["overrides"] == ["cell=gru"]
+    assert restore(tmp_path / "here.jsonl", tmp_path / "back") == 1
+
+
 def test_equal_runs_make_equal_bytes(study, tmp_path):
     again = make_study(tmp_path / "demo", cells=["gru", "irnn"], seeds=range(3))
     collect(study, tmp_path / "a.jsonl")

@@ -1,7 +1,8 @@
 """A study in one file, runs.jsonl, that can be committed, concatenated and carried to another machine; and back into run folders.
 
 Curves are the bulk. A curve keeps at most POINTS rows of each split, evenly spaced, with the first, the last, the selected and
-the solved one; numbers keep seven significant digits, which is what float32 has. Records are kept as they are.
+the solved one; numbers keep seven significant digits, which is what float32 has. Records are kept as they are,
+but for the folders of the machine that they were made on.
 """
 
 import json
@@ -20,6 +21,7 @@ from rnnbench.records import Folder, Row, checked_label, finite, write
 from rnnbench.report.reading import Run, columns, gather, rank
 
 POINTS = 100
+ANYWHERE = {"results": "results/runs", "data": "~/.cache/rnnbench", "mirror": None}  # as configs/config.yaml has them
 
 
 def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> int:
@@ -36,7 +38,7 @@ def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> 
 
 
 def line(run: Run, points: int = POINTS) -> dict[str, Any]:
-    """What runs.jsonl says of a run: the record, what was typed, the thinned curve (null if there is none to read)."""
+    """What runs.jsonl says of a run: the record, what was typed, the thinned curve (null if there is none to read); not where it lay."""
     curve = None
     try:
         rows = run.curve()
@@ -46,7 +48,16 @@ def line(run: Run, points: int = POINTS) -> dict[str, Any]:
     else:
         marks = ((run.record.get("best") or {}).get("step"), run.record.get("solved_at"))
         curve = columns([rounded(row) for row in rows], thinned(rows, marks, points))
-    return finite({**run.record, "overrides": run.overrides, "curve": curve})  # type: ignore[no-any-return]
+    return finite({**run.record, **placeless(run), "curve": curve})  # type: ignore[no-any-return]
+
+
+def placeless(run: Run) -> dict[str, Any]:
+    """The settings of a run and what was typed for it, without the folders of the machine: they decide no number."""
+    settings, typed = run.record.get("settings"), run.overrides
+    found: dict[str, Any] = {"overrides": typed and [word for word in typed if not word.lstrip("+").startswith("paths.")]}
+    if isinstance(settings, dict) and "paths" in settings:
+        found["settings"] = settings | {"paths": ANYWHERE}
+    return found
 
 
 def thinned(rows: Sequence[Row], marks: Sequence[int | None], points: int) -> dict[str, list[int]]:
