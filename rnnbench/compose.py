@@ -55,7 +55,7 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     def task(config: DictConfig) -> Any:
         overrides = list(HydraConfig.get().overrides.task)
         try:
-            with _environment("HYDRA_FULL_ERROR", before):
+            with environment(HYDRA_FULL_ERROR=before):
                 job(settings(config), overrides)
         except Exception as error:
             return report(overrides, error)
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have their own.
     with tempfile.TemporaryDirectory() as scratch:
         line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags))))]
-        with _environment("HYDRA_FULL_ERROR", "1"), _typed(line):  # whole exceptions, not a text and exit code 1
+        with environment(HYDRA_FULL_ERROR="1"), _typed(line):  # whole exceptions, not a text and exit code 1
             translated(_hydra(task), overrides)
 
 
@@ -78,7 +78,7 @@ def _hydra(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
 
 def complete(arguments: Sequence[str], line: str) -> None:
     """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run once."""
-    with _typed(["rnnbench", *arguments]), _environment("COMP_LINE", line):
+    with _typed(["rnnbench", *arguments]), environment(COMP_LINE=line):
         _hydra(lambda _: None)()
 
 
@@ -162,15 +162,16 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def _environment(variable: str, value: str | None) -> Iterator[None]:
-    """An environment variable while this lasts; None: unset."""
-    before = os.environ.pop(variable, None)
-    os.environ |= {} if value is None else {variable: value}
+def environment(**values: str | None) -> Iterator[None]:
+    """Environment variables while this lasts; None: unset."""
+    before = {name: os.environ.pop(name, None) for name in values}
+    os.environ |= {name: value for name, value in values.items() if value is not None}
     try:
         yield
     finally:
-        os.environ.pop(variable, None)
-        os.environ |= {} if before is None else {variable: before}
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ |= {name: value for name, value in before.items() if value is not None}
 
 
 @contextmanager
@@ -191,8 +192,7 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         if error.options is None:
             raise UserError(f"no configuration '{name}'; leave --config-name out (--config-dir adds choices of yours)") from None
-        options = [o for o in error.options if o != "own"]
-        raise unknown(group, name, options, f"rnnbench list {group}s" if group in ("cell", "task") else "") from None
+        raise unknown(group, name, [o for o in error.options if o != "own"], f"rnnbench list {group}s" if group in ("cell", "task") else "") from None
     except OverrideParseException as error:
         raise UserError(_unreadable(error.override)) from None
     except (HydraException, OmegaConfBaseException) as error:

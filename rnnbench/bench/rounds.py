@@ -1,9 +1,8 @@
 """Contenders take turns, one pass each, so that whatever else the machine does falls on all alike."""
 
 import multiprocessing
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from typing import Any
 
 from rnnbench.bench.contender import TASKS, Contender, Shape, serve
 from rnnbench.bench.peers import MODULES
+from rnnbench.compose import environment
 
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}  # read by the C library when a process starts
 WARM_UP = 2
@@ -83,7 +83,7 @@ def _process(contender: Contender) -> Iterator[Connection]:
         context.set_forkserver_preload(LOADED)
     ours, theirs = context.Pipe()
     child = context.Process(target=serve, args=(theirs, contender), daemon=True)
-    with _environment(KEEPING if kept else {}):
+    with environment(**(KEEPING if kept else {})):
         child.start()
     theirs.close()
     try:
@@ -93,15 +93,3 @@ def _process(contender: Contender) -> Iterator[Connection]:
         child.terminate()
         child.join()
         ours.close()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    yield
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
