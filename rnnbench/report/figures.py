@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from rnnbench.figures import PALETTE, Style, image, save, styles
 from rnnbench.report.choice import Sample, best_trials, costs, samples
 from rnnbench.report.diagrams import critical_difference, importance, improvement_matrix, marginals
+from rnnbench.report.document import Picture
 from rnnbench.report.drawing import (
     GREY,
     PALE,
@@ -49,6 +50,7 @@ __all__ = [
     "improvement_matrix",
     "learning_curves",
     "marginals",
+    "picture",
     "rate_response",
     "save",
     "solved_by_length",
@@ -61,6 +63,12 @@ __all__ = [
 Known = Mapping[str, Style] | None
 RATES = 12  # learning rates, up to which each has its own median; more are binned, BINS to a decade
 BINS = 3
+
+
+def picture(name: str, figure: Figure, caption: str) -> Picture:
+    """A figure as the report holds it; who cannot see it is told the first sentence of the caption."""
+    svg, png = (image(figure, kind) for kind in ("svg", "png"))
+    return Picture(name, caption, caption.split(". ")[0], svg, png)
 
 
 def greff(frame_of_task: pd.DataFrame, significant: set[str], baseline: str) -> Figure:

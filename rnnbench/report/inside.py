@@ -8,6 +8,7 @@ from rnnbench.inside import pictures
 from rnnbench.inside.found import TIMES, Short, read, short
 from rnnbench.report.choice import Study
 from rnnbench.report.document import Column, Entry, Group, Picture, Table, anchor, listing, number, plural
+from rnnbench.report.figures import picture
 
 Probes = dict[str, dict[str, tuple[str, dict[str, Any]]]]  # task → cell → (run, what was found in it)
 
@@ -30,14 +31,14 @@ def inside(study: Study) -> Iterator[str | Table | Picture]:
             f"{task}: norm of the gradient of the last loss with respect to the state k steps before it, relative to k = 1. Median and middle half "
             f"of {plural(sequences, 'validation sequence')}, first layer."
         )
-        yield _picture(f"gradients-{anchor(task)}", pictures.gradient_norms(found, known=look), caption)
+        yield picture(f"gradients-{anchor(task)}", pictures.gradient_norms(found, known=look), caption)
         caption = f"{task}: influence of every step of one sequence on the loss at its end; the darker, the more (three decades, each row by itself)."
-        yield _picture(f"sensitivity-{anchor(task)}", pictures.sensitivity(found), caption)
+        yield picture(f"sensitivity-{anchor(task)}", pictures.sensitivity(found), caption)
         for cell, one in found.items():
             time = "trained" if one.get("trained") else "initial"
             if one[time]["shown"]["gates"]:
                 caption = f"{cell} on {task}, {TIMES[time]}: every gate on one validation sequence, units down and time across; dark is open."
-                yield _picture(f"gates-{anchor(task, cell)}", pictures.gate_map(one[time]), caption)
+                yield picture(f"gates-{anchor(task, cell)}", pictures.gate_map(one[time]), caption)
     yield _table(known)
 
 
@@ -54,11 +55,6 @@ def probes(study: Study) -> Probes:
                     found.setdefault(task, {})[cell] = (run, one)
                     break
     return found
-
-
-def _picture(name: str, figure: Any, caption: str) -> Picture:
-    svg, png = (pictures.image(figure, kind) for kind in ("svg", "png"))
-    return Picture(name, caption, caption.split(". ")[0], svg, png)
 
 
 def _table(known: Probes) -> Table:

@@ -11,10 +11,10 @@ from rnnbench.report import appendix, attribution, contrasts, design, figures, f
 from rnnbench.report.choice import Study
 from rnnbench.report.compare import family_said, with_baseline
 from rnnbench.report.document import Picture, Runs, Section, Table, anchor, listing, number, plural
+from rnnbench.report.figures import picture
 from rnnbench.report.leaderboard import leaderboards, legend
 from rnnbench.report.lengths import by_length
 from rnnbench.report.statistics import FEWEST
-from rnnbench.report.studied import picture
 from rnnbench.study.design import Study as Known
 
 Part = str | Table | Picture | Runs

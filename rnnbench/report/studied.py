@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rnnbench.report import figures
 from rnnbench.report.choice import Study
@@ -13,11 +12,6 @@ from rnnbench.report.verdicts.answer import ALPHA, OPEN
 from rnnbench.report.verdicts.judging import Case, Judged, counted, judge
 from rnnbench.study.design import Study as Known
 from rnnbench.study.design import of_label
-
-
-def picture(name: str, figure: Figure, caption: str) -> Picture:
-    svg, png = (figures.image(figure, kind) for kind in ("svg", "png"))
-    return Picture(name, caption, caption.split(". ")[0], svg, png)
 
 
 def known(frame: pd.DataFrame) -> list[Known]:
@@ -43,7 +37,7 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
                 "margin that was stated beforehand, with 95 % intervals. Blue: where the claim holds; dashed: ± the margin (for a range, its ends). "
                 "The verdict, told by shape and colour, rests on corrected tests and not on these intervals. Cases without runs are left out."
             )
-            yield picture(f"claims{tail}{f'-{k + 1}' if k else ''}", figure, caption)
+            yield figures.picture(f"claims{tail}{f'-{k + 1}' if k else ''}", figure, caption)
         yield cases_table(f"cases{tail}", judged, places)
 
 
