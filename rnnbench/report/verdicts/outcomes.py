@@ -91,7 +91,7 @@ def sooner(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         test.p,
         math.nan if test.why else estimated.inside(-margin, margin),
         estimated.value > 0,
-        (estimated.value / margin, bounds[0] / margin, bounds[1] / margin),
+        estimated.scaled(margin),
         ABOVE,
         lambda alpha: planned.power_apart(margin, alpha),
         detectable(planned.power_apart, planned, math.exp),

@@ -16,6 +16,7 @@ from rnnbench.report.importance import Importance, importances
 from rnnbench.report.statistics import Goal, costs, usable
 from rnnbench.report.verdicts.answer import ABOVE, AMONG, Answer, Words, detectable, found, margin_of
 from rnnbench.report.verdicts.power import Estimated, student
+from rnnbench.report.verdicts.scores import goal_of
 from rnnbench.report.verdicts.selection import Unanswerable, matching, named, side
 from rnnbench.study.design import Claim
 
@@ -27,7 +28,7 @@ def trend(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     """The test of Jonckheere and Terpstra, corrected for ties; effect: Kendall's tau-b of group and score; margin: one too small to matter."""
     sides = [side(frame, claim.where, case, group) for group in claim.groups]
     scores = [one.scores(claim.metric, claim.log) for one in sides]
-    goal: Goal = sides[0].goal if claim.goal is None else "max" if claim.goal == "max" else "min"
+    goal = goal_of(claim, sides[0])
     test, estimated, margin = ranks.trend(scores, goal), kendall(scores, goal), math.atanh(min(margin_of(claim), 0.999))
     bounds = estimated.interval()
     tau, low, high = (math.tanh(v) for v in (estimated.value, *bounds))
@@ -50,7 +51,7 @@ def trend(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         test.p,
         math.nan if test.why else estimated.inside(-margin, margin),
         tau > 0,
-        (estimated.value / margin, bounds[0] / margin, bounds[1] / margin),
+        estimated.scaled(margin),
         ABOVE,
         lambda alpha: estimated.power_apart(margin, alpha),
         detectable(estimated.power_apart, estimated, math.tanh),
@@ -110,7 +111,7 @@ def importance(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         estimated.inside(*possible),
         estimated.outside(*possible),
         True,
-        ((estimated.value - middle) / half, (bounds[0] - middle) / half, (bounds[1] - middle) / half),
+        estimated.scaled(half, middle),
         AMONG,
         lambda alpha: estimated.power_inside(half, alpha),
         detectable(estimated.power_inside, estimated),

@@ -35,6 +35,11 @@ class Estimated:
         reach = self._critical((1 - level) / 2) * self.error
         return self.value - reach, self.value + reach
 
+    def scaled(self, unit: float, origin: float = 0.0) -> tuple[float, float, float]:
+        """The value and its interval, as distances from an origin in some unit."""
+        low, high = ((bound - origin) / unit for bound in self.interval())
+        return (self.value - origin) / unit, low, high
+
     def apart(self) -> float:
         """Two-sided p of the value being zero."""
         return 2 * self._beyond(abs(self.value))

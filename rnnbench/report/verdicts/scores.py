@@ -34,17 +34,12 @@ class Contest:
     amount: str  # the margin in words
     facts: str
 
-    @property
-    def scaled(self) -> tuple[float, float, float]:
-        low, high = self.advantage.interval()
-        return self.advantage.value / self.margin, low / self.margin, high / self.margin
-
 
 def contest(frame: pd.DataFrame, claim: Claim, *filters: Case) -> Contest:
     """Both sides under these filters. Raises Unanswerable."""
     x, y = (side(frame, claim.where, *filters, one) for one in (claim.x, claim.y))
     a, b = (one.scores(claim.metric, claim.log) for one in (x, y))
-    goal = _goal(claim, x)
+    goal = goal_of(claim, x)
     gap, estimated = difference(a, b), welch(a, b)
     means = [float(usable(scores).mean()) if usable(scores).size else math.nan for scores in (a, b)]
     facts = f"{_measured(claim, x)} {number(means[0], 3)} against {number(means[1], 3)}, {found('difference', gap.difference, gap.low, gap.high)}"
@@ -53,7 +48,8 @@ def contest(frame: pd.DataFrame, claim: Claim, *filters: Case) -> Contest:
     return Contest(x, y, a, b, goal, gap, advantage, margin, amount, facts + _left_out(gap, x, y))
 
 
-def _goal(claim: Claim, one: Side) -> Goal:
+def goal_of(claim: Claim, one: Side) -> Goal:
+    """Which way is better: as the claim says, else as the records do."""
     return one.goal if claim.goal is None else "max" if claim.goal == "max" else "min"
 
 
@@ -135,7 +131,7 @@ def _answer(
         math.nan if why else p,
         math.nan if why else against,
         agrees,
-        made.scaled,
+        made.advantage.scaled(made.margin),
         region,
         lambda alpha: power(made.margin, alpha),
         detectable(power, made.advantage),
@@ -170,7 +166,7 @@ def interaction(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         math.nan if why else estimated.apart(),
         math.nan if why else estimated.inside(-margin, margin),
         estimated.value > 0,
-        (estimated.value / margin, low / margin, high / margin),
+        estimated.scaled(margin),
         ABOVE,
         lambda alpha: estimated.power_apart(margin, alpha),
         detectable(estimated.power_apart, estimated),
@@ -211,7 +207,7 @@ def within(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         math.nan if why else estimated.inside(low, high),
         math.nan if why else estimated.outside(low, high),
         True,
-        ((estimated.value - middle) / half, (bounds[0] - middle) / half, (bounds[1] - middle) / half),
+        estimated.scaled(half, middle),
         AMONG,
         lambda alpha: estimated.power_inside(half, alpha),
         detectable(estimated.power_inside, estimated),
