@@ -39,6 +39,7 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
     runs = Folder.of(settings).path.parents[2]
     if file.is_file():
         restore(file, settings.paths.results)
+    keep(runs, file)  # what a sitting that was killed has left
     failed = []
     for number, (name, made) in enumerate(planned.items(), 1):
         say(f"{study.label}, part {number} of {len(planned)}: {name}")
@@ -48,14 +49,16 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
         if not made.jobs:
             failed.append(f"{name}: no run of {made.part.best_of} has a result to choose")
             continue
+        trained = True  # where it raises, too
         try:
-            launch(made.jobs, made.options, command)
+            trained = launch(made.jobs, made.options, command)
         except SomeFailed as error:
             if made.options.fail_fast:
                 raise
             failed.append(f"{name}: {error}")
         finally:
-            keep(runs, file)
+            if trained:
+                keep(runs, file)
     only(file, {Folder.of(job.settings).path.name for made in planned.values() for job in made.jobs})
     try:
         say(str(write_report([str(file)], folder, study.baseline, [study])))

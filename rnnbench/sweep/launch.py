@@ -52,8 +52,8 @@ class Options:
                 raise UserError(f"{name} must be at least 1, got {value}")
 
 
-def launch(jobs: Sequence[Job], options: Options, command: str) -> None:
-    """Train every job that has not ended. Raises Interrupted or SomeFailed when it did not go to the end.
+def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
+    """Train every job that has not ended; whether there was any. Raises Interrupted or SomeFailed when it did not go to the end.
 
     command: what was typed, for the message that says how to go on.
     """
@@ -64,6 +64,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> None:
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
     write(going, command)
     progress = Progress(unique, options.retry)
+    any_left = bool(progress.left())
     stopping = Stopping(going)
     try:
         with View(progress, workers, options.fail_fast, going) as view, stopping:
@@ -79,6 +80,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> None:
     if states["failed"]:
         early = f"fail_fast stopped the sweep, {states['left']} runs are left" if states["left"] else "the same command repeats them"
         raise SomeFailed(f"{states['failed']} of {len(unique)} runs failed (rnnbench status {study.name}); {early}")
+    return any_left
 
 
 def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
