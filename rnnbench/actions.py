@@ -120,6 +120,12 @@ def evaluate(options: Options) -> None:
     run_eval(options.arguments, options.out, options.weights)
 
 
+def repeat(options: Options) -> None:
+    from rnnbench.trained.repeat import run_repeat
+
+    run_repeat(options.places, options.draw, options.seed)
+
+
 def sample(options: Options) -> None:
     from rnnbench.trained.sample import run_sample
 

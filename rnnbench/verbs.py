@@ -121,6 +121,14 @@ VERBS = (
         WEIGHTS,
     ),
     verb(
+        "repeat",
+        "train runs again from their config.yaml alone: are the numbers the same?",
+        actions.repeat,
+        argument("places", nargs="+", metavar="PLACE", help="folders of runs, or runs.jsonl files"),
+        argument("--draw", type=int, metavar="N", help="only so many of them, drawn at random (default: all)"),
+        argument("--seed", type=int, default=0, help="of the draw (default: 0)"),
+    ),
+    verb(
         "sample",
         "let a trained run write text, or play music",
         actions.sample,

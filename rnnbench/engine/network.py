@@ -84,7 +84,10 @@ class Network:
             x, state = unroll(self.plan, params, x, states[index])
             after.append(state)
         x = x[:, -1] if last else x.flatten(1, 2)
-        prediction = torch.baddbmm(self.params["readout.b"].unsqueeze(1), x, self.params["readout.W"])
+        W, b = self.params["readout.W"], self.params["readout.b"].unsqueeze(1)
+        if self.replicas == W.shape[2] == 1:  # a vector alone goes another way through the library, which rounds otherwise
+            x, W, b = (t.expand(2, -1, -1) for t in (x, W, b))
+        prediction = torch.baddbmm(b, x, W)[: self.replicas]
         return prediction if last else prediction.unflatten(1, (-1, states[0][0].shape[1])), after
 
     def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:

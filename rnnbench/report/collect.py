@@ -95,13 +95,18 @@ def restore(jsonl: str | Path, results: str | Path) -> int:
         here = folder.record()
         if here is not None and (rank(here) >= rank(record)):
             continue
-        write(folder.path / "config.yaml", OmegaConf.to_yaml(record["settings"]))
-        if run.overrides:
-            write(folder.path / "overrides.yaml", OmegaConf.to_yaml(run.overrides))
-        with suppress(ValueError, TypeError, AttributeError):  # a run without a curve is a result nevertheless
-            folder.write_curve(run.curve())
-        folder.write_record(record)
+        put_back(run, folder)
         count += 1
     if refused:
         warnings.warn(f"{jsonl}: skipped runs whose study, task, cell or id names no folder: {', '.join(refused)}", stacklevel=2)
     return count
+
+
+def put_back(run: Run, folder: Folder) -> None:
+    """A run's settings, what was typed, its curve and its record into its folder, the record last."""
+    write(folder.path / "config.yaml", OmegaConf.to_yaml(run.record["settings"]))
+    if run.overrides:
+        write(folder.path / "overrides.yaml", OmegaConf.to_yaml(run.overrides))
+    with suppress(ValueError, TypeError, AttributeError):  # a run without a curve is a result nevertheless
+        folder.write_curve(run.curve())
+    folder.write_record(run.record)

@@ -68,15 +68,7 @@ def open_run(place: str | Path, changes: Mapping[str, Any] | None = None, weight
     """
     folder = Folder(Path(place).expanduser())
     record = kept.record(folder)
-    values = kept.config(folder, record)
-    values["paths"] = (values.get("paths") or {}) | _paths_now()
-    trained = _settings(values, folder, record)
-    for what, target, known in (
-        ("cell.step", trained.cell.step, trained.cell.digest),
-        ("task.corpus", _text(trained.task), trained.task.get("digest")),
-    ):
-        if known and what not in (changes or {}):
-            _refuse_edited(what, target, known)
+    values, trained = as_trained(folder, record, changes or {})
     settings = _typed(changed(values, changes)) if changes else trained
     function, task = catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say)
     if any(key.startswith("task.") for key in changes or {}):
@@ -87,6 +79,21 @@ def open_run(place: str | Path, changes: Mapping[str, Any] | None = None, weight
     network = Network(made, 1, task.inputs, width(made, model, task), model.layers, task.outputs, task.symbols, dtype, device)
     step = _fill(network, folder, record, weights)
     return Opened(folder, replace(settings, engine=engine), record, task, made, network, unroll, step)
+
+
+def as_trained(folder: Folder, record: Mapping[str, Any] | None, changes: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Settings]:
+    """The settings that config.yaml holds, plain and checked, with the data's places on this machine. UserError if a file of theirs was edited
+    since, unless it is among the `changes`."""
+    values = kept.config(folder, record)
+    values["paths"] = (values.get("paths") or {}) | _paths_now()
+    trained = _settings(values, folder, record)
+    for what, target, known in (
+        ("cell.step", trained.cell.step, trained.cell.digest),
+        ("task.corpus", _text(trained.task), trained.task.get("digest")),
+    ):
+        if known and what not in (changes or {}):
+            _refuse_edited(what, target, known)
+    return values, trained
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
