@@ -308,6 +308,18 @@ def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):
     assert design.question(asked).endswith("compare with lstm on adding length=100, adding length=50 and xml?")
 
 
+def test_another_budget_is_another_task(runs):
+    """A cell that was given more steps is not compared with one that was given less."""
+    frame = runs.copy()
+    more = (frame["task"] == "adding") & (frame["cell"] == "tanh") & (frame["seed"] < 3)
+    steps = int(frame.loc[more, "train.steps"].iloc[0])
+    frame.loc[more, "train.steps"] = 4 * steps
+    asked = study(frame, "lstm")
+    assert asked.tasks == (f"adding steps={steps}", f"adding steps={4 * steps}", "xml")
+    assert asked.cells == study(runs, "lstm").cells
+    assert {cell for task, cell in asked.samples if task == f"adding steps={4 * steps}"} == {"tanh"}
+
+
 def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
     assert study(runs, None).baseline == "lstm"
     assert study(runs[runs["cell"] != "lstm"], None).baseline == "lstm_b"
