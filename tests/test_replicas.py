@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rnnbench.engine.network import _ReadOut
 from rnnbench.engine.train import Training
 
 STEPS = 100
@@ -96,6 +97,15 @@ def test_order_does_not_matter(settings_for, pack_of):
     (first, losses), (second, again) = advanced(pack_of(*runs), 40), advanced(pack_of(*(runs[k] for k in order)), 40)
     assert_close(again, losses[:, order], 1e-12)
     assert_close(second.pack.network.flat, first.pack.network.flat[order], 1e-12)
+
+
+@pytest.mark.parametrize(("K", "C"), [(1, 1), (2, 1), (1, 3), (3, 4)])
+def test_the_read_out_is_linear_with_its_own_gradient(K, C):
+    """Against finite differences, and against the same written out; gradients of gradients, too."""
+    torch.manual_seed(0)
+    x, W, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((K, 5, 6), (K, 6, C), (K, C)))
+    assert_close(_ReadOut.apply(x, W, b).detach(), (torch.einsum("knh,khc->knc", x, W) + b[:, None]).detach(), 1e-12)
+    assert torch.autograd.gradcheck(_ReadOut.apply, (x, W, b)) and torch.autograd.gradgradcheck(_ReadOut.apply, (x, W, b))
 
 
 # Divergence
