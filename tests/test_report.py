@@ -308,16 +308,17 @@ def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):
     assert design.question(asked).endswith("compare with lstm on adding length=100, adding length=50 and xml?")
 
 
-def test_another_budget_is_another_task(runs):
-    """A cell that was given more steps is not compared with one that was given less."""
+@pytest.mark.parametrize(
+    ("key", "value", "names"), [("train.steps", 4000, ("steps=1000", "steps=4000")), ("model.match", "params:900", ("", "match=params:900"))]
+)
+def test_another_budget_is_another_task(key, value, names, runs):
+    """A cell that was given more steps or parameters is not compared with one that was given less."""
     frame = runs.copy()
-    more = (frame["task"] == "adding") & (frame["cell"] == "tanh") & (frame["seed"] < 3)
-    steps = int(frame.loc[more, "train.steps"].iloc[0])
-    frame.loc[more, "train.steps"] = 4 * steps
+    frame.loc[(frame["task"] == "adding") & (frame["cell"] == "tanh") & (frame["seed"] < 3), key] = value
     asked = study(frame, "lstm")
-    assert asked.tasks == (f"adding steps={steps}", f"adding steps={4 * steps}", "xml")
-    assert asked.cells == study(runs, "lstm").cells
-    assert {cell for task, cell in asked.samples if task == f"adding steps={4 * steps}"} == {"tanh"}
+    tasks = tuple(f"adding {name}".strip() for name in names)
+    assert asked.tasks == (*tasks, "xml") and asked.cells == study(runs, "lstm").cells
+    assert {cell for task, cell in asked.samples if task == tasks[1]} == {"tanh"}
 
 
 def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):

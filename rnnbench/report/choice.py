@@ -17,7 +17,7 @@ from rnnbench.report.statistics import Floats, Goal, judged
 
 DESIGN = ("cell.", "task.", "model.", "optim.", "train.")  # the settings that decide a run's numbers
 BESIDES = ("cell.name", "cell.digest", "task.name", "task.digest", "task.type", "train.checkpoint_every", "train.probe_every")
-BUDGET = "train.steps"  # of cells that were given different ones, none can be called better
+BUDGETS = ("train.steps", "model.match")  # of cells that were given different ones, none can be called better
 VARIANTS = 12  # values of a cell's or a task's own setting, up to which each is a variant with a row of its own
 TENTH, ENOUGH = 0.1, 5  # share of trials that are the best, if so many make it
 
@@ -78,7 +78,7 @@ def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] =
 
 def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:
     """The table with a name of its own for each variant of a cell or a task: `adding length=50` where lengths vary. A task with another
-    budget is another task: `charlm steps=4000`.
+    budget is another task: `charlm steps=4000`, `charlm match=params:16000`.
 
     What a search draws from a range (more than VARIANTS values), or is known to have been searched, is a hyperparameter and makes no variant.
     """
@@ -86,7 +86,7 @@ def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFram
     for kind in ("task", "cell"):
         names = frame[kind].astype(str).copy()
         for name, members in frame.groupby(kind, sort=True):
-            own = f"{kind}." if kind == "cell" else (f"{kind}.", BUDGET)
+            own = f"{kind}." if kind == "cell" else (f"{kind}.", *BUDGETS)
             keys = [key for key in varied(members) if key.startswith(own) and key not in searched]
             keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
             if kind == "cell":
