@@ -163,7 +163,7 @@ def improvement_matrix(table: pd.DataFrame) -> Figure:
     axes: Axes = grid[0, 0]
     values = table.to_numpy(float)
     same = np.array(rows)[:, None] == np.array(columns)
-    axes.imshow(np.where(same, np.nan, values), cmap="RdBu", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(np.where(same, np.nan, values), cmap="RdBu", vmin=0, vmax=1, aspect="auto", interpolation="none")
     for i, j in np.ndindex(*values.shape):
         if not same[i, j] and math.isfinite(values[i, j]):
             dark = abs(values[i, j] - 0.5) > 0.33
