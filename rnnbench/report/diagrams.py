@@ -122,7 +122,8 @@ def critical_difference(ranks: Mapping[str, float], cd: float) -> Figure:
     axes.plot([low, high], [0, 0], color="black", linewidth=1.2)
     for rank in range(low, high + 1):
         axes.plot([rank, rank], [0, 0.12], color="black", linewidth=1.2)
-        axes.text(rank, 0.18, str(rank), ha="center", va="bottom", fontsize=9)
+        if high <= 16 or rank % 5 == 0 or rank == low:  # beyond that numbers would stand on one another
+            axes.text(rank, 0.18, str(rank), ha="center", va="bottom", fontsize=9)
     if math.isfinite(cd):
         end = min(low + cd, high + margin)
         axes.plot([low, low, low, end, end, end], [0.78, 0.98, 0.88, 0.88, 0.98, 0.78], color="black", linewidth=1.2)
