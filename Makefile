@@ -30,7 +30,7 @@ demo: $(USE)  ## train a GRU on copy memory, show the result and its learning cu
 	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
 
 test: $(WORK)  ## everything that must hold
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(WORK)  ## style and types
 	$(BIN)/ruff check .
