@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rnnbench.engine.network import _ReadOut
+from rnnbench.engine.network import ReadOut
 from rnnbench.engine.train import Training
 
 STEPS = 100
@@ -104,8 +104,8 @@ def test_the_read_out_is_linear_with_its_own_gradient(K, C):
     """Against finite differences, and against the same written out."""
     torch.manual_seed(0)
     x, W, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((K, 5, 6), (K, 6, C), (K, C)))
-    assert_close(_ReadOut.apply(x, W, b).detach(), (torch.einsum("knh,khc->knc", x, W) + b[:, None]).detach(), 1e-12)
-    assert torch.autograd.gradcheck(_ReadOut.apply, (x, W, b))
+    assert_close(ReadOut.apply(x, W, b).detach(), (torch.einsum("knh,khc->knc", x, W) + b[:, None]).detach(), 1e-12)
+    assert torch.autograd.gradcheck(ReadOut.apply, (x, W, b))
 
 
 @pytest.mark.parametrize(("N", "C"), [(20, 1), (20, 10), (1000, 9), (400, 65)])
@@ -116,7 +116,7 @@ def test_the_read_out_of_several_is_that_of_each_to_the_bit(N, C):
 
     def parts(k):
         own = [t[k].clone().requires_grad_() for t in (x, W, b)]
-        y = _ReadOut.apply(*own)
+        y = ReadOut.apply(*own)
         return y.detach(), *torch.autograd.grad(y, own, slope[k].clone())
 
     several = parts(slice(None))

@@ -86,7 +86,7 @@ class Network:
             x, state = unroll(self.plan, params, x, states[index])
             after.append(state)
         x = x[:, -1] if last else x.flatten(1, 2)
-        prediction: Tensor = _ReadOut.apply(x, self.params["readout.W"], self.params["readout.b"])  # type: ignore[no-untyped-call]
+        prediction: Tensor = ReadOut.apply(x, self.params["readout.W"], self.params["readout.b"])  # type: ignore[no-untyped-call]
         return prediction if last else prediction.unflatten(1, (-1, states[0][0].shape[1])), after
 
     def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ class Network:
         return found
 
 
-class _ReadOut(torch.autograd.Function):
+class ReadOut(torch.autograd.Function):
     """x (K, N, H) times W (K, H, C) plus b (K, C): what `torch.baddbmm` makes of it, bit for bit, in less time, and the same bits whatever K is."""
 
     @staticmethod
@@ -117,8 +117,7 @@ class _ReadOut(torch.autograd.Function):
         x, W = ctx.saved_tensors
         turned = W.transpose(1, 2).contiguous()  # as it lies, the product takes five times as long where there are few outputs
         K, H, C = W.shape
-        slope_W = W.new_empty(K, (H * C + 15) // 16 * 16)[:, : H * C].unflatten(
-            1, (H, C)
-        )  # each at a multiple of 64 bytes: elsewhere it is rounded otherwise
+        apart = (H * C + 15) // 16 * 16  # each begins at a multiple of 64 bytes; elsewhere the library rounds otherwise
+        slope_W = W.new_empty(K, apart)[:, : H * C].unflatten(1, (H, C))
         torch.bmm(x.transpose(1, 2), slope, out=slope_W)
         return slope.bmm(turned), slope_W, slope.sum(1)
