@@ -86,7 +86,7 @@ PERMITTED = {
     "trained.opening": "__init__ catalogue engine.batches engine.network engine.optimizers engine.pack engine.plan engine.run errors records screen settings tasks.contract trained.kept",  # noqa: E501
     "trained.drawing": "figures",
     "trained.scores": "engine.train errors figures records screen tasks.contract trained.drawing trained.opening",
-    "trained.repeat": "engine.run errors records report.collect report.reading screen trained.opening",
+    "trained.repeat": "engine.run errors records report.collect report.reading screen settings trained.opening",
     "trained.text": "draw engine.loop errors tasks.arithmetic tasks.contract tasks.xml trained.opening",
     "trained.music": "draw errors tasks.chorales trained.drawing trained.opening trained.text",
     "trained.sample": "errors figures records screen tasks.chorales trained.*",

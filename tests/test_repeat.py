@@ -32,7 +32,7 @@ def spoiled(folder, name, change):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh", "mut1"])
 def test_company_changes_no_bit(task, cell, settings_for, trained):
-    """Alone, first of two, last of four: the curve and the scores of the native engine are those of the run."""
+    """Alone, first of two, last of four: the best and the last scores of the native engine are those of the run."""
     run, *others = [settings_for(*TASKS[task], *SHORT, f"cell={cell}", "engine=native", f"seed={seed}") for seed in range(4)]
     records = trained(run)[0], trained(run, others[0])[0], trained(*others, run)[-1]
     assert len({json.dumps([record["best"], record["final"]]) for record in records}) == 1

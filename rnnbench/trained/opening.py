@@ -68,7 +68,7 @@ def open_run(place: str | Path, changes: Mapping[str, Any] | None = None, weight
     """
     folder = Folder(Path(place).expanduser())
     record = kept.record(folder)
-    values, trained = as_trained(folder, record, changes or {})
+    values, trained = as_trained(folder, record, changes)
     settings = _typed(changed(values, changes)) if changes else trained
     function, task = catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say)
     if any(key.startswith("task.") for key in changes or {}):

@@ -17,6 +17,7 @@ from rnnbench.records import Folder, finite
 from rnnbench.report.collect import put_back
 from rnnbench.report.reading import ENDED, Run, gather
 from rnnbench.screen import Screen, console, number, say
+from rnnbench.settings import Settings
 from rnnbench.trained.opening import as_trained
 
 SAME = 1e-4  # relative: what rounding alone may make of a run that another machine trained
@@ -61,14 +62,18 @@ def _apart(before: float | None, now: float | None) -> float:
     return abs(before - now) / max(abs(before), abs(now), 1e-300)
 
 
-def repeat(run: Run, scratch: Path) -> Repeated:
-    """Train a run anew, in a folder below `scratch`, from the settings that it left. Raises UserError and Interrupted."""
+def anew(run: Run, scratch: Path) -> Settings:
+    """The settings that a run left, for a folder below `scratch`. Raises UserError if they cannot be had, or a file of theirs was edited."""
     folder = Folder(run.place)
     if run.beside is not None:
         folder = Folder(scratch / "was" / run.record["id"])
         put_back(run, folder)
     _, settings = as_trained(folder, run.record)
-    settings = replace(settings, paths=replace(settings.paths, results=str(scratch / "now")))
+    return replace(settings, paths=replace(settings.paths, results=str(scratch / "now")))
+
+
+def repeat(run: Run, settings: Settings) -> Repeated:
+    """Train a run once more. Raises UserError and Interrupted."""
     with _Quiet() as screen:
         (record,) = run_pack([settings], [run.overrides or []], screen, say)
     return Repeated(run.record, record)
@@ -82,7 +87,8 @@ def run_repeat(places: Sequence[str], draw: int | None, seed: int) -> None:
     drawn = random.Random(seed).sample(runs, draw) if draw is not None else runs
     done: list[Repeated] = []
     with tempfile.TemporaryDirectory() as scratch, suppress(Interrupted):
-        done.extend(repeat(run, Path(scratch)) for run in drawn)  # what was done before an interruption stays
+        settings = [anew(run, Path(scratch)) for run in drawn]  # nothing is trained before every run is known to be possible
+        done.extend(map(repeat, drawn, settings))  # what was done before an interruption stays
     if done:
         shown(done)
     if len(done) < len(drawn):
