@@ -53,7 +53,7 @@ class Options:
 
 
 def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
-    """Train every job that has not ended; whether there was any. Raises Interrupted or SomeFailed when it did not go to the end.
+    """Train every job that has not ended; whether any run has ended since. Raises Interrupted or SomeFailed when it did not go to the end.
 
     command: what was typed, for the message that says how to go on.
     """
@@ -64,7 +64,6 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
     write(going, command)
     progress = Progress(unique, options.retry)
-    any_left = bool(progress.left())
     stopping = Stopping(going)
     try:
         with View(progress, workers, options.fail_fast, going) as view, stopping:
@@ -80,7 +79,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     if states["failed"]:
         early = f"fail_fast stopped the sweep, {states['left']} runs are left" if states["left"] else "the same command repeats them"
         raise SomeFailed(f"{states['failed']} of {len(unique)} runs failed (rnnbench status {study.name}); {early}")
-    return any_left
+    return bool(progress.fresh())
 
 
 def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
