@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.report.frame import load as load
+    from rnnbench.runs.frame import load as load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -12,7 +12,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """`rnnbench.load`, which brings pandas, when it is asked for."""
     if name == "load":
-        from rnnbench.report.frame import load
+        from rnnbench.runs.frame import load
 
         return load
     raise AttributeError(f"module 'rnnbench' has no attribute '{name}'")

@@ -8,11 +8,14 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from rnnbench.records import Row
+from rnnbench.runs.records import Row
 
 
 class Board:
-    """The event files of one run. An earlier attempt's are replaced; `rows` are what it had reached."""
+    """The event files of one run.
+
+    An earlier attempt's are replaced; `rows` are what it had reached.
+    """
 
     def __init__(self, path: Path, rows: Iterable[Row] = ()) -> None:
         shutil.rmtree(path, ignore_errors=True)
@@ -25,20 +28,41 @@ class Board:
                 if column not in ("step", "split", "seconds"):
                     self.writer.add_scalar(tag(column, row["split"]), value, row["step"])
 
-    def add_look(self, step: int, by_lag: Mapping[str, Sequence[float]], spread: Mapping[str, Any]) -> None:
-        """What `inside.during` saw, as histograms: by_lag has a bar per lag, from lag 1 on; spread the distribution of values."""
+    def add_look(
+        self, step: int, by_lag: Mapping[str, Sequence[float]], spread: Mapping[str, Any]
+    ) -> None:
+        """What `inside.during` saw, as histograms: by_lag has a bar per lag, from lag 1 on; spread
+        the distribution of values.
+        """
         for name, heights in by_lag.items():
             limits, total = [lag + 0.5 for lag in range(1, len(heights) + 1)], sum(heights)
-            first, second = (sum(lag**power * height for lag, height in enumerate(heights, 1)) for power in (1, 2))
-            self.writer.add_histogram_raw(f"{name} by lag", 0.5, limits[-1], max(total, 1e-30), first, second, limits, list(heights), step)
+            first, second = (
+                sum(lag**power * height for lag, height in enumerate(heights, 1))
+                for power in (1, 2)
+            )
+            self.writer.add_histogram_raw(
+                f"{name} by lag",
+                0.5,
+                limits[-1],
+                max(total, 1e-30),
+                first,
+                second,
+                limits,
+                list(heights),
+                step,
+            )
         for name, values in spread.items():
             self.writer.add_histogram(name, values, step)
 
-    def close(self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None) -> None:
+    def close(
+        self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None
+    ) -> None:
         """Flush; with settings and final scores, as one HParams entry in this same run."""
         if settings is not None:
             for part in hparams(dict(flat(settings)), dict(scores or {})):  # type: ignore[no-untyped-call]
-                self.writer._get_file_writer().add_summary(part)  # add_hparams would open a second run
+                self.writer._get_file_writer().add_summary(
+                    part
+                )  # add_hparams would open a second run
             for name, value in (scores or {}).items():
                 self.writer.add_scalar(name, value)
         self.writer.close()
@@ -56,9 +80,14 @@ def tag(column: str, split: str) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested settings as dotted names; what HParams cannot hold is written out, what is not set is left out."""
+    """Nested settings as dotted names; what HParams cannot hold is written out, what is not set is
+    left out.
+    """
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         elif value is not None:
-            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float, str)) else str(value)
+            yield (
+                f"{prefix}{key}",
+                value if isinstance(value, (bool, int, float, str)) else str(value),
+            )

@@ -1,6 +1,7 @@
 """What a user can choose, and how a name becomes code: the folders of `configs/` are the registry.
 
-Knows no cell and no task by name, and loads neither torch nor Hydra: a module is imported when it is asked for.
+Knows no cell and no task by name, and loads neither torch nor Hydra: a module is imported when it
+is asked for.
 """
 
 import hashlib
@@ -25,7 +26,9 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class About:
-    """What a docstring says: its first line, where the equations come from, the reading chosen where sources disagree."""
+    """What a docstring says: its first paragraph, where the equations come from, the reading chosen
+    where sources disagree.
+    """
 
     summary: str
     source: str = ""
@@ -33,16 +36,23 @@ class About:
 
 
 def about(docstring: str | None) -> About:
-    """Read the fixed form of a docstring: a line, then paragraphs that begin with `Source:` and `Reading:`."""
-    first, _, rest = inspect.cleandoc(docstring or "").partition("\n")
+    """Read the fixed form of a docstring: what it is, then paragraphs that begin with `Source:`
+    and `Reading:`.
+    """
+    first, _, rest = inspect.cleandoc(docstring or "").partition("\n\n")
     parts = re.split(r"^(Source|Reading):", rest, flags=re.MULTILINE)
     # A paragraph ends at a blank line; what follows belongs to no field.
-    fields = {key.lower(): " ".join(text.strip().split("\n\n")[0].split()) for key, text in zip(parts[1::2], parts[2::2], strict=True)}
-    return About(first.strip(), **fields)
+    fields = {
+        key.lower(): " ".join(text.strip().split("\n\n")[0].split())
+        for key, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    return About(" ".join(first.split()), **fields)
 
 
 def config_dir() -> Path:
-    """The folder of configurations: inside an installed package, or at the top of the repository."""
+    """The folder of configurations: inside an installed package, or at the top of the
+    repository.
+    """
     inside = HERE / "configs"
     return inside if inside.is_dir() else HERE.parent / "configs"
 
@@ -53,7 +63,9 @@ def choices(group: str) -> list[str]:
 
 
 def read(group: str, name: str) -> dict[str, Any]:
-    """The values that `group=name` selects, over the defaults of `config.yaml`. A value not given (???) is left out.
+    """The values that `group=name` selects, over the defaults of `config.yaml`.
+
+    A value not given (???) is left out.
 
     Hydra composes runs; this is for listings, which would wait a second for it.
     """
@@ -76,12 +88,20 @@ def _layers(group: str, name: str) -> list[Any]:
     bases = own.pop("defaults", [])
     if "@package _global_" in path.read_text("utf-8"):
         own = own.get(group, {})
-    stack = [base for base in bases if isinstance(base, str)]  # a mapping selects from another group
-    return [layer for base in [*stack, *["_self_"] * ("_self_" not in stack)] for layer in ([own] if base == "_self_" else _layers(group, base))]
+    stack = [
+        base for base in bases if isinstance(base, str)
+    ]  # a mapping selects from another group
+    return [
+        layer
+        for base in [*stack, *["_self_"] * ("_self_" not in stack)]
+        for layer in ([own] if base == "_self_" else _layers(group, base))
+    ]
 
 
 def remark(group: str, name: str) -> About | None:
-    """What the comment at the top of a YAML says, as in `# Author (2015): the network started at the identity.`"""
+    """What the comment at the top of a YAML says, as in `# Author (2015): the network started at
+    the identity.`
+    """
     path = config_dir() / group / f"{name}.yaml"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     top = lines[: next((k for k, line in enumerate(lines) if line[:1] != "#"), None)]
@@ -93,25 +113,37 @@ def remark(group: str, name: str) -> About | None:
 
 
 def resolve(target: str, what: str) -> Any:
-    """The object behind `package.module.name` or `path/to/file.py:name`; the path is relative to the current folder.
+    """The object behind `package.module.name` or `path/to/file.py:name`; the path is relative to
+    the current folder.
 
     what: the setting that holds the target (`cell.step`), for messages. Raises UserError.
     """
     place, _, name = target.rpartition(":" if _is_file(target) else ".")
     if not place or not name.isidentifier():
         file = place or target
-        example = f"{file}:name" if file.endswith(".py") else "package.module.name or path/to/file.py:name"
+        example = (
+            f"{file}:name"
+            if file.endswith(".py")
+            else "package.module.name or path/to/file.py:name"
+        )
         raise UserError(f"{what} must be {example}, got '{target}'")
     module = _from_file(place, what) if _is_file(target) else _from_package(place, what)
     if not hasattr(module, name):
         where = Path(place).name if _is_file(target) else place
-        known = [n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", None) == module.__name__]
+        known = [
+            n
+            for n, v in vars(module).items()
+            if not n.startswith("_") and getattr(v, "__module__", None) == module.__name__
+        ]
         raise UserError(f"{what}: {unknown(f'name in {where}:', name, known)}")
     return getattr(module, name)
 
 
 def file_digest(target: str, what: str = "file") -> str | None:
-    """SHA-256 of the file that `path/to/file.py:name` names; None for `package.module.name`. what: see `resolve`."""
+    """SHA-256 of the file that `path/to/file.py:name` names; None for `package.module.name`.
+
+    what: see `resolve`.
+    """
     if not _is_file(target):
         return None
     return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, what)).hexdigest()
@@ -125,13 +157,17 @@ def _bytes(path: str, what: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{what}: no file '{path}' in {Path.cwd()}; paths are relative to the current folder") from None
+        raise UserError(
+            f"{what}: no file '{path}' in {Path.cwd()}; paths are relative to the current folder"
+        ) from None
     except OSError as error:
         raise UserError(f"{what}: cannot read '{path}': {error.strerror}") from None
 
 
 def _from_file(path: str, what: str) -> ModuleType:
-    """Run a file as a module of its own, one per path and content: an edited file is never answered from a cache."""
+    """Run a file as a module of its own, one per path and content: an edited file is never answered
+    from a cache.
+    """
     source, full = _bytes(path, what), Path(path).expanduser().resolve()
     identity = hashlib.sha256(bytes(full) + b"\0" + source).hexdigest()[:16]
     name = f"_rnnbench_file_{re.sub(r'[^0-9a-zA-Z]', '_', full.stem)}_{identity}"
@@ -156,8 +192,13 @@ def _from_package(dotted: str, what: str) -> ModuleType:
             raise UserError(f"{what}: {dotted} cannot be imported: {_told(error)}") from error
         parent, _, missing = error.name.rpartition(".")
         if not parent:
-            raise UserError(f"{what}: no package '{missing}' is installed; for a file of yours write path/to/file.py:name") from None
-        modules = [m.name for m in pkgutil.iter_modules(getattr(sys.modules[parent], "__path__", []))]
+            raise UserError(
+                f"{what}: no package '{missing}' is installed; for a file of yours write "
+                f"path/to/file.py:name"
+            ) from None
+        modules = [
+            m.name for m in pkgutil.iter_modules(getattr(sys.modules[parent], "__path__", []))
+        ]
         raise UserError(f"{what}: {unknown(f'module in {parent}:', missing, modules)}") from None
     except Exception as error:
         raise UserError(f"{what}: {dotted} cannot be imported: {_told(error)}") from error
@@ -167,12 +208,18 @@ def _line(error: BaseException, file: str) -> str:
     """`:12`, the last line of `file` that an error passed through."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f":{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
     return f":{lines[-1]}" if lines else ""
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line: its kind and what it says, with the offending text where there is one."""
+    """An error in one line: its kind and what it says, with the offending text where there
+    is one.
+    """
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     text = f" in '{error.text.strip()}'" if isinstance(error, SyntaxError) and error.text else ""
     return f"{type(error).__name__}: {' '.join(said.split())}{text}"

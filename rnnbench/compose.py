@@ -1,4 +1,6 @@
-"""Hydra at the door: from what was typed to frozen settings, and from Hydra's errors to one helpful line."""
+"""Hydra at the door: from what was typed to frozen settings, and from Hydra's errors to one helpful
+line.
+"""
 
 import argparse
 import os
@@ -24,13 +26,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnbench import catalogue
 from rnnbench.errors import UserError, unknown
-from rnnbench.records import checked_label
+from rnnbench.runs.records import checked_label
 from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, T, Train, typed
 
-SECTIONS = {"cell": Cell, "model": Model, "optim": Optim, "train": Train, "engine": Engine, "paths": Paths}
+SECTIONS = {
+    "cell": Cell,
+    "model": Model,
+    "optim": Optim,
+    "train": Train,
+    "engine": Engine,
+    "paths": Paths,
+}
 GROUPS = ("cell", "task", "optim", "engine", "debug")
-OPEN = ("cell.constants.", "cell.paper.")  # dictionaries to which anybody may add a key; whether it exists, the cell knows
-SWEEP = {name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")}
+OPEN = (
+    "cell.constants.",
+    "cell.paper.",
+)  # dictionaries to which anybody may add a key; whether it exists, the cell knows
+SWEEP = {
+    name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
+}
 SWEEP |= {name: f"hydra.sweeper.{name}" for name in ("trials", "sampler")}
 COMMAND = ContextVar("COMMAND", default="rnnbench train")  # what was typed, whole
 Job = Callable[[Settings, list[str]], Any]
@@ -47,9 +61,11 @@ class _Rest:
 
 
 def run(arguments: Sequence[str], job: Job, report: Report) -> None:
-    """`rnnbench train …`: Hydra reads the arguments and calls job(settings, overrides), for -m once per combination.
+    """`rnnbench train …`: Hydra reads the arguments and calls job(settings, overrides), for -m once
+    per combination.
 
-    What a job raises goes to report(overrides, error) and does not keep the others from running; None: it is done.
+    What a job raises goes to report(overrides, error) and does not keep the others from running;
+    None: it is done.
     """
 
     def task(config: DictConfig) -> Any:
@@ -64,20 +80,33 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     flags, overrides = parted(arguments)
     COMMAND.set(f"rnnbench train {shlex.join(arguments)}")
     before = os.environ.get("HYDRA_FULL_ERROR")
-    # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have their own.
+    # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have
+    # their own.
     with tempfile.TemporaryDirectory() as scratch:
-        line = ["rnnbench train", *flags, f"hydra.sweep.dir='{scratch}'", *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags))))]
-        with environment(HYDRA_FULL_ERROR="1"), _typed(line):  # whole exceptions, not a text and exit code 1
+        line = [
+            "rnnbench train",
+            *flags,
+            f"hydra.sweep.dir='{scratch}'",
+            *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags)))),
+        ]
+        with (
+            environment(HYDRA_FULL_ERROR="1"),
+            _typed(line),
+        ):  # whole exceptions, not a text and exit code 1
             translated(_hydra(task), overrides)
 
 
 def _hydra(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
-    started: Callable[[], Any] = hydra.main(version_base="1.3", config_path=str(catalogue.config_dir()), config_name="config")(task)
+    started: Callable[[], Any] = hydra.main(
+        version_base="1.3", config_path=str(catalogue.config_dir()), config_name="config"
+    )(task)
     return started
 
 
 def complete(arguments: Sequence[str], line: str) -> None:
-    """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run once."""
+    """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run
+    once.
+    """
     with _typed(["rnnbench", *arguments]), environment(COMP_LINE=line):
         _hydra(lambda _: None)()
 
@@ -95,19 +124,33 @@ def compose(overrides: Sequence[str]) -> Settings:
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
-    """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings; new constants may be named."""
-    own = any(a.startswith("cell.step=") for a in arguments) and not any(a.startswith("cell=") for a in arguments)
-    return [*(["cell=own"] if own else []), *(f"++{a}" if a.startswith(OPEN) else a for a in arguments)]
+    """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings; new
+    constants may be named.
+    """
+    own = any(a.startswith("cell.step=") for a in arguments) and not any(
+        a.startswith("cell=") for a in arguments
+    )
+    return [
+        *(["cell=own"] if own else []),
+        *(f"++{a}" if a.startswith(OPEN) else a for a in arguments),
+    ]
 
 
 def swept(arguments: Sequence[str], many: bool) -> list[str]:
-    """The short names of what belongs to a sweep (workers=2, trials=200, cluster.mem_gb=4) as Hydra's; trials= asks for a random search."""
+    """The short names of what belongs to a sweep (workers=2, trials=200, cluster.mem_gb=4) as
+    Hydra's; trials= asks for a random search.
+    """
     names = [a.partition("=")[0] for a in arguments]
     short = [name for name in names if name in SWEEP or name.startswith("cluster.")]
     if short and not many:
         raise UserError(f"{short[0]} belongs to a sweep: rnnbench train -m runs every combination")
-    random = {"trials", "sampler"} & set(names) and not any(name == "hydra/sweeper" for name in names)
-    full = [f"++hydra.launcher.{a}" if n.startswith("cluster.") else f"{SWEEP.get(n, n)}{a[len(n) :]}" for n, a in zip(names, arguments, strict=True)]
+    random = {"trials", "sampler"} & set(names) and not any(
+        name == "hydra/sweeper" for name in names
+    )
+    full = [
+        f"++hydra.launcher.{a}" if n.startswith("cluster.") else f"{SWEEP.get(n, n)}{a[len(n) :]}"
+        for n, a in zip(names, arguments, strict=True)
+    ]
     return [*full, *(["hydra/sweeper=random"] if random else [])]
 
 
@@ -120,34 +163,48 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
     """Plain values, and which file was chosen of each group, as frozen settings."""
     for name in (*SECTIONS, "task", "seed", "study"):
         if name not in values or (name in GROUPS and name not in chosen):
-            raise UserError(f"~{name} takes away what every run needs; choose another with {name}=…")
+            raise UserError(
+                f"~{name} takes away what every run needs; choose another with {name}=…"
+            )
     for key in ("cell.name", "cell.digest", "task.name", "task.digest"):
         section, _, name = key.partition(".")
         if name in values[section]:
             raise UserError(f"{key} follows from what is chosen; leave it out")
     step = values["cell"].get("step", "???")
     if step == "???" or not isinstance(step, str):
-        raise UserError("cell=own needs cell.step=path/to/file.py:function" + ("" if step == "???" else f", got {step}"))
+        raise UserError(
+            "cell=own needs cell.step=path/to/file.py:function"
+            + ("" if step == "???" else f", got {step}")
+        )
     values["cell"] |= {"name": chosen["cell"], "digest": catalogue.file_digest(step, "cell.step")}
     if chosen["cell"] == "own":
         values["cell"]["name"] = checked_label("cell.step", re.split(r"[.:]", step)[-1])
     values["task"]["name"] = chosen["task"]
-    if Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file():  # a text of the user's is its content
+    if (
+        Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file()
+    ):  # a text of the user's is its content
         values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
     return frozen(values)
 
 
 def frozen(values: dict[str, Any]) -> Settings:
     """Plain values, complete, as settings; each of a type and within limits, or a UserError."""
-    parts: dict[str, Any] = {name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()}
+    parts: dict[str, Any] = {
+        name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()
+    }
     made = typed(_Rest, values, "")
     if made.seed < 0:
         raise UserError(f"seed must be at least 0, got {made.seed}")
-    return Settings(**parts, task=made.task, seed=made.seed, study=checked_label("study", made.study))
+    return Settings(
+        **parts, task=made.task, seed=made.seed, study=checked_label("study", made.study)
+    )
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(flags and their values, overrides), in whatever order they were typed. UserError in place of Hydra's usage."""
+    """(flags and their values, overrides), in whatever order they were typed.
+
+    UserError in place of Hydra's usage.
+    """
 
     def refuse(message: str) -> NoReturn:
         raise UserError(f"{message}; see rnnbench train --help")
@@ -191,13 +248,23 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
     except MissingConfigException as error:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         if error.options is None:
-            raise UserError(f"no configuration '{name}'; leave --config-name out (--config-dir adds choices of yours)") from None
-        raise unknown(group, name, [o for o in error.options if o != "own"], f"rnnbench list {group}s" if group in ("cell", "task") else "") from None
+            raise UserError(
+                f"no configuration '{name}'; leave --config-name out (--config-dir adds choices "
+                f"of yours)"
+            ) from None
+        raise unknown(
+            group,
+            name,
+            [o for o in error.options if o != "own"],
+            f"rnnbench list {group}s" if group in ("cell", "task") else "",
+        ) from None
     except OverrideParseException as error:
         raise UserError(_unreadable(error.override)) from None
     except (HydraException, OmegaConfBaseException) as error:
         if found := re.search(r"Ambiguous value for argument '([^']+)'", str(error)):
-            raise UserError(f"{found[1]} names several values; rnnbench train -m runs every combination") from None
+            raise UserError(
+                f"{found[1]} names several values; rnnbench train -m runs every combination"
+            ) from None
         if found := re.search(r"Could not override '([^']+)'", str(error)):
             raise _unknown_key(found[1], overrides) from None
         raise UserError(_line(error)) from None
@@ -207,34 +274,51 @@ def _unreadable(override: str) -> str:
     for group in GROUPS:
         if override in catalogue.choices(group):
             return f"cannot read '{override}': did you mean {group}={override}?"
-    return f"cannot read '{override}': write key=value, and quote values with spaces, commas or brackets"
+    return (
+        f"cannot read '{override}': write key=value, and quote values with spaces, commas or "
+        f"brackets"
+    )
 
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     """The error for a key that the chosen groups do not have; other choices may."""
     if key.startswith("hydra."):
         short = {full: name for name, full in SWEEP.items()}.get(key, key)
-        return UserError(f"unknown key '{short}' (or it has no effect with the hydra/sweeper and hydra/launcher that are chosen)")
+        return UserError(
+            f"unknown key '{short}' (or it has no effect with the hydra/sweeper and "
+            f"hydra/launcher that are chosen)"
+        )
     GlobalHydra.instance().clear()
     groups = [o for o in completed(overrides) if re.fullmatch(rf"({'|'.join(GROUPS)})=\w+", o)]
     with hydra.initialize_config_dir(str(catalogue.config_dir()), version_base="1.3"):
         config = hydra.compose("config", groups, return_hydra_config=True)
     group, _, name = key.partition(".")
-    users = [c for c in catalogue.choices(group) if name in catalogue.read(group, c)] if group in GROUPS and name else []
+    users = (
+        [c for c in catalogue.choices(group) if name in catalogue.read(group, c)]
+        if group in GROUPS and name
+        else []
+    )
     if users:
-        return UserError(f"{key} has no effect with {group}={config.hydra.runtime.choices[group]}; it belongs to {group}={' or '.join(users)}")
+        return UserError(
+            f"{key} has no effect with {group}={config.hydra.runtime.choices[group]}; it belongs "
+            f"to {group}={' or '.join(users)}"
+        )
     return unknown("key", key, _flat(plain(config)), "rnnbench train --cfg job")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """Our part of a composed configuration."""
-    values: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True)
+    values: Any = OmegaConf.to_container(
+        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
+    )
     return dict(values)
 
 
 def _flat(values: Any, prefix: str = "") -> Any:
     for key, value in values.items():
-        yield from _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
+        yield from (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
+        )
 
 
 def _line(error: Exception) -> str:

@@ -1,8 +1,10 @@
-"""Data files: which there are (`data.yaml`), and how one comes into the cache, whole and verified or not at all.
+"""Data files: which there are (`data.yaml`), and how one comes into the cache, whole and verified
+or not at all.
 
-A file is looked for in the cache (`paths.data`), then in the mirror (`paths.mirror`, a folder or a URL), then on the
-internet. Whatever the source, its SHA-256 is checked before the file gets its name, so that a file in the cache is
-never half-written, also when processes fetch it at the same time. Nothing here opens a file's contents. No torch.
+A file is looked for in the cache (`paths.data`), then in the mirror (`paths.mirror`, a folder or a
+URL), then on the internet. Whatever the source, its SHA-256 is checked before the file gets its
+name, so that a file in the cache is never half-written, also when processes fetch it at the same
+time. Nothing here opens a file's contents. No torch.
 """
 
 import hashlib
@@ -38,7 +40,9 @@ class DataFile:
 
 
 class Row(NamedTuple):
-    """A line of `rnnbench data list` or `check`; only `present`, `absent` and `ok` are healthy states."""
+    """A line of `rnnbench data list` or `check`; only `present`, `absent` and `ok` are healthy
+    states.
+    """
 
     name: str
     bytes: int
@@ -59,7 +63,9 @@ def catalogue() -> dict[str, DataFile]:
     for folder, group in groups.items():
         for file, (size, sha256) in group["files"].items():
             urls = tuple(source + file for source in group["sources"])
-            files[f"{folder}/{file}"] = DataFile(f"{folder}/{file}", size, sha256, urls, group["what"], group["licence"])
+            files[f"{folder}/{file}"] = DataFile(
+                f"{folder}/{file}", size, sha256, urls, group["what"], group["licence"]
+            )
     return files
 
 
@@ -69,20 +75,34 @@ def listing(paths: Paths) -> list[Row]:
 
 
 def check(paths: Paths) -> list[Row]:
-    """The same with every present file read and its checksum compared. States: ok, absent, corrupt (found …)."""
+    """The same with every present file read and its checksum compared.
+
+    States: ok, absent, corrupt (found …).
+    """
     rows = []
     for file in catalogue().values():
         place = _place(file, paths)
         found = _found(place) if place.is_file() else file.sha256
-        state = "absent" if not place.is_file() else "ok" if found == file.sha256 else f"corrupt (found SHA-256 {found})"
+        state = (
+            "absent"
+            if not place.is_file()
+            else "ok"
+            if found == file.sha256
+            else f"corrupt (found SHA-256 {found})"
+        )
         rows.append(_row(file, state))
     return rows
 
 
-def fetch_all(names: Sequence[str] | None, paths: Paths, say: Callable[[str], None] = print) -> list[Path]:
-    """Fetch the named files or folders of files (`ptb`), or everything; replace what is corrupt. Returns their paths.
+def fetch_all(
+    names: Sequence[str] | None, paths: Paths, say: Callable[[str], None] = print
+) -> list[Path]:
+    """Fetch the named files or folders of files (`ptb`), or everything; replace what is corrupt.
 
-    A file that cannot be had does not keep the others from coming; UserError at the end says how many are missing.
+    Returns their paths.
+
+    A file that cannot be had does not keep the others from coming; UserError at the end says how
+    many are missing.
     """
 
     def attempt(name: str) -> Path | None:
@@ -94,14 +114,20 @@ def fetch_all(names: Sequence[str] | None, paths: Paths, say: Callable[[str], No
 
     places = {name: attempt(name) for name in _chosen(names)}
     if missing := [name for name, place in places.items() if place is None]:
-        raise UserError(f"{len(missing)} of {len(places)} data files could not be fetched: {', '.join(missing)}")
+        raise UserError(
+            f"{len(missing)} of {len(places)} data files could not be fetched: {', '.join(missing)}"
+        )
     return [place for place in places.values() if place is not None]
 
 
-def fetch(name: str, paths: Paths, say: Callable[[str], None] = print, *, replace: bool = False) -> Path:
-    """The path of a data file in the cache, where it is put first if it is missing (or corrupt, with `replace`).
+def fetch(
+    name: str, paths: Paths, say: Callable[[str], None] = print, *, replace: bool = False
+) -> Path:
+    """The path of a data file in the cache, where it is put first if it is missing (or corrupt,
+    with `replace`).
 
-    UserError, in one line: unknown name, corrupt file in the cache or the mirror, no source, cache not writable.
+    UserError, in one line: unknown name, corrupt file in the cache or the mirror, no source, cache
+        not writable.
     """
     if name not in catalogue():
         raise unknown("data file", name, catalogue(), "rnnbench data list")
@@ -113,7 +139,9 @@ def fetch(name: str, paths: Paths, say: Callable[[str], None] = print, *, replac
             return place
         if not replace:
             remedy = f"delete it, or replace it with: rnnbench data fetch {name}"
-            raise UserError(f"{place} is corrupt: expected SHA-256 {file.sha256}, found {found}; {remedy}")
+            raise UserError(
+                f"{place} is corrupt: expected SHA-256 {file.sha256}, found {found}; {remedy}"
+            )
         say(f"{place} is corrupt and will be replaced")
     failures = []
     for source, is_mirror in _sources(file, paths):
@@ -125,16 +153,26 @@ def fetch(name: str, paths: Paths, say: Callable[[str], None] = print, *, replac
         if found == file.sha256:
             return place
         if is_mirror:
-            raise UserError(f"the mirror's {source} is corrupt: expected SHA-256 {file.sha256}, found {found}; repair it or unset paths.mirror")
+            raise UserError(
+                f"the mirror's {source} is corrupt: expected SHA-256 {file.sha256}, found "
+                f"{found}; repair it or unset paths.mirror"
+            )
         failures.append(f"{source}: wrong SHA-256 {found}")
-    remedy = f"put the file with SHA-256 {file.sha256} at {place}, or set paths.mirror (or RNNBENCH_MIRROR) to a folder or URL that has {name}"
+    remedy = (
+        f"put the file with SHA-256 {file.sha256} at {place}, or set paths.mirror (or "
+        f"RNNBENCH_MIRROR) to a folder or URL that has {name}"
+    )
     raise UserError(f"cannot fetch {name} ({'; '.join(failures)}); {remedy}")
 
 
 def _chosen(names: Sequence[str] | None) -> list[str]:
     chosen: list[str] = []
     for name in catalogue() if names is None else names:
-        matching = [known for known in catalogue() if known == name or known.startswith(name.rstrip("/") + "/")]
+        matching = [
+            known
+            for known in catalogue()
+            if known == name or known.startswith(name.rstrip("/") + "/")
+        ]
         if not matching:
             raise unknown("data file", name, catalogue(), "rnnbench data list")
         chosen += [known for known in matching if known not in chosen]
@@ -161,7 +199,9 @@ def _found(place: Path) -> str:
         stat = place.stat()
         return _digest(place, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
-        raise UserError(f"cannot read {place}: {error.strerror}; make it readable or delete it") from None
+        raise UserError(
+            f"cannot read {place}: {error.strerror}; make it readable or delete it"
+        ) from None
 
 
 @cache
@@ -174,16 +214,28 @@ def _digest(place: Path, size: int, changed: int) -> str:
 
 
 def _sources(file: DataFile, paths: Paths) -> Iterator[tuple[str, bool]]:
-    """(folder path or URL of the file, whether it is the mirror's), in the order in which they are asked."""
+    """(folder path or URL of the file, whether it is the mirror's), in the order in which they are
+    asked.
+    """
     if paths.mirror:
-        base = paths.mirror if "://" in paths.mirror else str(Path(paths.mirror).expanduser().absolute())
+        base = (
+            paths.mirror
+            if "://" in paths.mirror
+            else str(Path(paths.mirror).expanduser().absolute())
+        )
         yield f"{base.rstrip('/')}/{file.name}", True
     yield from ((url, False) for url in file.urls)
 
 
 def _bring(source: str, place: Path, file: DataFile, say: Callable[[str], None]) -> str:
-    """Copy `source` to `place` if its checksum is right; say what it was otherwise. Unreachable, or UserError."""
-    digest, left = hashlib.sha256(), file.bytes + 1  # one byte too many is enough to know that it is another file
+    """Copy `source` to `place` if its checksum is right; say what it was otherwise.
+
+    Unreachable, or UserError.
+    """
+    digest, left = (
+        hashlib.sha256(),
+        file.bytes + 1,
+    )  # one byte too many is enough to know that it is another file
 
     def chunks() -> Iterator[bytes]:
         nonlocal left
@@ -213,13 +265,17 @@ def _read(stream: BinaryIO, size: int) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """A few words: the operating system's where there are any, without numbers and without the path."""
+    """A few words: the operating system's where there are any, without numbers and without the
+    path.
+    """
     cause = getattr(error, "reason", error)  # URLError wraps what happened
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
 
 
 def _write(place: Path, chunks: Iterable[bytes], accept: Callable[[], bool]) -> None:
-    """Write `chunks` beside `place` and give them its name if `accept()` says so; otherwise leave nothing behind."""
+    """Write `chunks` beside `place` and give them its name if `accept()` says so; otherwise leave
+    nothing behind.
+    """
     part = place.with_name(f".{place.name}.{uuid4().hex}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -231,8 +287,12 @@ def _write(place: Path, chunks: Iterable[bytes], accept: Callable[[], bool]) -> 
         if accept():
             part.replace(place)
     except OSError as error:
-        raise UserError(f"cannot write {place}: {error.strerror}; make room there, or set paths.data to another folder") from None
+        raise UserError(
+            f"cannot write {place}: {error.strerror}; make room there, or set paths.data to "
+            f"another folder"
+        ) from None
     finally:
-        # the rename has already taken it away if all went well; a folder that cannot be read has nothing to remove
+        # the rename has already taken it away if all went well; a folder that cannot be read has
+        # nothing to remove
         if os.access(part, os.F_OK):
             part.unlink()

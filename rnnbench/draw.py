@@ -1,7 +1,9 @@
-"""Randomness as a function: every number drawn depends on (seed, purpose, step) and on nothing else.
+"""Randomness as a function: every number drawn depends on (seed, purpose, step) and on nothing
+else.
 
-Consequences: a run never depends on its companions in a pack, resuming needs no generator state, and
-evaluation never shifts training. NumPy draws on every device, so that a GPU sees the same numbers.
+Consequences: a run never depends on its companions in a pack, resuming needs no generator state,
+    and evaluation never shifts training. NumPy draws on every device, so that a GPU sees the same
+    numbers.
 """
 
 import zlib
@@ -12,7 +14,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Draw:
-    """The random streams of one run: `Draw(seed)("train", step)` is a fresh generator, always the same one."""
+    """The random streams of one run: `Draw(seed)("train", step)` is a fresh generator, always the
+    same one.
+    """
 
     seed: int
 

@@ -1,8 +1,8 @@
 """The one error that a user can cause.
 
 Whatever a person typed or supplied (an unknown cell, an impossible size, a corrupt file) ends in a
-`UserError`: one line with name, value, expectation and remedy, shown without a traceback, exit code 2.
-Every other exception is our own fault and ends with exit code 1.
+`UserError`: one line with name, value, expectation and remedy, shown without a traceback, exit code
+2. Every other exception is our own fault and ends with exit code 1.
 """
 
 import difflib
@@ -22,7 +22,9 @@ class SomeFailed(Exception):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> UserError:
-    """The error for a name that does not exist: the nearest existing name, how many there are, where to see them."""
+    """The error for a name that does not exist: the nearest existing name, how many there are,
+    where to see them.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""

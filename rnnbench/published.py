@@ -1,9 +1,11 @@
-"""Published numbers beside ours: published.csv, a row per number in a paper, mapped to our tasks, cells and metrics.
+"""Published numbers beside ours: published.csv, a row per number in a paper, mapped to our tasks,
+cells and metrics.
 
-The columns up to `source` are what the paper says (`verified` is `yes` where the number was seen, `no` where it was
-remembered). The `our_*` columns say what it compares with here: `our_settings` are the task settings that a run must
-have (`length=600`), because a number for another length is no comparison; `our_cell` names the cells that the paper's
-may be, several where it does not say which; `our_value` is in our unit. An empty `our_metric` means that nothing here
+The columns up to `source` are what the paper says (`verified` is `yes` where the number was seen,
+`no` where it was remembered). The `our_*` columns say what it compares with here: `our_settings`
+are the task settings that a run must have (`length=600`), because a number for another length is no
+comparison; `our_cell` names the cells that the paper's may be, several where it does not say which;
+`our_value` is in our unit. An empty `our_metric` means that nothing here
 measures the same thing: another split, a remark, a task that we lack. No torch.
 """
 
@@ -21,7 +23,10 @@ HIGHER_IS_BETTER = {"accuracy", "recall"}
 
 @dataclass(frozen=True)
 class Published:
-    """One number. verified: seen in the paper or a direct quotation. conditions: what else is known of how it came about."""
+    """One number. verified: seen in the paper or a direct quotation.
+
+    conditions: what else is known of how it came about.
+    """
 
     value: float
     paper: str
@@ -49,24 +54,34 @@ def parsed(text: str) -> Any:
 
 
 def published(task: str, settings: Mapping[str, Any], cell: str, metric: str) -> list[Published]:
-    """What papers report for this cell on this very task; `settings` are all settings of the task, `corpus` or `length` among them."""
+    """What papers report for this cell on this very task; `settings` are all settings of the task,
+    `corpus` or `length` among them.
+    """
     return [
         Published(
             value=float(row["our_value"]),
             paper=row["paper"],
             verified=row["verified"] == "yes",
-            conditions="; ".join(filter(None, (row["table"], row["hidden_or_params"], row["notes"]))),
+            conditions="; ".join(
+                filter(None, (row["table"], row["hidden_or_params"], row["notes"]))
+            ),
         )
         for row in rows()
-        if row["our_task"] == task and row["our_metric"] == metric and cell in row["our_cell"].split()
+        if row["our_task"] == task
+        and row["our_metric"] == metric
+        and cell in row["our_cell"].split()
         if selector(row["our_settings"]).items() <= settings.items()
     ]
 
 
-def span(task: str, settings: Mapping[str, Any], cell: str, metric: str) -> tuple[float, float, list[str]] | None:
-    """(lowest, highest, papers) over the best verified number of each paper; None if there is no verified number.
+def span(
+    task: str, settings: Mapping[str, Any], cell: str, metric: str
+) -> tuple[float, float, list[str]] | None:
+    """(lowest, highest, papers) over the best verified number of each paper; None if there is no
+    verified number.
 
-    The best: papers that sweep widths or depths report many, and their worst says nothing of the cell.
+    The best: papers that sweep widths or depths report many, and their worst says nothing of the
+        cell.
     """
     best: dict[str, float] = {}
     better = max if metric in HIGHER_IS_BETTER else min

@@ -1,6 +1,7 @@
 """What can be set, with types and limits: YAML and overrides go in, frozen values come out.
 
-Configuration ends here: nothing behind this module sees a DictConfig. Every key is consumed or refused. No torch.
+Configuration ends here: nothing behind this module sees a DictConfig. Every key is consumed or
+    refused. No torch.
 """
 
 import dataclasses
@@ -26,8 +27,10 @@ class Cell:
     """Which equations, and how their parameters start.
 
     step: `package.module.function` or `path/to/file.py:function`.
-    forget: the bias that keeps the memory when it is raised (+f) or lowered (-z); None: no gate does.
-    write: the bias of the gate that admits new content, where it is a gate of its own (chrono sets it to minus forget).
+    forget: the bias that keeps the memory when it is raised (+f) or lowered (-z); None: no gate
+        does.
+    write: the bias of the gate that admits new content, where it is a gate of its own (chrono sets
+        it to minus forget).
     paper: family or family.block → rule, what `init=paper` means for this cell.
     """
 
@@ -39,12 +42,17 @@ class Cell:
     forget_bias: float | None
     paper: dict[str, str]
     constants: dict[str, float]
-    digest: str | None = None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
+    digest: str | None = (
+        None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
+    )
 
 
 @dataclass(frozen=True)
 class Model:
-    """hidden: units per layer. match: 'params:20000' solves the width instead. dropout: between layers."""
+    """hidden: units per layer. match: 'params:20000' solves the width instead.
+
+    dropout: between layers.
+    """
 
     hidden: int
     layers: int
@@ -56,8 +64,13 @@ class Model:
         within("model", self, hidden=(1, None), layers=(1, None), dropout=(0, 0.999))
         one_of("model.dtype", self.dtype, ("float32", "float64"))
         if self.dropout and self.layers == 1:
-            raise UserError("model.dropout acts between layers; with model.layers=1 it has no effect, set it to 0 or add a layer")
-        if self.match is not None and not (self.match.startswith("params:") and self.match[7:].isdigit() and int(self.match[7:])):
+            raise UserError(
+                "model.dropout acts between layers; with model.layers=1 it has no effect, set it "
+                "to 0 or add a layer"
+            )
+        if self.match is not None and not (
+            self.match.startswith("params:") and self.match[7:].isdigit() and int(self.match[7:])
+        ):
             raise UserError(f"model.match must be null or params:N with N > 0, got '{self.match}'")
 
 
@@ -67,16 +80,22 @@ OPTIMIZERS = {  # name → the numbers that it has besides the learning rate
     "rmsprop": ("momentum", "decay", "eps"),
     "adam": ("beta1", "beta2", "eps"),
 }
-SCHEDULES = {"constant": (), "cosine": (), "step": ("factor", "every"), "plateau": ("factor", "wait")}
+SCHEDULES = {
+    "constant": (),
+    "cosine": (),
+    "step": ("factor", "every"),
+    "plateau": ("factor", "wait"),
+}
 
 
 @dataclass(frozen=True)
 class Optim:
     """Optimiser, clipping and the course of the learning rate.
 
-    schedule: constant; cosine: down to zero after the last step; step: times `factor` every `every` steps; plateau: times
-    `factor` after each evaluation that is more than `wait` evaluations after the last better one. dampen: the rate is times 1 - momentum,
-    so that both can be searched for independently (Greff et al., 2017).
+    schedule: constant; cosine: down to zero after the last step; step: times `factor` every `every`
+        steps; plateau: times `factor` after each evaluation that is more than `wait` evaluations
+        after the last better one. dampen: the rate is times 1 - momentum, so that both can be
+        searched for independently (Greff et al., 2017).
     """
 
     name: str
@@ -98,8 +117,25 @@ class Optim:
         one_of("optim", self.name, OPTIMIZERS)
         one_of("optim.schedule", self.schedule, SCHEDULES)
         below_one = (0, 1 - 1e-9)
-        within("optim", self, lr=(0, None), momentum=below_one, decay=below_one, beta1=below_one, beta2=below_one, eps=(0, None))
-        within("optim", self, clip_norm=(1e-30, None), clip_value=(1e-30, None), factor=(1e-9, 1), every=(1, None), wait=(0, None))
+        within(
+            "optim",
+            self,
+            lr=(0, None),
+            momentum=below_one,
+            decay=below_one,
+            beta1=below_one,
+            beta2=below_one,
+            eps=(0, None),
+        )
+        within(
+            "optim",
+            self,
+            clip_norm=(1e-30, None),
+            clip_value=(1e-30, None),
+            factor=(1e-9, 1),
+            every=(1, None),
+            wait=(0, None),
+        )
         self._complete(f"optim={self.name}", OPTIMIZERS, self.name)
         self._complete(f"optim.schedule={self.schedule}", SCHEDULES, self.schedule)
 
@@ -109,17 +145,22 @@ class Optim:
                 raise UserError(f"{chosen} needs optim.{key}")
             if key not in table[name] and getattr(self, key) is not None:
                 users = " or ".join(n for n, keys in table.items() if key in keys)
-                raise UserError(f"optim.{key} has no effect with {chosen}; remove it or choose {users}")
+                raise UserError(
+                    f"optim.{key} has no effect with {chosen}; remove it or choose {users}"
+                )
 
 
 @dataclass(frozen=True)
 class Train:
     """Budget and rhythm, in optimiser steps.
 
-    batch and eval_batch: sequences per step, and per batch of validation and test. eval_every: steps between validations. eval_limit: at most so
-    many batches of validation and test, for debugging. patience: stop after so many evaluations without a better one. stop_at_target: end as soon
-    as validation reaches the task's target. input_noise: standard deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
-    probe_every: look inside (`inside.during`: what, and at what cost) at validations whose step is a multiple of it.
+    batch and eval_batch: sequences per step, and per batch of validation and test. eval_every:
+        steps between validations. eval_limit: at most so many batches of validation and test, for
+        debugging. patience: stop after so many evaluations without a better one. stop_at_target:
+        end as soon as validation reaches the task's target. input_noise: standard deviation of
+        Gaussian noise on real-valued inputs. checkpoint_every: steps.
+    probe_every: look inside (`inside.during`: what, and at what cost) at validations whose step is
+        a multiple of it.
     """
 
     steps: int
@@ -134,12 +175,23 @@ class Train:
     probe_every: int | None = None
 
     def __post_init__(self) -> None:
-        within("train", self, **{f.name: (f.name != "input_noise", None) for f in dataclasses.fields(self) if f.name != "stop_at_target"})
+        within(
+            "train",
+            self,
+            **{
+                f.name: (f.name != "input_noise", None)
+                for f in dataclasses.fields(self)
+                if f.name != "stop_at_target"
+            },
+        )
 
 
 @dataclass(frozen=True)
 class Engine:
-    """How the numbers are computed; never what they are. threads: null leaves the choice to PyTorch."""
+    """How the numbers are computed; never what they are.
+
+    threads: null leaves the choice to PyTorch.
+    """
 
     name: str
     device: str
@@ -151,7 +203,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class Paths:
-    """results: where runs land. data: the cache of data files. mirror: a folder or URL asked before the internet."""
+    """results: where runs land. data: the cache of data files.
+
+    mirror: a folder or URL asked before the internet.
+    """
 
     results: str
     data: str
@@ -173,7 +228,13 @@ class Settings:
     study: str
 
 
-FREE = {"seed", "optim", "engine", "paths", "study"}  # what may differ in a pack, besides the keys below
+FREE = {
+    "seed",
+    "optim",
+    "engine",
+    "paths",
+    "study",
+}  # what may differ in a pack, besides the keys below
 FREE_CELL, FREE_TRAIN = {"init", "forget_bias", "name"}, {"input_noise"}
 
 
@@ -186,8 +247,13 @@ def shape(settings: Settings) -> dict[str, Any]:
 
 
 def typed(schema: type[T], values: Any, where: str) -> T:
-    """`values` as an instance of the dataclass `schema`. UserError, naming `where.key`, if a key or a type is wrong."""
-    values = OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else values
+    """`values` as an instance of the dataclass `schema`.
+
+    UserError, naming `where.key`, if a key or a type is wrong.
+    """
+    values = (
+        OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else values
+    )
     made: T = _typed(cast(Hashable, schema), json.dumps(values), where)
     return made
 
@@ -206,13 +272,18 @@ def _typed(schema: Any, text: str, where: str) -> Any:
         raise UserError(f"{prefix}{error.full_key} has no value; give it one") from None
     except OmegaConfBaseException as error:
         key = error.full_key or ""
-        raise UserError(f"{prefix}{key} must be {_expected(schema, key)}, got {_found(values, key)}") from None
+        raise UserError(
+            f"{prefix}{key} must be {_expected(schema, key)}, got {_found(values, key)}"
+        ) from None
 
 
 @cache
 def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
     hints = get_type_hints(schema)
-    return {key: get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,) for key, kind in hints.items()}
+    return {
+        key: get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        for key, kind in hints.items()
+    }
 
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -223,7 +294,11 @@ def _expected(schema: Any, key: str) -> str:
     options = _kinds(schema)[key.partition(".")[0]]
     if "." in key and get_origin(options[0]) is dict:
         options = get_args(options[0])[1:]
-    words = [WORDS.get(option, "a dictionary {name: value}") for option in options if option is not NoneType]
+    words = [
+        WORDS.get(option, "a dictionary {name: value}")
+        for option in options
+        if option is not NoneType
+    ]
     return " or ".join([*words, *(["null"] if NoneType in options else [])])
 
 
@@ -237,9 +312,13 @@ def within(where: str, values: Any, **limits: tuple[float, float | None]) -> Non
     """Refuse numbers outside [least, most] and infinite ones, by name; None passes."""
     for key, (least, most) in limits.items():
         value = getattr(values, key)
-        if value is not None and not (least <= value <= (sys.float_info.max if most is None else most)):
+        if value is not None and not (
+            least <= value <= (sys.float_info.max if most is None else most)
+        ):
             finite = " and finite" if value == math.inf else ""
-            expected = f"at least {least:g}{finite}" if most is None else f"between {least:g} and {most:g}"
+            expected = (
+                f"at least {least:g}{finite}" if most is None else f"between {least:g} and {most:g}"
+            )
             raise UserError(f"{where}.{key} must be {expected}, got {value}")
 
 

@@ -2,7 +2,8 @@
 
     python scripts/golden_products.py
 
-A cell that needs more products per step is slower in every engine; review a change of this file as one of speed.
+A cell that needs more products per step is slower in every engine; review a change of this file as
+one of speed.
 """
 
 import importlib
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import rnnbench.cells
-from rnnbench.engine.equations import term
-from rnnbench.engine.plan import plan
-from rnnbench.engine.rules import block
+from rnnbench.equations.plan import plan
+from rnnbench.equations.rules import block
+from rnnbench.equations.text import term
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "products.json"
 
@@ -27,8 +28,14 @@ def cells() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for entry in pkgutil.iter_modules(rnnbench.cells.__path__):
         module = importlib.import_module(f"rnnbench.cells.{entry.name}")
-        own = {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"}
-        assert not own.keys() & found.keys(), f"two cells have the same name: {own.keys() & found.keys()}"
+        own = {
+            n: f
+            for n, f in vars(module).items()
+            if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
+        }
+        assert not own.keys() & found.keys(), (
+            f"two cells have the same name: {own.keys() & found.keys()}"
+        )
         found |= own
     return found
 
@@ -36,12 +43,26 @@ def cells() -> dict[str, Callable[..., Any]]:
 def products(function: Callable[..., Any]) -> list[str]:
     """The products of one step, in order: 'r z on hₜ₋₁', 'n on rₜ ⊙ hₜ₋₁'."""
     made = plan(function)
-    recurrent = [n for n in made.trace.graph.nodes if n.target is operator.matmul and (block(n.args[0]) or " ")[0] == "R"]
+    recurrent = [
+        n
+        for n in made.trace.graph.nodes
+        if n.target is operator.matmul and (block(n.args[0]) or " ")[0] == "R"
+    ]
     operands = dict.fromkeys(n.args[1] for n in recurrent)
-    return [f"{' '.join(names)} on {term(made.trace, on)}" for on, (_, names) in zip(operands, made.groups, strict=True)]
+    return [
+        f"{' '.join(names)} on {term(made.trace, on)}"
+        for on, (_, names) in zip(operands, made.groups, strict=True)
+    ]
 
 
 if __name__ == "__main__":
     GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(json.dumps({name: products(f) for name, f in cells().items()}, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    print(f"wrote {len(cells())} cells to {GOLDEN.relative_to(Path.cwd()) if GOLDEN.is_relative_to(Path.cwd()) else GOLDEN}")
+    GOLDEN.write_text(
+        json.dumps({name: products(f) for name, f in cells().items()}, indent=1, ensure_ascii=False)
+        + "\n",
+        "utf-8",
+    )
+    print(
+        f"wrote {len(cells())} cells to "
+        f"{GOLDEN.relative_to(Path.cwd()) if GOLDEN.is_relative_to(Path.cwd()) else GOLDEN}"
+    )

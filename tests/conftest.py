@@ -1,4 +1,6 @@
-"""What tests share: the real configuration, composed as users compose it, with folders of its own; a watcher that says nothing."""
+"""What tests share: the real configuration, composed as users compose it, with folders of its own;
+a watcher that says nothing.
+"""
 
 import os
 from collections.abc import Callable
@@ -10,7 +12,9 @@ from hypothesis import settings as hypothesis_settings
 
 from rnnbench.settings import Settings
 
-hypothesis_settings.register_profile("steady", deadline=None)  # how long a case takes says nothing on a busy machine
+hypothesis_settings.register_profile(
+    "steady", deadline=None
+)  # how long a case takes says nothing on a busy machine
 hypothesis_settings.load_profile("steady")
 
 
@@ -22,7 +26,9 @@ def _composed(overrides: tuple[str, ...]) -> Settings:
 
 
 class Silent:
-    """A watcher that looks away; with `stop_after`, it asks to stop once so many steps were made."""
+    """A watcher that looks away; with `stop_after`, it asks to stop once so many steps were
+    made.
+    """
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after, self.step, self.losses = stop_after, 0, []
@@ -43,7 +49,9 @@ class Silent:
 
 @pytest.fixture(scope="session")
 def mirror() -> str:
-    """A folder with the real data files; tests that ask for it are skipped without one, but on CI they fail."""
+    """A folder with the real data files; tests that ask for it are skipped without one, but on CI
+    they fail.
+    """
     if not (folder := os.environ.get("RNNBENCH_MIRROR")):
         if os.environ.get("CI") == "true":
             pytest.fail("CI must set RNNBENCH_MIRROR to a folder with the data files")
@@ -57,7 +65,15 @@ def settings_for(tmp_path) -> Callable[..., Settings]:
 
     def made(*overrides: str) -> Settings:
         settings = _composed(overrides)
-        return replace(settings, paths=replace(settings.paths, results=str(tmp_path / "runs"), data=str(tmp_path / "data"), mirror=None))
+        return replace(
+            settings,
+            paths=replace(
+                settings.paths,
+                results=str(tmp_path / "runs"),
+                data=str(tmp_path / "data"),
+                mirror=None,
+            ),
+        )
 
     return made
 
@@ -67,7 +83,7 @@ def pack_of() -> Callable:
     """pack_of(*settings) → the Pack that trains them together."""
     from rnnbench.catalogue import resolve
     from rnnbench.engine.pack import Pack
-    from rnnbench.engine.run import load_task
+    from rnnbench.training.run import load_task
 
     def made(*runs: Settings) -> Pack:
         return Pack(runs, resolve(runs[0].cell.step, "cell.step"), load_task(runs[0], print))
@@ -83,7 +99,7 @@ def silent() -> type[Silent]:
 @pytest.fixture
 def trained(silent) -> Callable:
     """trained(*settings) → their records, from one pack; keyword arguments: watch, say."""
-    from rnnbench.engine.run import run_pack
+    from rnnbench.training.run import run_pack
 
     def made(*runs: Settings, watch=None, say=print):
         return run_pack(runs, [[]] * len(runs), watch or silent(), say)

@@ -1,7 +1,11 @@
-"""A results folder that looks as if a search had run: for the tests of whatever reads records. No torch, no training.
+"""A results folder that looks as if a search had run: for the tests of whatever reads records.
 
-Records have the keys that engine/run.py writes, settings come from `configs/`, ids are those of `run_id`. What is
-invented is the scores: a cell has a skill, a learning rate is more or less well chosen, a seed has luck.
+No torch, no training.
+
+Records have the keys that engine/run.py writes, settings come from `configs/`, ids are those of
+`run_id`. What is
+invented is the scores: a cell has a skill, a learning rate is more or less well chosen, a seed has
+    luck.
 """
 
 import json
@@ -17,18 +21,57 @@ import yaml
 from omegaconf import OmegaConf
 
 from rnnbench.catalogue import config_dir, read
-from rnnbench.records import SCHEMA, Folder, finite, run_id
+from rnnbench.runs.records import SCHEMA, Folder, finite, run_id
 from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, Train, typed
 
-SKILL = {"lstm": 0.80, "lstm_b": 0.85, "gru": 0.85, "lstm_vanilla": 0.80, "np": 0.80, "cifg": 0.80, "mut1": 0.88, "mut2": 0.85, "mut3": 0.86}
-SKILL |= {"nfg": 0.35, "lstm_f": 0.35, "noaf": 0.45, "nig": 0.65, "nog": 0.70, "niaf": 0.60, "tanh": 0.15, "relu": 0.10, "irnn": 0.55}
-BLOCKS = {"tanh": 1, "relu": 1, "irnn": 1, "indrnn": 1, "gru": 3, "cifg": 3, "nig": 3, "nfg": 3, "nog": 3, "mut1": 3, "mut2": 3, "mut3": 3}
-FRAGILE = {"irnn": 0.6, "relu": 0.6, "noaf": 0.5}  # how likely a high learning rate makes a run diverge; others 0.25
+SKILL = {
+    "lstm": 0.80,
+    "lstm_b": 0.85,
+    "gru": 0.85,
+    "lstm_vanilla": 0.80,
+    "np": 0.80,
+    "cifg": 0.80,
+    "mut1": 0.88,
+    "mut2": 0.85,
+    "mut3": 0.86,
+}
+SKILL |= {
+    "nfg": 0.35,
+    "lstm_f": 0.35,
+    "noaf": 0.45,
+    "nig": 0.65,
+    "nog": 0.70,
+    "niaf": 0.60,
+    "tanh": 0.15,
+    "relu": 0.10,
+    "irnn": 0.55,
+}
+BLOCKS = {
+    "tanh": 1,
+    "relu": 1,
+    "irnn": 1,
+    "indrnn": 1,
+    "gru": 3,
+    "cifg": 3,
+    "nig": 3,
+    "nfg": 3,
+    "nog": 3,
+    "mut1": 3,
+    "mut2": 3,
+    "mut3": 3,
+}
+FRAGILE = {
+    "irnn": 0.6,
+    "relu": 0.6,
+    "noaf": 0.5,
+}  # how likely a high learning rate makes a run diverge; others 0.25
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A task's metrics (primary first), its goal, what ignorance and perfection score, inputs and outputs."""
+    """A task's metrics (primary first), its goal, what ignorance and perfection score, inputs and
+    outputs.
+    """
 
     metrics: tuple[str, ...]
     goal: str
@@ -60,20 +103,29 @@ def make_study(
     evaluations: int = 10,
     effect: float = 1.0,
 ) -> Path:
-    """Write one run folder per cell × task × seed × learning rate under `path` (the study is its name); returns `path`.
+    """Write one run folder per cell × task × seed × learning rate under `path` (the study is its
+    name); returns `path`.
 
-    The same generator gives the same files. effect: 0 makes all cells equally good. Some runs with high learning rates diverge,
-    some before their first validation; cells with little skill never reach the target.
+    The same generator gives the same files. effect: 0 makes all cells equally good. Some runs with
+    high learning rates diverge, some before their first validation; cells with little skill never
+    reach the target.
     """
     rng = rng or np.random.default_rng(0)
     for task in tasks:
-        luck = {seed: rng.normal(0, 0.03) for seed in seeds}  # the data of a seed are the same for every cell
+        luck = {
+            seed: rng.normal(0, 0.03) for seed in seeds
+        }  # the data of a seed are the same for every cell
         for cell in cells:
             first = settings(cell, task, path.name, seeds[0], rates[0], evaluations)
             for rate in rates:
                 for seed in seeds:
                     run = vary(first, seed, rate)
-                    skill = 0.75 + effect * (SKILL.get(cell, 0.75) - 0.75) + luck[seed] + rng.normal(0, 0.05)
+                    skill = (
+                        0.75
+                        + effect * (SKILL.get(cell, 0.75) - 0.75)
+                        + luck[seed]
+                        + rng.normal(0, 0.05)
+                    )
                     skill -= 0.2 * math.log10(rate / 5e-3) ** 2
                     record, rows = invent(run, min(max(skill, 0.0), 0.999), rng)
                     leave(path, record, rows)
@@ -81,7 +133,9 @@ def make_study(
 
 
 @cache
-def settings(cell: str, task: str, study: str, seed: int, rate: float, evaluations: int) -> Settings:
+def settings(
+    cell: str, task: str, study: str, seed: int, rate: float, evaluations: int
+) -> Settings:
     """What `rnnbench train cell=… task=…` would run, shortened to so many validations."""
     common = OmegaConf.to_container(OmegaConf.load(config_dir() / "config.yaml"))
     chosen = OmegaConf.to_container(OmegaConf.load(config_dir() / "task" / f"{task}.yaml"))
@@ -104,8 +158,12 @@ def vary(run: Settings, seed: int, rate: float) -> Settings:
     return replace(run, seed=seed, optim=replace(run.optim, lr=rate))
 
 
-def invent(run: Settings, skill: float, rng: np.random.Generator) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The record and the curve of a run that closes the share `skill` of the way from ignorance to perfection."""
+def invent(
+    run: Settings, skill: float, rng: np.random.Generator
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The record and the curve of a run that closes the share `skill` of the way from ignorance to
+    perfection.
+    """
     cell, scale, every = run.cell.name, SCALES[run.task["name"]], run.train.eval_every
     diverges = run.optim.lr > 0.02 and rng.random() < FRAGILE.get(cell, 0.25)
     ends = int(rng.integers(1, run.train.steps)) if diverges else run.train.steps
@@ -118,11 +176,30 @@ def invent(run: Settings, skill: float, rng: np.random.Generator) -> tuple[dict[
         closed = skill * -math.expm1(-5 * step / run.train.steps)
         last = scores(scale, closed + rng.normal(0, 0.01))
         loss = scores(scale, closed)["loss"]
-        rows.append({"step": step, "split": "train", "loss": loss, "lr": run.optim.lr, "grad_norm": rng.lognormal(), "seconds": step * 0.004})
-        rows.append({"step": step, "split": "valid"} | last | {"0.f.mean": 0.7, "0.f.saturated": 0.2})
+        rows.append(
+            {
+                "step": step,
+                "split": "train",
+                "loss": loss,
+                "lr": run.optim.lr,
+                "grad_norm": rng.lognormal(),
+                "seconds": step * 0.004,
+            }
+        )
+        rows.append(
+            {"step": step, "split": "valid"} | last | {"0.f.mean": 0.7, "0.f.saturated": 0.2}
+        )
         if best is None or sign * last[scale.metrics[0]] < sign * best["valid"][scale.metrics[0]]:
-            best = {"step": step, "valid": last, "test": scores(scale, closed + rng.normal(0, 0.01))}
-        if target is not None and solved_at is None and sign * last[scale.metrics[0]] <= sign * target:
+            best = {
+                "step": step,
+                "valid": last,
+                "test": scores(scale, closed + rng.normal(0, 0.01)),
+            }
+        if (
+            target is not None
+            and solved_at is None
+            and sign * last[scale.metrics[0]] <= sign * target
+        ):
             solved_at = step
     final = scores(scale, skill + rng.normal(0, 0.01))
     if diverges:
@@ -137,14 +214,21 @@ def invent(run: Settings, skill: float, rng: np.random.Generator) -> tuple[dict[
         "task": run.task["name"],
         "seed": run.seed,
         "status": "diverged" if diverges else "finished",
-        "reason": f"loss not finite at step {ends + 1}; learning rate {run.optim.lr:g}, gradient norm one step before 8.1e+03" if diverges else "",
+        "reason": f"loss not finite at step {ends + 1}; learning rate {run.optim.lr:g}, gradient "
+        f"norm one step before 8.1e+03"
+        if diverges
+        else "",
         "settings": asdict(run),
         "hidden": hidden,
         "params": blocks * hidden * (hidden + scale.width) + hidden,
         "steps": ends,
         "best": best,
         "final": {"valid": last, "test": final},
-        "primary": {"name": scale.metrics[0], "goal": scale.goal, "value": (best["test"] if best else final)[scale.metrics[0]]},
+        "primary": {
+            "name": scale.metrics[0],
+            "goal": scale.goal,
+            "value": (best["test"] if best else final)[scale.metrics[0]],
+        },
         "baseline": {name: value for name, value in scores(scale, 0.0).items() if name != "loss"},
         "target": target,
         "solved_at": solved_at,
@@ -166,7 +250,9 @@ def invent(run: Settings, skill: float, rng: np.random.Generator) -> tuple[dict[
 
 
 def scores(scale: Scale, closed: float) -> dict[str, float]:
-    """Every metric and the loss after closing a share of the way (ratios where less is better; where more is, the last errors go first)."""
+    """Every metric and the loss after closing a share of the way (ratios where less is better;
+    where more is, the last errors go first).
+    """
     closed, ignorant = min(max(closed, -0.05), 1.0), scale.ignorant
     loss = max(ignorant, 0.5) * (1e-3 / max(ignorant, 0.5)) ** closed
     if scale.goal == "min":
@@ -175,22 +261,46 @@ def scores(scale: Scale, closed: float) -> dict[str, float]:
     for name in scale.metrics:
         more = name in ("recall", "accuracy", "exact", "closing")
         if more:
-            found[name] = ignorant + (scale.perfect - ignorant) * (1 - (1 - closed) ** 3) if scale.goal == "max" else 0.6 * closed
+            found[name] = (
+                ignorant + (scale.perfect - ignorant) * (1 - (1 - closed) ** 3)
+                if scale.goal == "max"
+                else 0.6 * closed
+            )
         else:
             found[name] = loss
     return found | {"loss": loss}
 
 
 def leave(study: Path, record: dict[str, Any], rows: list[dict[str, Any]]) -> Folder:
-    """The folder that a run leaves, as Folder writes it but without its care for the disk, which takes 10 ms a file."""
+    """The folder that a run leaves, as Folder writes it but without its care for the disk, which
+    takes 10 ms a file.
+    """
     folder = Folder(study / record["task"] / record["cell"] / record["id"])
     folder.path.mkdir(parents=True, exist_ok=True)
-    typed_in = [f"cell={record['cell']}", f"task={record['task']}", "model.hidden=32", f"train.steps={record['settings']['train']['steps']}"]
-    typed_in += [f"optim.lr={record['settings']['optim']['lr']!r}", f"seed={record['seed']}", f"study={record['study']}"]
+    typed_in = [
+        f"cell={record['cell']}",
+        f"task={record['task']}",
+        "model.hidden=32",
+        f"train.steps={record['settings']['train']['steps']}",
+    ]
+    typed_in += [
+        f"optim.lr={record['settings']['optim']['lr']!r}",
+        f"seed={record['seed']}",
+        f"study={record['study']}",
+    ]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    curve = [",".join(columns), *(",".join(str(row.get(column, "")) for column in columns) for row in rows)]
-    (folder.path / "config.yaml").write_text(yaml.dump(record["settings"], Dumper=yaml.CSafeDumper, sort_keys=False), "utf-8")
-    (folder.path / "overrides.yaml").write_text(yaml.dump(typed_in, Dumper=yaml.CSafeDumper), "utf-8")
+    curve = [
+        ",".join(columns),
+        *(",".join(str(row.get(column, "")) for column in columns) for row in rows),
+    ]
+    (folder.path / "config.yaml").write_text(
+        yaml.dump(record["settings"], Dumper=yaml.CSafeDumper, sort_keys=False), "utf-8"
+    )
+    (folder.path / "overrides.yaml").write_text(
+        yaml.dump(typed_in, Dumper=yaml.CSafeDumper), "utf-8"
+    )
     folder.curve_path.write_text("\n".join(curve) + "\n", "utf-8")
-    folder.record_path.write_text(json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    folder.record_path.write_text(
+        json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
     return folder

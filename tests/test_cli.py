@@ -1,4 +1,6 @@
-"""Whatever is typed: it works, or one line says what is wrong, what was expected and what to do; and nothing is written."""
+"""Whatever is typed: it works, or one line says what is wrong, what was expected and what to do;
+and nothing is written.
+"""
 
 import os
 import re
@@ -14,7 +16,7 @@ import pytest
 
 from rnnbench import cli
 from rnnbench.catalogue import choices
-from rnnbench.records import find
+from rnnbench.runs.records import find
 
 MINE = """
 from torch import sigmoid, tanh
@@ -23,7 +25,10 @@ def mine(W, R, b, x, h, *, beta=1.0):
     f = sigmoid(W.f @ x + R.f @ h + b.f)
     return f * h + beta * (1 - f) * tanh(W.n @ x + R.n @ h + b.n)
 """
-TINY = "task=adding debug=tiny train.steps=2 train.eval_every=1 task.length=5 task.valid_size=20 task.test_size=20"
+TINY = (
+    "task=adding debug=tiny train.steps=2 train.eval_every=1 task.length=5 task.valid_size=20 "
+    "task.test_size=20"
+)
 
 
 @pytest.fixture
@@ -78,14 +83,29 @@ def refused(rnnbench, place):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("train cell=lsmt", "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)"),
-        ("train task=coppy", "unknown task 'coppy'; did you mean 'copy'? (8 tasks: rnnbench list tasks)"),
-        ("train optim=adamm", "unknown optim 'adamm'; did you mean 'adam'? (known: adam, nesterov, rmsprop, sgd)"),
+        (
+            "train cell=lsmt",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)",
+        ),
+        (
+            "train task=coppy",
+            "unknown task 'coppy'; did you mean 'copy'? (8 tasks: rnnbench list tasks)",
+        ),
+        (
+            "train optim=adamm",
+            "unknown optim 'adamm'; did you mean 'adam'? (known: adam, nesterov, rmsprop, sgd)",
+        ),
         ("train engine=warp", "unknown engine 'warp' (known: auto, loop, native)"),
         ("train debug=tinny", "unknown debug 'tinny'; did you mean 'tiny'? (known: tiny)"),
         ("train cell= debug=tiny", "unknown cell '' (31 cells: rnnbench list cells)"),
-        ("train -m cell=lstm,lsmt debug=tiny", "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)"),
-        ("show cell=lsmt", "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)"),
+        (
+            "train -m cell=lstm,lsmt debug=tiny",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)",
+        ),
+        (
+            "show cell=lsmt",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (31 cells: rnnbench list cells)",
+        ),
         ("qqqq", "unknown command 'qqqq' (known: "),
         ("list foo", "unknown listing 'foo' (known: cells, studies, tasks)"),
         ("list cells task=coppy", "unknown task 'coppy'; did you mean 'copy'?"),
@@ -116,11 +136,25 @@ def test_unknown_names(line, said, refused):
         ("+foo=1", "unknown key 'foo' ("),
         ("+model.hiden=1", "unknown key 'model.hiden'; did you mean 'model.hidden'?"),
         ("+task.lenth=1", "unknown key 'task.lenth'; did you mean 'task.length'?"),
-        ("optim.momentum=0.9", "optim.momentum has no effect with optim=adam; it belongs to optim=nesterov or rmsprop or sgd"),
-        ("+optim.momentum=0.9", "optim.momentum has no effect with optim=adam; remove it or choose sgd or nesterov or rmsprop"),
-        ("task.permute=true", "task.permute has no effect with task=copy; it belongs to task=smnist"),
+        (
+            "optim.momentum=0.9",
+            "optim.momentum has no effect with optim=adam; it belongs to optim=nesterov or "
+            "rmsprop or sgd",
+        ),
+        (
+            "+optim.momentum=0.9",
+            "optim.momentum has no effect with optim=adam; remove it or choose sgd or nesterov or "
+            "rmsprop",
+        ),
+        (
+            "task.permute=true",
+            "task.permute has no effect with task=copy; it belongs to task=smnist",
+        ),
         ("cell.constants.beta=1", "gru: no constant 'beta'; keyword-only arguments: none"),
-        ("cell.paper.Q=glorot cell.init=paper", "cell.paper names Q, which cell 'gru' does not have"),
+        (
+            "cell.paper.Q=glorot cell.init=paper",
+            "cell.paper names Q, which cell 'gru' does not have",
+        ),
         ("+task.name=mine", "task.name follows from what is chosen; leave it out"),
         ("+cell.digest=00", "cell.digest follows from what is chosen; leave it out"),
         ("~optim.lr", "optim.lr has no value; give it one"),
@@ -164,18 +198,37 @@ def test_unknown_keys(typed, said, refused):
         (f"model.hidden={10**22}", "use fewer units"),
         (f"train.batch={10**12}", "use smaller batches"),
         (f"task.length={10**13}", "shorter sequences"),
-        ("model.dropout=0.5", "model.dropout acts between layers; with model.layers=1 it has no effect"),
-        ("model.match=params:3", "model.match=params:3: one unit alone has 54 parameters on this task; ask for at least that"),
+        (
+            "model.dropout=0.5",
+            "model.dropout acts between layers; with model.layers=1 it has no effect",
+        ),
+        (
+            "model.match=params:3",
+            "model.match=params:3: one unit alone has 54 parameters on this task; ask for at "
+            "least that",
+        ),
         ("model.match=20000", "model.match must be null or params:N with N > 0, got '20000'"),
         ("model.dtype=float16", "unknown model.dtype 'float16'; did you mean 'float64'?"),
-        ("optim.schedule=linear", "unknown optim.schedule 'linear'; did you mean 'cosine'? (known: constant, cosine, plateau, step)"),
+        (
+            "optim.schedule=linear",
+            "unknown optim.schedule 'linear'; did you mean 'cosine'? (known: constant, cosine, "
+            "plateau, step)",
+        ),
         ("optim.schedule=step", "optim.schedule=step needs optim.every"),
-        ("optim.factor=0.5", "optim.factor has no effect with optim.schedule=constant; remove it or choose step or plateau"),
+        (
+            "optim.factor=0.5",
+            "optim.factor has no effect with optim.schedule=constant; remove it or choose step or "
+            "plateau",
+        ),
         ("train.input_noise=1", "train.input_noise needs real-valued inputs"),
         ("cell.init=foo", "unknown initialisation 'foo'"),
         ("cell.init=chrono:abc", "after the colon stands a positive number"),
         ("cell=mgu cell.init=paper", "cell 'mgu' states no initialisation of its own"),
-        ("cell=tanh cell.forget_bias=1", "cell.forget_bias=1 has no effect: no gate of cell 'tanh' decides what is kept; remove it"),
+        (
+            "cell=tanh cell.forget_bias=1",
+            "cell.forget_bias=1 has no effect: no gate of cell 'tanh' decides what is kept; "
+            "remove it",
+        ),
         ("cell.forget=+q cell.forget_bias=1", "'q' (known: n, r, z)"),
         ("engine.device=tpu", "engine.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         ("engine.name=warp", "unknown engine 'warp' (known: auto, loop, native)"),
@@ -187,7 +240,10 @@ def test_unknown_keys(typed, said, refused):
         ("=3", "cannot read '=3': write key=value"),
         ("foo", "cannot read 'foo': write key=value"),
         ("gru", "cannot read 'gru': did you mean cell=gru?"),
-        ("cell=lstm,gru", "cell=lstm,gru names several values; rnnbench train -m runs every combination"),
+        (
+            "cell=lstm,gru",
+            "cell=lstm,gru names several values; rnnbench train -m runs every combination",
+        ),
     ],
 )
 def test_impossible_values(typed, said, refused):
@@ -196,12 +252,16 @@ def test_impossible_values(typed, said, refused):
 
 def test_a_task_that_names_no_longest_lag(refused, monkeypatch):
     monkeypatch.setattr("rnnbench.tasks.adding.Adding.horizon", None)
-    assert "write cell.init=chrono:100 for 100 steps" in refused("train task=adding cell.init=chrono debug=tiny")
+    assert "write cell.init=chrono:100 for 100 steps" in refused(
+        "train task=adding cell.init=chrono debug=tiny"
+    )
 
 
 def test_no_cuda(refused, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "sees no CUDA device; use engine.device=cpu" in refused("train engine.device=cuda debug=tiny")
+    assert "sees no CUDA device; use engine.device=cpu" in refused(
+        "train engine.device=cuda debug=tiny"
+    )
 
 
 # Places and data
@@ -210,14 +270,29 @@ def test_no_cuda(refused, monkeypatch):
 @pytest.mark.parametrize("results", ["/proc/x", "a_file", "a_file/x", "/dev/full"])
 def test_results_that_cannot_be_written(results, refused, place):
     (place / "a_file").write_text("in the way")
-    assert "cannot write" in (said := refused(f"train {TINY} paths.results={results}")) and "paths.results" in said
+    assert (
+        "cannot write" in (said := refused(f"train {TINY} paths.results={results}"))
+        and "paths.results" in said
+    )
 
 
 def test_data_that_cannot_be_had(refused, place, monkeypatch):
     """Offline: what is missing, where it was looked for, how it is known, where it belongs."""
-    monkeypatch.setattr("rnnbench.data.urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError(0, "Network is unreachable")))
-    said = refused(f"train task=chorales debug=tiny paths.data={place.parent}/cache paths.mirror=/nowhere")
-    for part in ("polyphonic/JSB_Chorales.mat", "/nowhere/polyphonic", "https://", "SHA-256", f"at {place.parent}/cache", "RNNBENCH_MIRROR"):
+    monkeypatch.setattr(
+        "rnnbench.data.urlopen",
+        lambda *_, **__: (_ for _ in ()).throw(OSError(0, "Network is unreachable")),
+    )
+    said = refused(
+        f"train task=chorales debug=tiny paths.data={place.parent}/cache paths.mirror=/nowhere"
+    )
+    for part in (
+        "polyphonic/JSB_Chorales.mat",
+        "/nowhere/polyphonic",
+        "https://",
+        "SHA-256",
+        f"at {place.parent}/cache",
+        "RNNBENCH_MIRROR",
+    ):
         assert part in said
     said = refused(f"data fetch ptb --data {place.parent}/cache")
     assert "3 of 3 data files could not be fetched" in said
@@ -234,7 +309,9 @@ def test_data_that_are_corrupt(where, refused, place):
 
 def test_a_batch_beyond_the_data_is_refused_before_anything_is_written(refused, place):
     (place / "text.txt").write_text("abcdefgh" * 50)
-    assert "lower train.batch or task.window" in refused("train task=charlm task.corpus=text.txt task.window=1000 debug=tiny")
+    assert "lower train.batch or task.window" in refused(
+        "train task=charlm task.corpus=text.txt task.window=1000 debug=tiny"
+    )
 
 
 @pytest.mark.parametrize("failing", ["last.pt", "curve.csv", "record.json"])
@@ -249,7 +326,9 @@ def test_a_full_disk(failing, rnnbench, monkeypatch):
     monkeypatch.setattr(Path, "open", full)
     done = rnnbench(f"train {TINY}")
     assert done.code == 2 and done.err.count("\n") == 1
-    assert re.match(rf"rnnbench: cannot write .*{failing}: No space left on device; free space", done.err)
+    assert re.match(
+        rf"rnnbench: cannot write .*{failing}: No space left on device; free space", done.err
+    )
 
 
 def test_a_disk_that_is_full_for_tensorboard(rnnbench, monkeypatch):
@@ -258,7 +337,11 @@ def test_a_disk_that_is_full_for_tensorboard(rnnbench, monkeypatch):
 
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
     done = rnnbench(f"train {TINY}")
-    assert done.code == 2 and done.err.count("\n") == 1 and "No space left on device; free space" in done.err
+    assert (
+        done.code == 2
+        and done.err.count("\n") == 1
+        and "No space left on device; free space" in done.err
+    )
 
 
 # A cell of one's own
@@ -271,8 +354,14 @@ def test_a_disk_that_is_full_for_tensorboard(rnnbench, monkeypatch):
         ("mine.py:mein", "cell.step: unknown name in mine.py: 'mein'; did you mean 'mine'?"),
         ("mine.py", "cell.step must be mine.py:name, got 'mine.py'"),
         ("syntax.py:f", "cell.step: syntax.py:1: SyntaxError"),
-        ("nonsense", "cell.step must be package.module.name or path/to/file.py:name, got 'nonsense'"),
-        ("no.such.module.f", "no package 'no' is installed; for a file of yours write path/to/file.py:name"),
+        (
+            "nonsense",
+            "cell.step must be package.module.name or path/to/file.py:name, got 'nonsense'",
+        ),
+        (
+            "no.such.module.f",
+            "no package 'no' is installed; for a file of yours write path/to/file.py:name",
+        ),
         ("rnnbench.cells.gru.gruu", "did you mean 'gru'?"),
         ("math.tanh", "is not a cell"),
         ("os.path.join", "is not a cell"),
@@ -293,18 +382,23 @@ def test_a_slip_in_a_cell_of_ones_own(step, said, refused, place):
         "def left(W, R, b, x, h):\n    return tanh(W.a @ x + h @ h)\n\n"
         "def placed(W, R, b, x, h):\n    a = tanh(W.a @ x)\n    h[0] = a\n    return h\n\n"
         "def branching(W, R, b, x, h):\n    return h if h > 0 else tanh(W.a @ x)\n\n"
-        "def twice(W, R, b, x, h):\n    a = tanh(W.a @ x)\n    b = tanh(\n        W.a @ x)\n    return a * b * h\n"
+        "def twice(W, R, b, x, h):\n    a = tanh(W.a @ x)\n    b = tanh(\n        W.a @ x)\n    "
+        "return a * b * h\n"
         "def stateless(W, x):\n    return tanh(W.a @ x)\n"
     )
     assert said in refused(f"train cell.step={step} debug=tiny task=adding")
 
 
 def test_no_step(refused):
-    assert refused("train cell=own debug=tiny") == "cell=own needs cell.step=path/to/file.py:function"
+    assert (
+        refused("train cell=own debug=tiny") == "cell=own needs cell.step=path/to/file.py:function"
+    )
 
 
 def test_a_cell_of_ones_own_trains(rnnbench, place):
-    """From any folder; an edited file is another run, and the old record stays; constants are typed as everything else."""
+    """From any folder; an edited file is another run, and the old record stays; constants are typed
+    as everything else.
+    """
     (place / "mine.py").write_text(MINE)
     line = f"train cell.step=mine.py:mine cell.forget=+f cell.forget_bias=2 {TINY}"
     for times in (1, 2):
@@ -314,9 +408,16 @@ def test_a_cell_of_ones_own_trains(rnnbench, place):
     (place / "mine.py").write_text(MINE.replace("tanh(W", "sigmoid(W"))
     assert rnnbench(line).code == 0
     found = find("results/runs/debug/adding/mine")
-    assert len({record["settings"]["cell"]["digest"] for _, record in found}) == 2 and len(found) == 3
-    assert [record["settings"]["cell"]["constants"] for _, record in found].count({"beta": 0.5}) == 1
-    assert "no constant 'gamma'; keyword-only arguments: ['beta']" in rnnbench(f"{line} cell.constants.gamma=1").err
+    assert (
+        len({record["settings"]["cell"]["digest"] for _, record in found}) == 2 and len(found) == 3
+    )
+    assert [record["settings"]["cell"]["constants"] for _, record in found].count(
+        {"beta": 0.5}
+    ) == 1
+    assert (
+        "no constant 'gamma'; keyword-only arguments: ['beta']"
+        in rnnbench(f"{line} cell.constants.gamma=1").err
+    )
 
 
 # What works
@@ -336,18 +437,39 @@ def test_a_run(rnnbench, place):
     assert again.code == 0 and f"has ended before; to repeat it: rm -r {folder.path}" in again.out
     assert folder.record_path.stat().st_mtime_ns == before
     assert done.out.split("\n\n", 1)[1] in again.out
-    assert rnnbench("curves results/runs/debug").code == 0 and Path("results/runs/debug/curves.png").exists()
+    assert (
+        rnnbench("curves results/runs/debug").code == 0
+        and Path("results/runs/debug/curves.png").exists()
+    )
 
 
 FINAL = {"test": {"loss": 1.0, "mse": 1.0, "nll": 9.0}, "valid": {"mse": 1.0, "nll": 9.0}}
 
 
 def test_published_numbers_have_lines_of_their_own(capsys, place):
-    from rnnbench.screen import summary
+    from rnnbench.console import summary
 
-    record = {"cell": "gru", "task": "chorales", "seed": 0, "status": "diverged", "reason": "loss not finite at step 3"}
-    record |= {"best": None, "final": FINAL, "primary": {"name": "nll"}, "baseline": {"nll": 11.09}, "solved_at": None, "steps": 3, "hidden": 8}
-    record |= {"params": 100, "seconds": {"warmup": 1.0, "train": 7199.0, "eval": 90.0}, "settings": {"task": {"dataset": "jsb"}}}
+    record = {
+        "cell": "gru",
+        "task": "chorales",
+        "seed": 0,
+        "status": "diverged",
+        "reason": "loss not finite at step 3",
+    }
+    record |= {
+        "best": None,
+        "final": FINAL,
+        "primary": {"name": "nll"},
+        "baseline": {"nll": 11.09},
+        "solved_at": None,
+        "steps": 3,
+        "hidden": 8,
+    }
+    record |= {
+        "params": 100,
+        "seconds": {"warmup": 1.0, "train": 7199.0, "eval": 90.0},
+        "settings": {"task": {"dataset": "jsb"}},
+    }
     summary(record, "there")
     said = capsys.readouterr().out
     assert "gru on chorales, seed 0: diverged (loss not finite at step 3)" in said
@@ -372,7 +494,9 @@ def test_help_names_every_choice(rnnbench):
 
 def test_keys_in_the_help_exist(rnnbench, place):
     """Every key=value line of the help can be typed."""
-    config = rnnbench("train --cfg job task=charlm").out + rnnbench("train --cfg job task=adding").out
+    config = (
+        rnnbench("train --cfg job task=charlm").out + rnnbench("train --cfg job task=adding").out
+    )
     said = rnnbench("train --help").out
     keys = re.findall(r"^ {2,4}([a-z]+\.[a-z_]+)=", said, re.M)
     assert len(keys) > 10
@@ -418,15 +542,24 @@ BASIC = "-m hydra/sweeper=basic hydra/launcher=basic"
 def test_every_combination_is_run(rnnbench, place):
     done = rnnbench(f"train {BASIC} cell=lstm,gru seed=0,1 {TINY}")
     assert (done.code, done.err) == (0, "")
-    assert sorted((r["cell"], r["seed"]) for _, r in find("results/runs/debug")) == [("gru", 0), ("gru", 1), ("lstm", 0), ("lstm", 1)]
-    assert not list(place.rglob("multirun.yaml")) and [path.name for path in place.iterdir()] == ["results"]
+    assert sorted((r["cell"], r["seed"]) for _, r in find("results/runs/debug")) == [
+        ("gru", 0),
+        ("gru", 1),
+        ("lstm", 0),
+        ("lstm", 1),
+    ]
+    assert not list(place.rglob("multirun.yaml")) and [path.name for path in place.iterdir()] == [
+        "results"
+    ]
 
 
 def test_the_first_that_fails_does_not_hide_the_rest(rnnbench):
     done = rnnbench(f"train model.hidden=-1,4 {TINY} {BASIC}")
     assert done.code == 3 and len(find("results/runs/debug")) == 1
     first, last = done.err.splitlines()
-    assert first.startswith("rnnbench: model.hidden=-1") and first.endswith("model.hidden must be at least 1, got -1")
+    assert first.startswith("rnnbench: model.hidden=-1") and first.endswith(
+        "model.hidden must be at least 1, got -1"
+    )
     assert last.startswith("rnnbench: 1 of 2 runs are done")
 
 
@@ -439,19 +572,28 @@ def test_our_own_fault(rnnbench, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr("rnnbench.training.run_pack", broken)
+    monkeypatch.setattr("rnnbench.training.train.run_pack", broken)
     done = rnnbench(f"train {TINY}")
     assert done.code == 1 and "ZeroDivisionError: of ours" in done.err
-    assert done.err.splitlines()[-1].startswith("rnnbench: this is a fault of rnnbench; please report it")
+    assert done.err.splitlines()[-1].startswith(
+        "rnnbench: this is a fault of rnnbench; please report it"
+    )
     done = rnnbench(f"train {BASIC} seed=0,1 {TINY}")
     assert done.code == 1 and done.err.count("ZeroDivisionError: of ours") == 2
 
 
 def test_ctrl_c_stops_all_runs(place):
     """And prints the command that goes on."""
-    line = f"train {BASIC} cell=lstm,gru task=adding debug=tiny train.steps=100000 train.checkpoint_every=5"
+    line = (
+        f"train {BASIC} cell=lstm,gru task=adding debug=tiny train.steps=100000 "
+        f"train.checkpoint_every=5"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "rnnbench.cli", *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place
+        [sys.executable, "-m", "rnnbench.cli", *line.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place,
     )
     until = time.monotonic() + 60
     while not list(place.rglob("last.pt")) and time.monotonic() < until and process.poll() is None:
@@ -467,25 +609,43 @@ def test_ctrl_c_stops_all_runs(place):
 
 
 def run(code, **environment):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
 
 
 def test_help_loads_nothing_heavy():
-    done = run("import sys; from rnnbench import cli\ntry: cli.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))")
+    done = run(
+        "import sys; from rnnbench import cli\ntry: cli.main(['--help'])\nexcept SystemExit: "
+        "print(sorted(sys.modules))"
+    )
     assert done.returncode == 0 and "'argparse'" in done.stdout
     assert not re.search(r"'(torch|numpy|hydra|omegaconf|rich|pandas|matplotlib)'", done.stdout)
 
 
 def test_training_loads_what_it_needs_and_no_more(tmp_path):
     line = f"train {TINY} paths.results={tmp_path}/runs"
-    done = run(f"import sys; from rnnbench import cli; print(cli.main({line.split()!r})); print(sorted(sys.modules))")
+    done = run(
+        f"import sys; from rnnbench import cli; print(cli.main({line.split()!r})); "
+        f"print(sorted(sys.modules))"
+    )
     assert "\n0\n" in done.stdout and "'torch'" in done.stdout, done.stderr
-    assert not re.search(r"'(torchvision|matplotlib|pandas|sklearn|statsmodels|optuna|tensorflow|jinja2\.\w+)'", done.stdout)
+    assert not re.search(
+        r"'(torchvision|matplotlib|pandas|sklearn|statsmodels|optuna|tensorflow|jinja2\.\w+)'",
+        done.stdout,
+    )
     assert done.stderr == ""
 
 
 def test_refusals_do_not_wait_for_torch():
-    done = run("import sys; from rnnbench import cli; print(cli.main(['train', 'cell=lsmt'])); print('torch' in sys.modules)")
+    done = run(
+        "import sys; from rnnbench import cli; print(cli.main(['train', 'cell=lsmt'])); "
+        "print('torch' in sys.modules)"
+    )
     assert done.stdout == "2\nFalse\n"
 
 

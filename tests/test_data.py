@@ -1,4 +1,6 @@
-"""Promise: a data file in the cache is whole and verified, and when it cannot be had, one line says what to do."""
+"""Promise: a data file in the cache is whole and verified, and when it cannot be had, one line says
+what to do.
+"""
 
 import errno
 import hashlib
@@ -38,7 +40,9 @@ def mirror(tmp_path):
 @pytest.fixture
 def server(mirror):
     """The mirror as a URL."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(mirror))) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(QuietHandler, directory=str(mirror))
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -56,10 +60,16 @@ def closed():
 
 @pytest.fixture(autouse=True)
 def one_file(monkeypatch, closed):
-    """A catalogue of one file; returns the function that gives it public sources, none of which works by itself."""
+    """A catalogue of one file; returns the function that gives it public sources, none of which
+    works by itself.
+    """
 
     def published_at(*urls):
-        monkeypatch.setattr(data, "catalogue", lambda: {NAME: data.DataFile(NAME, len(CONTENT), SHA256, urls, "numbers", "none")})
+        monkeypatch.setattr(
+            data,
+            "catalogue",
+            lambda: {NAME: data.DataFile(NAME, len(CONTENT), SHA256, urls, "numbers", "none")},
+        )
 
     published_at(closed)
     monkeypatch.setenv("no_proxy", "*")
@@ -95,7 +105,13 @@ def files_in(folder):
 
 
 def test_catalogue_is_complete_and_well_formed():
-    assert {name.split("/")[0] for name in CATALOGUE} == {"tinyshakespeare", "ptb", "text8", "MNIST", "polyphonic"}
+    assert {name.split("/")[0] for name in CATALOGUE} == {
+        "tinyshakespeare",
+        "ptb",
+        "text8",
+        "MNIST",
+        "polyphonic",
+    }
     assert len(CATALOGUE) == 12
     for name, file in CATALOGUE.items():
         assert file.name == name
@@ -105,12 +121,18 @@ def test_catalogue_is_complete_and_well_formed():
         assert file.what
         assert file.licence
         assert file.urls
-        assert all(url.startswith(("http://", "https://")) and url.endswith("/" + name.split("/")[-1]) for url in file.urls)
+        assert all(
+            url.startswith(("http://", "https://")) and url.endswith("/" + name.split("/")[-1])
+            for url in file.urls
+        )
 
 
 def test_listing_loads_no_torch():
     code = "import sys; from rnnbench import data; from rnnbench.settings import Paths; "
-    code += "assert len(data.listing(Paths(results='', data='nowhere', mirror=None))) == 12; assert 'torch' not in sys.modules"
+    code += (
+        "assert len(data.listing(Paths(results='', data='nowhere', mirror=None))) == 12; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -157,7 +179,9 @@ def test_public_sources_in_order_until_one_works(cache, server, closed, one_file
 
 def test_the_internet_has_what_the_mirror_lacks(cache, tmp_path, server, one_file):
     one_file(f"{server}/{NAME}")
-    assert data.fetch(NAME, paths(cache, tmp_path / "no such folder"), quiet).read_bytes() == CONTENT
+    assert (
+        data.fetch(NAME, paths(cache, tmp_path / "no such folder"), quiet).read_bytes() == CONTENT
+    )
 
 
 def test_cached_file_is_neither_fetched_nor_hashed_again(cache, mirror, monkeypatch):
@@ -176,7 +200,11 @@ def test_home_is_expanded(tmp_path, mirror, monkeypatch):
 
 
 def test_unknown_name():
-    with pytest.raises(UserError, match=r"unknown data file 'set/fiel\.bin'; did you mean 'set/file\.bin'\? \(1 data files: rnnbench data list\)"):
+    with pytest.raises(
+        UserError,
+        match=r"unknown data file 'set/fiel\.bin'; did you mean 'set/file\.bin'\? \(1 data files: "
+        r"rnnbench data list\)",
+    ):
         data.fetch("set/fiel.bin", paths("cache"), quiet)
 
 
@@ -187,7 +215,10 @@ def test_corrupt_file_in_the_cache(cache, mirror):
     place = data.fetch(NAME, paths(cache, mirror), quiet)
     place.write_bytes(b"other")
     found = hashlib.sha256(b"other").hexdigest()
-    expected = f"{place} is corrupt: expected SHA-256 {SHA256}, found {found}; delete it, or replace it with: rnnbench data fetch {NAME}"
+    expected = (
+        f"{place} is corrupt: expected SHA-256 {SHA256}, found {found}; delete it, or "
+        f"replace it with: rnnbench data fetch {NAME}"
+    )
     assert refusal(cache, mirror) == expected
     assert data.fetch_all([NAME], paths(cache, mirror), quiet) == [place]
     assert place.read_bytes() == CONTENT
@@ -195,12 +226,18 @@ def test_corrupt_file_in_the_cache(cache, mirror):
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(b"other", hashlib.sha256(b"other").hexdigest()), (CONTENT[:-1], hashlib.sha256(CONTENT[:-1]).hexdigest()), (CONTENT + b"more", "more than")],
+    [
+        (b"other", hashlib.sha256(b"other").hexdigest()),
+        (CONTENT[:-1], hashlib.sha256(CONTENT[:-1]).hexdigest()),
+        (CONTENT + b"more", "more than"),
+    ],
 )
 def test_corrupt_file_in_the_mirror(cache, mirror, content, found):
     (mirror / NAME).write_bytes(content)
     line = refusal(cache, mirror)
-    assert line.startswith(f"the mirror's {mirror / NAME} is corrupt: expected SHA-256 {SHA256}, found {found}")
+    assert line.startswith(
+        f"the mirror's {mirror / NAME} is corrupt: expected SHA-256 {SHA256}, found {found}"
+    )
     assert "unset paths.mirror" in line
     assert files_in(cache) == []
 
@@ -208,7 +245,10 @@ def test_corrupt_file_in_the_mirror(cache, mirror, content, found):
 def test_corrupt_public_source(cache, mirror, server, one_file):
     (mirror / NAME).write_bytes(b"a login page")
     one_file(f"{server}/{NAME}")
-    assert f"{server}/{NAME}: wrong SHA-256 {hashlib.sha256(b'a login page').hexdigest()}" in refusal(cache)
+    assert (
+        f"{server}/{NAME}: wrong SHA-256 {hashlib.sha256(b'a login page').hexdigest()}"
+        in refusal(cache)
+    )
     assert files_in(cache) == []
 
 
@@ -226,7 +266,8 @@ def test_a_failed_replacement_keeps_the_old_file(cache, mirror):
 def test_offline(cache, closed):
     line = refusal(cache)
     assert line == (
-        f"cannot fetch {NAME} ({closed}: Connection refused); put the file with SHA-256 {SHA256} at {cache / NAME}, "
+        f"cannot fetch {NAME} ({closed}: Connection refused); put the file with SHA-256 {SHA256} "
+        f"at {cache / NAME}, "
         f"or set paths.mirror (or RNNBENCH_MIRROR) to a folder or URL that has {NAME}"
     )
     assert files_in(cache) == []
@@ -235,14 +276,18 @@ def test_offline(cache, closed):
 def test_every_source_is_named(cache, server, closed, one_file):
     one_file(f"{server}/absent.bin", closed, "nonsense://host/file.bin")
     line = refusal(cache, server.replace("http", "ftp, or so"))
-    assert f"{server}/absent.bin: File not found" in line or f"{server}/absent.bin: Not Found" in line
+    assert (
+        f"{server}/absent.bin: File not found" in line or f"{server}/absent.bin: Not Found" in line
+    )
     assert f"{closed}: Connection refused" in line
     assert "nonsense://host/file.bin: unknown url type" in line
 
 
 def test_a_silent_server_is_given_up(cache, monkeypatch):
     monkeypatch.setattr(data, "TIMEOUT", 0.1)
-    with http.server.HTTPServer(("127.0.0.1", 0), QuietHandler) as silent:  # accepts connections and serves none
+    with http.server.HTTPServer(
+        ("127.0.0.1", 0), QuietHandler
+    ) as silent:  # accepts connections and serves none
         assert "timed out" in refusal(cache, f"http://127.0.0.1:{silent.server_address[1]}")
 
 
@@ -251,7 +296,9 @@ def test_fetch_all_goes_on_after_a_failure(cache, mirror, monkeypatch, closed):
     both = {"set/missing.bin": missing} | data.catalogue()
     monkeypatch.setattr(data, "catalogue", lambda: both)
     said = []
-    with pytest.raises(UserError, match=r"^1 of 2 data files could not be fetched: set/missing\.bin$"):
+    with pytest.raises(
+        UserError, match=r"^1 of 2 data files could not be fetched: set/missing\.bin$"
+    ):
         data.fetch_all(None, paths(cache, mirror), said.append)
     assert files_in(cache) == [NAME]
     assert any(line.startswith("cannot fetch set/missing.bin (") for line in said)
@@ -287,14 +334,19 @@ def test_full_disk(cache, mirror, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(data.os, "fsync", full)
-    line = f"cannot write {cache / NAME}: No space left on device; make room there, or set paths.data to another folder"
+    line = (
+        f"cannot write {cache / NAME}: No space left on device; make room there, or set "
+        f"paths.data to another folder"
+    )
     assert refusal(cache, mirror) == line
     assert files_in(cache) == []
 
 
 def test_cache_that_cannot_be_written(tmp_path, mirror):
     (tmp_path / "cache").write_text("not a folder")
-    assert refusal(tmp_path / "cache", mirror).startswith(f"cannot write {tmp_path / 'cache' / NAME}: ")
+    assert refusal(tmp_path / "cache", mirror).startswith(
+        f"cannot write {tmp_path / 'cache' / NAME}: "
+    )
 
 
 def test_fetching_at_the_same_time(cache, mirror):

@@ -1,6 +1,7 @@
 """Promise: tasks on real data hold what the literature says they hold, and score it as stated.
 
-The real files come from a mirror, `RNNBENCH_MIRROR`: without one these tests are skipped, but on CI they fail.
+The real files come from a mirror, `RNNBENCH_MIRROR`: without one these tests are skipped, but on CI
+they fail.
 """
 
 import gzip
@@ -48,7 +49,9 @@ def scored(task, split, predict, size=50):
     for batch in task.evaluation(split, Draw(0), size):
         mask = None if batch.mask is None else torch.tensor(batch.mask)[None]
         y = torch.tensor(batch.y)[None]
-        for name, (total, count) in task.score(predict(batch)[None].double(), y.double() if y.is_floating_point() else y, mask).items():
+        for name, (total, count) in task.score(
+            predict(batch)[None].double(), y.double() if y.is_floating_point() else y, mask
+        ).items():
             old = sums.get(name, (0.0, 0))
             sums[name] = (old[0] + total.item(), old[1] + count.item())
     return {name: total / count for name, (total, count) in sums.items()}
@@ -60,7 +63,11 @@ def sure(y, classes):
 
 
 def same(one, other):
-    return np.array_equal(one.x, other.x) and np.array_equal(one.y, other.y) and one.carry == other.carry
+    return (
+        np.array_equal(one.x, other.x)
+        and np.array_equal(one.y, other.y)
+        and one.carry == other.carry
+    )
 
 
 def text_of(task, ids):
@@ -83,7 +90,10 @@ def test_batches_follow_the_text(prose):
     batches = [task.batch(Draw(3), step, 4) for step in range(16)]
     assert all(batch.x.shape == batch.y.shape == (30, 4) for batch in batches)
     assert all(batch.x.dtype == batch.y.dtype == np.int64 for batch in batches)
-    assert [step for step, batch in enumerate(batches) if not batch.carry] == [0, 15]  # 477 characters a track: 15 windows
+    assert [step for step, batch in enumerate(batches) if not batch.carry] == [
+        0,
+        15,
+    ]  # 477 characters a track: 15 windows
     assert same(batches[15], batches[0])
     for track in range(4):
         x = "".join(text_of(task, batch.x[:, track]) for batch in batches[:15])
@@ -129,10 +139,15 @@ def test_evaluation_predicts_every_character_once(tmp_path, tracks, size, window
 def test_char_scores(prose):
     task = CharLM(corpus=prose)
     classes = task.outputs
-    assert scored(task, "test", lambda batch: sure(batch.y, classes)) == {"bpc": 0.0, "accuracy": 1.0}
+    assert scored(task, "test", lambda batch: sure(batch.y, classes)) == {
+        "bpc": 0.0,
+        "accuracy": 1.0,
+    }
     counts = np.bincount(task.text.train, minlength=classes) + 0.1
     constant = torch.tensor(np.log(counts / counts.sum()))
-    assert scored(task, "test", lambda batch: constant.expand(*batch.y.shape, -1)) == pytest.approx(task.baseline)
+    assert scored(task, "test", lambda batch: constant.expand(*batch.y.shape, -1)) == pytest.approx(
+        task.baseline
+    )
     assert task.references["uniform"] == math.log2(classes)
     assert task.references["trigram"] < task.references["bigram"] < task.references["unigram"]
 
@@ -162,7 +177,12 @@ def test_an_edited_text_is_read_again(prose):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "has 0 characters"), (b"too short", "has 9 characters"), (b"caf\xe9 " * 50, "is not UTF-8 text .byte 3.")]
+    ("content", "message"),
+    [
+        (b"", "has 0 characters"),
+        (b"too short", "has 9 characters"),
+        (b"caf\xe9 " * 50, "is not UTF-8 text .byte 3."),
+    ],
 )
 def test_unusable_text(tmp_path, content, message):
     path = tmp_path / "bad.txt"
@@ -176,7 +196,8 @@ def test_unusable_text(tmp_path, content, message):
     [
         (
             {"corpus": "tinyshakespear"},
-            "task.corpus must be tinyshakespeare, ptb, text8 or the path of a text file; there is no file 'tinyshakespear'",
+            "task.corpus must be tinyshakespeare, ptb, text8 or the path of a text file; there is "
+            "no file 'tinyshakespear'",
         ),
         ({"window": 0}, "task.window must be at least 1, got 0"),
         ({"tracks": 0}, "task.tracks must be at least 1"),
@@ -190,7 +211,11 @@ def test_impossible_char_settings(settings, message):
 
 
 def test_batch_too_large_for_the_text(prose):
-    with pytest.raises(UserError, match=r"50 sequences of 100 characters do not fit .* 1908 .* lower train.batch or task.window"):
+    with pytest.raises(
+        UserError,
+        match=r"50 sequences of 100 characters do not fit .* 1908 .* lower train.batch or "
+        r"task.window",
+    ):
         CharLM(corpus=prose).batch(Draw(0), 0, 50)
 
 
@@ -202,13 +227,21 @@ def test_tiny_shakespeare(fetch):
     assert [len(ids) for ids in task.text[1:]] == [1_003_854, 55_770, 55_770]
     assert task.inputs == task.outputs == 65
     assert text_of(task, task.text.train[:14]) == "First Citizen:"
-    assert task.references == pytest.approx({"uniform": 6.022, "unigram": 4.850, "bigram": 3.599, "trigram": 3.019}, abs=5e-4)
-    assert task.baseline == {"bpc": task.references["unigram"], "accuracy": pytest.approx(0.146, abs=5e-4)}
+    assert task.references == pytest.approx(
+        {"uniform": 6.022, "unigram": 4.850, "bigram": 3.599, "trigram": 3.019}, abs=5e-4
+    )
+    assert task.baseline == {
+        "bpc": task.references["unigram"],
+        "accuracy": pytest.approx(0.146, abs=5e-4),
+    }
     assert sum(batch.mask.sum() for batch in task.evaluation("test", Draw(0), 50)) == 55_769
 
 
 def test_penn_treebank_counts(fetch):
-    one, two = CharLM(corpus="ptb").bound(fetch), CharLM(corpus="ptb", end_of_sentence=2).bound(fetch)
+    one, two = (
+        CharLM(corpus="ptb").bound(fetch),
+        CharLM(corpus="ptb", end_of_sentence=2).bound(fetch),
+    )
     assert [len(ids) for ids in one.text[1:]] == [5_017_482, 393_042, 442_423]
     assert [len(ids) for ids in two.text[1:]] == [5_059_550, 396_412, 446_184]
     assert one.text.symbols == two.text.symbols
@@ -235,24 +268,45 @@ def idx(path, header):
 def digits(fetch):
     """Read without torchvision."""
     paths = [fetch(name) for name in FILES]
-    return [idx(path, 16 if "images" in path.name else 8).reshape(-1, *((784,) if "images" in path.name else ())) for path in paths]
+    return [
+        idx(path, 16 if "images" in path.name else 8).reshape(
+            -1, *((784,) if "images" in path.name else ())
+        )
+        for path in paths
+    ]
 
 
 def whole(task, split):
     """(images, T, I) and their classes, as evaluation shows them."""
     batches = list(task.evaluation(split, Draw(0), 3000))
-    return np.concatenate([batch.x.transpose(1, 0, 2) for batch in batches]), np.concatenate([batch.y for batch in batches])
+    return np.concatenate([batch.x.transpose(1, 0, 2) for batch in batches]), np.concatenate(
+        [batch.y for batch in batches]
+    )
 
 
 def test_pixels_are_those_of_the_files(fetch, digits):
     train_x, train_y, test_x, test_y = digits
     task = SequentialMNIST().bound(fetch)
-    for split, images, classes in (("valid", train_x[-5000:], train_y[-5000:]), ("test", test_x, test_y)):
+    for split, images, classes in (
+        ("valid", train_x[-5000:], train_y[-5000:]),
+        ("test", test_x, test_y),
+    ):
         x, y = whole(task, split)
         assert x.dtype == np.float32
         assert np.array_equal(x[..., 0], images.astype(np.float32) / np.float32(255))
         assert np.array_equal(y, classes)
-    assert np.bincount(train_y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(train_y).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
     assert np.array_equal(task.images["train"][0], train_x[:55_000])
     assert np.array_equal(task.images["train"][1], train_y[:55_000])
     assert task.baseline == {"accuracy": 0.1135, "nats": pytest.approx(2.301, abs=5e-4)}
@@ -279,7 +333,9 @@ def test_one_permutation_for_all_images(fetch, digits):
     task = SequentialMNIST(permute=True).bound(fetch)
     assert sorted(task.order) == list(range(784))
     assert task.order[:5].tolist() == [318, 2, 606, 446, 758]  # if this changes, so do results
-    assert np.array_equal(whole(task, "test")[0][..., 0] * np.float32(255), digits[2][:, task.order])
+    assert np.array_equal(
+        whole(task, "test")[0][..., 0] * np.float32(255), digits[2][:, task.order]
+    )
     assert np.array_equal(task.images["train"][0], digits[0][:55_000, task.order])
     assert not np.array_equal(task.order, SequentialMNIST(permute=True, permute_seed=1).order)
 
@@ -287,7 +343,10 @@ def test_one_permutation_for_all_images(fetch, digits):
 def test_a_pass_shows_every_image_once(fetch):
     task = SequentialMNIST(pool=4).bound(fetch)
     first = [task.batch(Draw(1), step, 5500) for step in range(10)]
-    assert all(batch.last and batch.x.shape == (49, 5500, 1) and batch.y.dtype == np.int64 for batch in first)
+    assert all(
+        batch.last and batch.x.shape == (49, 5500, 1) and batch.y.dtype == np.int64
+        for batch in first
+    )
     shown = np.sort(np.concatenate([batch.x.sum((0, 2)) for batch in first]))
     assert np.allclose(shown, np.sort(task.images["train"][0].sum(1) / (255 * 16)))
     assert same(first[3], task.batch(Draw(1), 3, 5500))
@@ -297,7 +356,10 @@ def test_a_pass_shows_every_image_once(fetch):
 
 def test_perfect_digits(fetch):
     task = SequentialMNIST(pool=4).bound(fetch)
-    assert scored(task, "test", lambda batch: sure(batch.y, 10), size=2500) == {"accuracy": 1.0, "nats": 0.0}
+    assert scored(task, "test", lambda batch: sure(batch.y, 10), size=2500) == {
+        "accuracy": 1.0,
+        "nats": 0.0,
+    }
     with pytest.raises(UserError, match=r"train\.batch must be at most 55000"):
         task.batch(Draw(0), 0, 55_001)
 
@@ -344,9 +406,24 @@ def test_unpacking_at_the_same_time_and_after_damage(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "sequences", "frames", "references"),
     [
-        ("jsb", (229, 76, 77), (13_807, 4_602, 4_725), {"uniform": 60.997, "frequencies": 11.091, "markov": 10.491}),
-        ("nottingham", (694, 173, 170), (176_561, 45_513, 44_463), {"uniform": 60.997, "frequencies": 10.261, "markov": 5.153}),
-        ("piano", (87, 12, 25), (75_911, 8_540, 19_036), {"uniform": 60.997, "frequencies": 11.052, "markov": 8.265}),
+        (
+            "jsb",
+            (229, 76, 77),
+            (13_807, 4_602, 4_725),
+            {"uniform": 60.997, "frequencies": 11.091, "markov": 10.491},
+        ),
+        (
+            "nottingham",
+            (694, 173, 170),
+            (176_561, 45_513, 44_463),
+            {"uniform": 60.997, "frequencies": 10.261, "markov": 5.153},
+        ),
+        (
+            "piano",
+            (87, 12, 25),
+            (75_911, 8_540, 19_036),
+            {"uniform": 60.997, "frequencies": 11.052, "markov": 8.265},
+        ),
     ],
 )
 def test_piano_rolls(fetch, dataset, sequences, frames, references):
@@ -356,14 +433,18 @@ def test_piano_rolls(fetch, dataset, sequences, frames, references):
     assert task.references == pytest.approx(references, abs=5e-4)
     assert task.baseline == {"nll": task.references["frequencies"]}
     assert max(map(len, task.pieces)) <= 201
-    assert sum(len(piece) - 1 for piece in task.pieces) == frames[0] - sequences[0]  # no transition lost or doubled
+    assert (
+        sum(len(piece) - 1 for piece in task.pieces) == frames[0] - sequences[0]
+    )  # no transition lost or doubled
 
 
 def test_chorales_are_those_of_the_json(fetch, mirror):
     notes = json.loads((Path(mirror) / "polyphonic/jsb_chorales.json").read_text())
     rolls = Chorales().bound(fetch).rolls
     for split in ("train", "valid", "test"):
-        assert [[(np.flatnonzero(frame) + 21).tolist() for frame in roll] for roll in rolls[split]] == notes[split]
+        assert [
+            [(np.flatnonzero(frame) + 21).tolist() for frame in roll] for roll in rolls[split]
+        ] == notes[split]
 
 
 @pytest.mark.parametrize("size", [1, 7, 20])
@@ -386,17 +467,25 @@ def test_chorale_scores(fetch):
     train = np.concatenate([roll[1:] for roll in task.rolls["train"]])
     share = torch.tensor((train.sum(0) + 0.5) / (len(train) + 1))
     constant = torch.log(share) - torch.log1p(-share)
-    assert scored(task, "test", lambda batch: constant.expand(*batch.y.shape)) == pytest.approx(task.baseline)
+    assert scored(task, "test", lambda batch: constant.expand(*batch.y.shape)) == pytest.approx(
+        task.baseline
+    )
     assert scored(task, "test", lambda batch: 200.0 * torch.tensor(batch.y) - 100)["nll"] < 1e-9
-    assert pointwise_loss("bernoulli", torch.zeros(1, 1, 88), torch.ones(1, 1, 88)).item() == pytest.approx(task.references["uniform"])
+    assert pointwise_loss(
+        "bernoulli", torch.zeros(1, 1, 88), torch.ones(1, 1, 88)
+    ).item() == pytest.approx(task.references["uniform"])
 
 
 @pytest.mark.parametrize("size", [1, 6, 20, 200])
 def test_a_pass_shows_every_chorale_at_most_once(fetch, size):
     task = Chorales().bound(fetch)
     steps = 229 // size
-    batches = {seed: [task.batch(Draw(seed), step, size) for step in range(steps)] for seed in (0, 1)}
-    assert [batch.x.shape for batch in batches[0]] == [batch.x.shape for batch in batches[1]]  # seeds can be stacked
+    batches = {
+        seed: [task.batch(Draw(seed), step, size) for step in range(steps)] for seed in (0, 1)
+    }
+    assert [batch.x.shape for batch in batches[0]] == [
+        batch.x.shape for batch in batches[1]
+    ]  # seeds can be stacked
     known = {piece.tobytes() for piece in task.pieces}
     for seed in batches:
         shown = []
@@ -404,16 +493,22 @@ def test_a_pass_shows_every_chorale_at_most_once(fetch, size):
             assert batch.x.shape == batch.y.shape == (*batch.mask.shape, 88)
             frames = np.concatenate([batch.x[:1], batch.y]).astype(np.uint8)
             lengths = batch.mask.sum(0)
-            shown += [frames[: length + 1, column].tobytes() for column, length in enumerate(lengths)]
+            shown += [
+                frames[: length + 1, column].tobytes() for column, length in enumerate(lengths)
+            ]
         assert len(shown) == steps * size
         assert set(shown) <= known
-        assert len(shown) - len(set(shown)) <= 229 - len(known)  # but for chorales that are there twice
+        assert len(shown) - len(set(shown)) <= 229 - len(
+            known
+        )  # but for chorales that are there twice
     assert not all(same(one, other) for one, other in zip(batches[0], batches[1], strict=True))
     assert same(batches[1][-1], task.batch(Draw(1), steps - 1, size))
 
 
 def test_impossible_chorale_settings(fetch):
-    with pytest.raises(UserError, match=r"unknown value for task\.dataset: 'jbs'; did you mean 'jsb'"):
+    with pytest.raises(
+        UserError, match=r"unknown value for task\.dataset: 'jbs'; did you mean 'jsb'"
+    ):
         Chorales(dataset="jbs")
     with pytest.raises(UserError, match=r"task\.max_length must be at least 1"):
         Chorales(max_length=0)
@@ -433,7 +528,13 @@ def wrong_width(path):
 
 @pytest.mark.parametrize(
     "write",
-    [foreign_mat, wrong_width, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"MATLAB 5.0" * 100), lambda path: None],
+    [
+        foreign_mat,
+        wrong_width,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"MATLAB 5.0" * 100),
+        lambda path: None,
+    ],
     ids=["foreign", "width", "empty", "garbage", "absent"],
 )
 def test_unusable_piano_rolls(tmp_path, write):

@@ -1,4 +1,6 @@
-"""What is written is so: every setting has its YAML and every YAML its setting; README, CHANGELOG and Makefile name what there is."""
+"""What is written is so: every setting has its YAML and every YAML its setting; README, CHANGELOG
+and Makefile name what there is.
+"""
 
 import argparse
 import dataclasses
@@ -31,14 +33,25 @@ def fields(schema):
 # Settings and their YAML
 
 
-@pytest.mark.parametrize(("section", "schema"), [("cell", Cell), ("model", Model), ("engine", Engine), ("paths", Paths)])
+@pytest.mark.parametrize(
+    ("section", "schema"), [("cell", Cell), ("model", Model), ("engine", Engine), ("paths", Paths)]
+)
 def test_every_setting_has_a_default_and_every_default_is_one(section, schema):
     assert read("config.yaml")[section].keys() == fields(schema) - FILLED_IN
 
 
 def test_every_section_is_here():
     assert set(SECTIONS.values()) == {Cell, Model, Optim, Train, Engine, Paths}
-    assert read("config.yaml").keys() == {"defaults", "seed", "study", "hydra", "cell", "model", "engine", "paths"}
+    assert read("config.yaml").keys() == {
+        "defaults",
+        "seed",
+        "study",
+        "hydra",
+        "cell",
+        "model",
+        "engine",
+        "paths",
+    }
 
 
 def test_budget():
@@ -54,7 +67,11 @@ def test_an_optimiser_has_its_own_numbers_and_no_others(name):
 
 def test_groups_are_the_optimisers():
     assert choices("optim") == sorted(OPTIMIZERS)
-    assert all(read(f"{group}/{name}.yaml")["name"] == name for group in ("optim", "engine") for name in choices(group))
+    assert all(
+        read(f"{group}/{name}.yaml")["name"] == name
+        for group in ("optim", "engine")
+        for name in choices(group)
+    )
 
 
 @pytest.mark.parametrize("name", choices("task"))
@@ -107,7 +124,9 @@ def test_the_readme_names_every_command(verb):
     assert re.search(rf"\brnnbench {verb}\b", README)
 
 
-@pytest.mark.parametrize("verb", sorted(set(re.findall(r"(?:^\$ |`)rnnbench ([a-z]+)", README, re.M))))
+@pytest.mark.parametrize(
+    "verb", sorted(set(re.findall(r"(?:^\$ |`)rnnbench ([a-z]+)", README, re.M)))
+)
 def test_every_command_of_the_readme_exists(verb):
     assert verb in verbs()
 
@@ -120,10 +139,17 @@ def test_the_two_commands(chore):
 
 def test_every_chore_of_the_readme_exists():
     known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-    assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", README, re.M)) <= {pair for name in known for pair in ((name, ""), ("", name))}
+    assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", README, re.M)) <= {
+        pair for name in known for pair in ((name, ""), ("", name))
+    }
 
 
-@pytest.mark.parametrize("key", sorted(set(re.findall(r"\b((?:cell|model|optim|train|engine|paths)\.[a-z_]+)\b(?!\.py)", README))))
+@pytest.mark.parametrize(
+    "key",
+    sorted(
+        set(re.findall(r"\b((?:cell|model|optim|train|engine|paths)\.[a-z_]+)\b(?!\.py)", README))
+    ),
+)
 def test_every_key_of_the_readme_exists(key):
     section, _, name = key.partition(".")
     assert name in fields(SECTIONS[section]), key
@@ -134,7 +160,9 @@ def test_every_key_of_the_readme_exists(key):
 
 def tracked():
     """What stands at the top of the repository, as git sees it."""
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False
+    )
     if listed.returncode or not listed.stdout:
         pytest.skip("not a git repository")
     return {line.split("/")[0] for line in listed.stdout.splitlines()}
@@ -146,7 +174,12 @@ def tree():
 
 def test_the_tree_names_what_stands_at_the_top():
     hidden = {name for name in tracked() if name.startswith(".")}
-    itself = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}  # whoever reads a repository knows these
+    itself = {
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "pyproject.toml",
+    }  # whoever reads a repository knows these
     for name in sorted(tracked() - hidden - itself):
         assert re.search(rf"^{re.escape(name)}\b", tree(), re.M), name
 
@@ -160,7 +193,9 @@ def test_the_tree_names_every_module_and_package():
 
 
 def test_what_the_tree_names_exists():
-    for name in set(re.findall(r"\b[a-z_]+(?:\.py|\.txt|/)", tree())) - {"runs/"}:  # made when something runs
+    for name in set(re.findall(r"\b[a-z_]+(?:\.py|\.txt|/)", tree())) - {
+        "runs/"
+    }:  # made when something runs
         assert any((ROOT / place / name).exists() for place in (".", "rnnbench", "configs")), name
 
 

@@ -1,7 +1,7 @@
 """What trains is what the equations say, for every cell, also those added later.
 
-Independent references are in rnnbench/evidence/scalar; what is compared, and how, in rnnbench/evidence/verify.py.
-The second half shows that this evidence can fail.
+Independent references are in rnnbench/evidence/scalar; what is compared, and how, in
+rnnbench/evidence/verify.py. The second half shows that this evidence can fail.
 """
 
 import importlib
@@ -17,15 +17,25 @@ import torch
 from rnnbench.catalogue import choices, read, resolve
 from rnnbench.engine import loop
 from rnnbench.engine.loop import input_product
-from rnnbench.engine.plan import plan
+from rnnbench.equations.plan import plan
 from rnnbench.evidence import problem, scalar
 from rnnbench.evidence.arithmetic import gradient, sigmoid
 from rnnbench.evidence.problem import counted, draw
-from rnnbench.evidence.verify import against_literal, against_scalar, counts, evaluated, reaches, reference, verify
+from rnnbench.evidence.verify import (
+    against_literal,
+    against_scalar,
+    counts,
+    evaluated,
+    reaches,
+    reference,
+    verify,
+)
 
 GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_products.py"))
 CELLS = GOLDEN["cells"]()
-CONFIGS = [name for name in choices("cell") if "step" in read("cell", name)]  # the others are places for a cell of the user's own
+CONFIGS = [
+    name for name in choices("cell") if "step" in read("cell", name)
+]  # the others are places for a cell of the user's own
 
 every_cell = pytest.mark.parametrize("name", CELLS)
 
@@ -48,13 +58,18 @@ def test_configured_cell_verifies(name):
 @every_cell
 def test_scalar_reference_exists(name):
     written = scalar.find(name)
-    assert written, f"write {name}(w, x, …states) in a module of rnnbench/evidence/scalar/, from the paper and without looking at the cell"
+    assert written, (
+        f"write {name}(w, x, …states) in a module of rnnbench/evidence/scalar/, from the paper "
+        f"and without looking at the cell"
+    )
 
 
 def test_every_reference_has_a_cell():
     for found in pkgutil.iter_modules(scalar.__path__):
         module = importlib.import_module(f"{scalar.__name__}.{found.name}")
-        assert {n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__} <= CELLS.keys()
+        assert {
+            n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__
+        } <= CELLS.keys()
 
 
 def test_constants_reach_both_sides():
@@ -102,7 +117,9 @@ PARAMETERS = {
 
 @every_cell
 def test_parameter_count_is_the_published_one(name):
-    assert name in PARAMETERS, f"add the number of parameters of {name} at (d=1, n=130) and (d=2, n=64) to PARAMETERS"
+    assert name in PARAMETERS, (
+        f"add the number of parameters of {name} at (d=1, n=130) and (d=2, n=64) to PARAMETERS"
+    )
     made = plan(CELLS[name])
     assert (made.count(1, 130), made.count(2, 64)) == PARAMETERS[name]
     assert (evaluated(made.formula, 1, 130), evaluated(made.formula, 2, 64)) == PARAMETERS[name]
@@ -119,11 +136,20 @@ def test_symbols_select_rows(name):
     made = plan(CELLS[name])
     generator = torch.Generator().manual_seed(0)
     K, T, B, I, H = 2, 3, 4, 5, 3  # noqa: E741
-    params = {"W": torch.randn(K, I, len(made.blocks["W"]) * H, generator=generator, dtype=torch.float64)}
-    params["b"] = torch.randn(K, len(made.blocks["b"]) * H, generator=generator, dtype=torch.float64)
+    params = {
+        "W": torch.randn(K, I, len(made.blocks["W"]) * H, generator=generator, dtype=torch.float64)
+    }
+    params["b"] = torch.randn(
+        K, len(made.blocks["b"]) * H, generator=generator, dtype=torch.float64
+    )
     symbols = torch.randint(I, (K, T, B), generator=generator)
     one_hot = torch.nn.functional.one_hot(symbols, I).double()
-    torch.testing.assert_close(input_product(made, params, symbols), input_product(made, params, one_hot), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        input_product(made, params, symbols),
+        input_product(made, params, one_hot),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 # The evidence can fail: each line is a slip that was made, or nearly made, in published code.
@@ -136,7 +162,11 @@ SLIPS = [
     ("lstm_o", "return tanh(c), c", "return c, c"),
     ("lstm_peephole_full", "R.co @ c", "R.co @ y"),
     ("coupled", "z * (1 - f) + c * f", "z * f + c * (1 - f)"),
-    ("lstm_vanilla", "c = z * i + c * f\n    o = {o}", "o = {o}\n    c = z * i + c * f"),  # o peeps at the old cell state
+    (
+        "lstm_vanilla",
+        "c = z * i + c * f\n    o = {o}",
+        "o = {o}\n    c = z * i + c * f",
+    ),  # o peeps at the old cell state
     ("lstm_vanilla", "p.i * c", "p.i * z"),
     ("nig", "c = z + c * f", "c = z + c"),
     ("nfg", "c = z * i + c", "c = z * i"),
@@ -181,16 +211,22 @@ def changed(name, old, new, folder):
     return resolve(f"{path}:{name}", "cell.step")
 
 
-@pytest.mark.parametrize(("name", "old", "new"), SLIPS, ids=[f"{name}: {new}".split("\n")[0] for name, _, new in SLIPS])
+@pytest.mark.parametrize(
+    ("name", "old", "new"), SLIPS, ids=[f"{name}: {new}".split("\n")[0] for name, _, new in SLIPS]
+)
 def test_a_slip_in_the_equations_is_caught(name, old, new, tmp_path):
     made = plan(changed(name, old, new, tmp_path))
     check = against_scalar(made, draw(made), scalar.find(name), {})
     assert not check.passed, check.detail
-    assert against_literal(made, draw(made), {}).passed  # a cell like any other: only the paper can tell
+    assert against_literal(
+        made, draw(made), {}
+    ).passed  # a cell like any other: only the paper can tell
 
 
 def test_every_cell_has_a_slip():
-    assert {name for name, _, _ in SLIPS} == CELLS.keys(), "write down a slip that one could make in each cell"
+    assert {name for name, _, _ in SLIPS} == CELLS.keys(), (
+        "write down a slip that one could make in each cell"
+    )
 
 
 def test_the_unchanged_cell_from_a_file_passes(tmp_path):
@@ -198,7 +234,16 @@ def test_the_unchanged_cell_from_a_file_passes(tmp_path):
     assert against_scalar(made, draw(made), scalar.find("lstm"), {}).passed
 
 
-@pytest.mark.parametrize(("name", "other"), [("lstm", "cifg"), ("gru", "gru_reset_after"), ("tanh", "lstm"), ("niaf", "noaf"), ("mut1", "mut2")])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("lstm", "cifg"),
+        ("gru", "gru_reset_after"),
+        ("tanh", "lstm"),
+        ("niaf", "noaf"),
+        ("mut1", "mut2"),
+    ],
+)
 def test_the_reference_of_another_cell_is_refused(name, other):
     made = plan(CELLS[name])
     assert not against_scalar(made, draw(made), scalar.find(other), {}).passed
@@ -209,7 +254,12 @@ def test_a_wrong_engine_is_caught(monkeypatch):
         return input_product(made, {**params, "b": params["b"] * 0}, x)
 
     def mixed(made, params, x, state):
-        return loop.along(made, {n: p.flip(0) if n == "R0" else p for n, p in params.items()}, input_product(made, params, x), state)
+        return loop.along(
+            made,
+            {n: p.flip(0) if n == "R0" else p for n, p in params.items()},
+            input_product(made, params, x),
+            state,
+        )
 
     made = plan(CELLS["gru"])
     for module, target, wrong in ((loop, "input_product", forgetful), (problem, "unroll", mixed)):
@@ -265,11 +315,17 @@ def users(tmp_path):
 def test_a_users_cell_has_no_independent_reference(users):
     first, *rest = verify(users("lstm"))  # bears the name of one of ours
     assert first.passed is None and first.detail == "no independent reference"
-    assert not failures(rest) and [c.name for c in rest] == ["literal equations", "parameter count", "no idle block"]
+    assert not failures(rest) and [c.name for c in rest] == [
+        "literal equations",
+        "parameter count",
+        "no idle block",
+    ]
     assert reference(users("lstm"), {}) is None
 
 
-@pytest.mark.parametrize("name", ["reused_product", "reused_bias", "two_inputs", "keyword", "read_in_vain"])
+@pytest.mark.parametrize(
+    "name", ["reused_product", "reused_bias", "two_inputs", "keyword", "read_in_vain"]
+)
 def test_the_planner_keeps_what_is_read_twice(name, users):
     assert not failures(verify(users(name))[1:])
 
@@ -281,7 +337,9 @@ def test_an_idle_block_is_told(users):
 
 
 def invented(draw, name):
-    """A random cell in the language of cells: sums, products and gates that no planner author thought of."""
+    """A random cell in the language of cells: sums, products and gates that no planner author
+    thought of.
+    """
     states = "hcn"[: draw.randint(1, 3)]
     known, lines, made = list(states), [], 0
 
@@ -294,7 +352,10 @@ def invented(draw, name):
         value = draw.choice(known)
         operand = draw.choice([value, value, f"({value} * {draw.choice(known)})", f"tanh({value})"])
         kinds = (
-            [f"{fresh('W')} @ x"] * 3 + [f"{fresh('R')} @ {operand}"] * 3 + [fresh("b")] * 2 + [f"{fresh('p')} * {value}", f"(1 - {value})", value]
+            [f"{fresh('W')} @ x"] * 3
+            + [f"{fresh('R')} @ {operand}"] * 3
+            + [fresh("b")] * 2
+            + [f"{fresh('p')} * {value}", f"(1 - {value})", value]
         )
         return draw.choice(kinds)
 
@@ -307,29 +368,47 @@ def invented(draw, name):
     for j in range(draw.randint(2, 6)):
         target = draw.choice([f"v{j}", f"v{j}", draw.choice(states)])
         # every value takes a state, so that it differs between the examples of a batch
-        value = f"{draw.choice(['', 'tanh', 'sigmoid'])}({tree([term() for _ in range(draw.randint(1, 4))])} + {draw.choice(known)})"
+        function = draw.choice(["", "tanh", "sigmoid"])
+        total = tree([term() for _ in range(draw.randint(1, 4))])
+        value = f"{function}({total} + {draw.choice(known)})"
         product = f"{fresh('R')} @ {draw.choice(known)}"  # a bare one, to be read more than once
         lines.append(f"    {target} = {draw.choice([value, value, product])}")
         known = sorted({*known, target})
-    returned = [f"tanh(W.last @ x + {draw.choice(known)})", *(draw.choice(known) for _ in states[1:])]
-    return f"def {name}(W, R, p, b, x, {', '.join(states)}):\n" + "\n".join(lines) + f"\n    return {', '.join(returned)}\n"
+    returned = [
+        f"tanh(W.last @ x + {draw.choice(known)})",
+        *(draw.choice(known) for _ in states[1:]),
+    ]
+    return (
+        f"def {name}(W, R, p, b, x, {', '.join(states)}):\n"
+        + "\n".join(lines)
+        + f"\n    return {', '.join(returned)}\n"
+    )
 
 
 def test_the_planner_keeps_the_meaning_of_invented_cells(tmp_path):
     path = tmp_path / "invented.py"
     names = [f"cell{k}" for k in range(120)]
-    path.write_text("from torch import sigmoid, tanh\n\n" + "\n\n".join(invented(random.Random(name), name) for name in names), "utf-8")
+    path.write_text(
+        "from torch import sigmoid, tanh\n\n"
+        + "\n\n".join(invented(random.Random(name), name) for name in names),
+        "utf-8",
+    )
     for name in names:
         made = plan(resolve(f"{path}:{name}", "cell.step"))
         for check in (against_literal(made, draw(made), {}), counts(made, draw(made))):
-            assert check.passed, f"{invented(random.Random(name), name)}\n{check.name}: {check.detail}"
+            assert check.passed, (
+                f"{invented(random.Random(name), name)}\n{check.name}: {check.detail}"
+            )
 
 
 def test_complex_steps_give_derivatives():
     numbers = [[0.3 + 0j], [0.7 + 0j, -1.1 + 0j]]
     slopes = gradient(lambda: sigmoid(numbers[0][0] * numbers[1][1]) + numbers[1][0] ** 2, numbers)
     s = 1 / (1 + torch.tensor(0.33, dtype=torch.float64).exp().item())
-    assert slopes == [[pytest.approx(-1.1 * s * (1 - s), rel=1e-14)], [pytest.approx(1.4, rel=1e-14), pytest.approx(0.3 * s * (1 - s), rel=1e-14)]]
+    assert slopes == [
+        [pytest.approx(-1.1 * s * (1 - s), rel=1e-14)],
+        [pytest.approx(1.4, rel=1e-14), pytest.approx(0.3 * s * (1 - s), rel=1e-14)],
+    ]
     assert numbers == [[0.3], [0.7, -1.1]]
 
 
@@ -340,7 +419,11 @@ def test_scalar_gradients_leave_other_replicas_alone():
     for tensor in two.given.values():
         tensor[1] += 1
     first, second = (counted(p, scalar.find("mgu"), {}) for p in (one, two))
-    assert all(torch.equal(first[name][0], second[name][0]) and not torch.equal(first[name][1], second[name][1]) for name in first)
+    assert all(
+        torch.equal(first[name][0], second[name][0])
+        and not torch.equal(first[name][1], second[name][1])
+        for name in first
+    )
 
 
 def twice(W, R, b, x, h):

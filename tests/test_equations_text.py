@@ -1,7 +1,8 @@
 """What `rnnbench show` prints is what the papers print and what the engines compute.
 
-Golden texts are typed from the papers. Every cell's Unicode is read back by a small evaluator, written from the rules
-of the notation alone, and must give the numbers of the planned step: a wrong parenthesis, sign, letter or time index fails.
+Golden texts are typed from the papers. Every cell's Unicode is read back by a small evaluator,
+written from the rules of the notation alone, and must give the numbers of the planned step: a wrong
+parenthesis, sign, letter or time index fails.
 """
 
 import math
@@ -13,9 +14,9 @@ from torch import exp, maximum, minimum, relu, sigmoid, tanh
 from torch.nn.functional import logsigmoid, softplus
 
 from rnnbench.catalogue import choices, read, resolve
-from rnnbench.engine.equations import LEGEND, latex, term, unicode
-from rnnbench.engine.plan import plan
-from rnnbench.engine.trace import trace
+from rnnbench.equations.plan import plan
+from rnnbench.equations.text import LEGEND, latex, term, unicode
+from rnnbench.equations.trace import trace
 
 CELLS = [name for name in choices("cell") if "step" in read("cell", name)]
 
@@ -87,9 +88,17 @@ def test_latex_is_the_paper():
 @pytest.mark.parametrize("name", CELLS)
 def test_every_block_is_printed_once(name):
     made = planned(name)
-    expected = sorted(f"{family}_{block}" for family, names in made.blocks.items() for block in names)
+    expected = sorted(
+        f"{family}_{block}" for family, names in made.blocks.items() for block in names
+    )
     assert sorted(re.findall(r"\b[WRpb]_\w+", unicode(made.trace))) == expected
-    assert sorted(re.sub(r"[{}]", "", found) for found in re.findall(r"\b[WRpb]_\{\w+\}", latex(made.trace))) == expected
+    assert (
+        sorted(
+            re.sub(r"[{}]", "", found)
+            for found in re.findall(r"\b[WRpb]_\{\w+\}", latex(made.trace))
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -140,7 +149,11 @@ def test_odd_cells_compute_their_step(function):
 
 def test_names_of_several_letters():
     made = plan(grouping)
-    assert "R_gate" in unicode(made.trace) and r"R_{\mathrm{gate}}" in latex(made.trace) and r"\mathrm{gate}_{t}" in latex(made.trace)
+    assert (
+        "R_gate" in unicode(made.trace)
+        and r"R_{\mathrm{gate}}" in latex(made.trace)
+        and r"\mathrm{gate}_{t}" in latex(made.trace)
+    )
 
 
 def test_a_state_handed_on_gets_an_equation():
@@ -178,7 +191,11 @@ def check_numbers(made, inputs=2, units=3):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     shapes = {"W": (units, inputs), "R": (units, units), "p": (units,), "b": (units,)}
-    blocks = {f"{family}_{name}": drawn(*shapes[family]) for family, names in made.blocks.items() for name in names}
+    blocks = {
+        f"{family}_{name}": drawn(*shapes[family])
+        for family, names in made.blocks.items()
+        for name in names
+    }
     x, states = drawn(inputs), {name: drawn(units).abs() + 0.5 for name in made.state}
 
     values = {name: tensor.tolist() for name, tensor in blocks.items()} | {"xₜ": x.tolist()}
@@ -189,12 +206,21 @@ def check_numbers(made, inputs=2, units=3):
         values[left.strip()] = Reader(right, values).value()
 
     carried = {at: blocks[f"b_{bias}"] for bias, at in made.folded.items()}
-    parts = [torch.cat([blocks[f"W_{n}"] @ x + carried.get(n, 0) for n in names])[None, None] for names in made.parts]
-    weights = [torch.cat([blocks[f"R_{n}"].T for n in names], dim=1)[None] for _, names in made.groups]
-    vectors = [{n: blocks[f"{family}_{n}"][None, None] for n in made.blocks[family]} for family in "pb"]
+    parts = [
+        torch.cat([blocks[f"W_{n}"] @ x + carried.get(n, 0) for n in names])[None, None]
+        for names in made.parts
+    ]
+    weights = [
+        torch.cat([blocks[f"R_{n}"].T for n in names], dim=1)[None] for _, names in made.groups
+    ]
+    vectors = [
+        {n: blocks[f"{family}_{n}"][None, None] for n in made.blocks[family]} for family in "pb"
+    ]
     new = made.step(*parts, *weights, *vectors, *(tensor[None, None] for tensor in states.values()))
     for name, tensor in zip(made.state, new, strict=True):
-        assert values[f"{name}ₜ"] == pytest.approx(tensor.flatten().tolist(), rel=1e-10, abs=1e-12), name
+        assert values[f"{name}ₜ"] == pytest.approx(
+            tensor.flatten().tolist(), rel=1e-10, abs=1e-12
+        ), name
 
 
 FUNCTIONS = {
@@ -207,11 +233,15 @@ FUNCTIONS = {
     "max": max,
     "min": min,
 }
-TOKEN = re.compile(r"(?:log σ|σ|tanh|exp|ReLU|softplus|max|min)(?=\()|[WRpb]_\w+|\w+ₜ(?:₋₁)?|[\d.]+|[-+−⊙·/(),]")
+TOKEN = re.compile(
+    r"(?:log σ|σ|tanh|exp|ReLU|softplus|max|min)(?=\()|[WRpb]_\w+|\w+ₜ(?:₋₁)?|[\d.]+|[-+−⊙·/(),]"
+)
 
 
 class Reader:
-    """Evaluates a right-hand side on lists of floats. Loosest to tightest: + −, ⊙ ·, W x, /, terms."""
+    """Evaluates a right-hand side on lists of floats. Loosest to tightest: + −, ⊙ ·, W x,
+    /, terms.
+    """
 
     def __init__(self, text, values):
         self.tokens, self.values = TOKEN.findall(text), values
@@ -223,12 +253,18 @@ class Reader:
         return result
 
     def next(self, *wanted):
-        return self.tokens.pop(0) if self.tokens and (not wanted or self.tokens[0] in wanted) else None
+        return (
+            self.tokens.pop(0) if self.tokens and (not wanted or self.tokens[0] in wanted) else None
+        )
 
     def sum(self):
         result = each(lambda a: -a, self.product()) if self.next("−") else self.product()
         while sign := self.next("+", "−"):
-            result = each((lambda a, b: a + b) if sign == "+" else (lambda a, b: a - b), result, self.product())
+            result = each(
+                (lambda a, b: a + b) if sign == "+" else (lambda a, b: a - b),
+                result,
+                self.product(),
+            )
         return result
 
     def product(self):

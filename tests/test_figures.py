@@ -1,4 +1,6 @@
-"""What a figure shows is what the runs say; equal figures are equal bytes; edges of the data do no harm."""
+"""What a figure shows is what the runs say; equal figures are equal bytes; edges of the data do no
+harm.
+"""
 
 import math
 import xml.etree.ElementTree as ET
@@ -10,19 +12,26 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic import make_study
 
-from rnnbench.figures import DASHES, PALETTE, image, save, styles
-from rnnbench.report import drawing, figures
-from rnnbench.report.choice import costs, samples
-from rnnbench.report.diagrams import cliques
-from rnnbench.report.frame import curves, load
-from rnnbench.report.tradeoffs import undominated
+from rnnbench.charts import drawing, figures
+from rnnbench.charts.diagrams import cliques
+from rnnbench.charts.style import DASHES, PALETTE, image, save, styles
+from rnnbench.charts.tradeoffs import undominated
+from rnnbench.runs.frame import curves, load
+from rnnbench.stats.selection import costs, samples
 
 CELLS = ("lstm", "gru", "nfg", "tanh")
 
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory):
-    place = make_study(tmp_path_factory.mktemp("figures") / "s", CELLS, ("adding", "copy"), range(5), (1e-3, 5e-3, 5e-2), evaluations=4)
+    place = make_study(
+        tmp_path_factory.mktemp("figures") / "s",
+        CELLS,
+        ("adding", "copy"),
+        range(5),
+        (1e-3, 5e-3, 5e-2),
+        evaluations=4,
+    )
     return load(place)
 
 
@@ -35,15 +44,25 @@ def curve(frame):
 def table():
     """Importance of two parameters in three cells, as `importance.importance` gives it."""
     rows = [
-        (c, p, m, 0.01, 40, 0.8) for c, ms in zip(CELLS, ((0.9, 0.05), (0.7, 0.2), (0.95, 0.01)), strict=False) for p, m in zip("ab", ms, strict=True)
+        (c, p, m, 0.01, 40, 0.8)
+        for c, ms in zip(CELLS, ((0.9, 0.05), (0.7, 0.2), (0.95, 0.01)), strict=False)
+        for p, m in zip("ab", ms, strict=True)
     ]
     return pd.DataFrame(rows, columns=["cell", "parameter", "mean", "std", "n", "r2"])
 
 
 @pytest.fixture(scope="module")
 def marginal():
-    rows = [(c, "optim.lr", "log", 10.0**-k, k + shift, 0.1) for shift, c in enumerate(CELLS[:2]) for k in range(5)]
-    rows += [(c, "optim.schedule", "levels", word, 0.5, 0.1) for c in CELLS[:2] for word in ("constant", "null")]
+    rows = [
+        (c, "optim.lr", "log", 10.0**-k, k + shift, 0.1)
+        for shift, c in enumerate(CELLS[:2])
+        for k in range(5)
+    ]
+    rows += [
+        (c, "optim.schedule", "levels", word, 0.5, 0.1)
+        for c in CELLS[:2]
+        for word in ("constant", "null")
+    ]
     return pd.DataFrame(rows, columns=["cell", "parameter", "scale", "x", "mean", "std"])
 
 
@@ -61,18 +80,29 @@ def test_greff_shows_quartiles_the_full_range_means_and_medians(frame):
     figure = figures.greff(runs, {"nfg"}, "lstm")
     top, bottom = figure.axes[:2]
     assert [text.get_text() for text in bottom.get_xticklabels()] == ["lstm", "gru", "nfg", "tanh"]
-    for axes, choose in ((top, lambda r: r), (bottom, lambda r: r.loc[costs(r, "min").sort_values(kind="stable").index[:4]])):
+    for axes, choose in (
+        (top, lambda r: r),
+        (bottom, lambda r: r.loc[costs(r, "min").sort_values(kind="stable").index[:4]]),
+    ):
         drawn = axes.get_lines()  # per box: two whiskers, two caps, median, mean
         assert len(drawn) == 6 * len(CELLS)
         for k, cell in enumerate(["lstm", "gru", "nfg", "tanh"]):
             wanted = scores(choose(runs[runs["cell"] == cell]))
-            low, high, low_cap, high_cap, median, mean = (line.get_ydata() for line in drawn[6 * k : 6 * k + 6])
+            low, high, low_cap, high_cap, median, mean = (
+                line.get_ydata() for line in drawn[6 * k : 6 * k + 6]
+            )
             assert low[1] == low_cap[0] == wanted.min() and high[1] == high_cap[0] == wanted.max()
-            assert low[0] == pytest.approx(np.percentile(wanted, 25)) and high[0] == pytest.approx(np.percentile(wanted, 75))
-            assert median[0] == pytest.approx(np.median(wanted)) and mean[0] == pytest.approx(wanted.mean())
+            assert low[0] == pytest.approx(np.percentile(wanted, 25)) and high[0] == pytest.approx(
+                np.percentile(wanted, 75)
+            )
+            assert median[0] == pytest.approx(np.median(wanted)) and mean[0] == pytest.approx(
+                wanted.mean()
+            )
             blue = to_hex(drawn[6 * k].get_color()).upper() == PALETTE[0]
             assert blue == (cell == "nfg")
-    assert "all trials (15 a cell)" in top.get_title(loc="left") and "4 of 15" in bottom.get_title(loc="left")
+    assert "all trials (15 a cell)" in top.get_title(loc="left") and "4 of 15" in bottom.get_title(
+        loc="left"
+    )
 
 
 def test_greff_draws_mean_parameters_behind(frame):
@@ -80,14 +110,21 @@ def test_greff_draws_mean_parameters_behind(frame):
     figure = figures.greff(runs, set(), "gru")
     behind = figure.axes[2]
     heights = [patch.get_height() for patch in behind.patches]
-    assert heights == [runs[runs["cell"] == cell]["params"].mean() for cell in ("gru", "lstm", "nfg", "tanh")]
+    assert heights == [
+        runs[runs["cell"] == cell]["params"].mean() for cell in ("gru", "lstm", "nfg", "tanh")
+    ]
     assert behind.get_zorder() < figure.axes[0].get_zorder()
 
 
 def test_greff_counts_what_diverged(frame):
     runs = frame[frame["task"] == "adding"]
-    said = {round(text.xy[0]): text.get_text() for text in figures.greff(runs, set(), "lstm").axes[0].texts}
-    counts = [int(runs[runs["cell"] == cell]["diverged"].sum()) for cell in ("lstm", "gru", "nfg", "tanh")]
+    said = {
+        round(text.xy[0]): text.get_text()
+        for text in figures.greff(runs, set(), "lstm").axes[0].texts
+    }
+    counts = [
+        int(runs[runs["cell"] == cell]["diverged"].sum()) for cell in ("lstm", "gru", "nfg", "tanh")
+    ]
     assert sum(counts)
     assert said == {k: f"{count} div." for k, count in enumerate(counts) if count}
 
@@ -96,7 +133,11 @@ def test_learning_curves_are_medians_over_the_best_runs(frame, curve):
     figure = figures.learning_curves(frame, curve, "adding")
     for (task, cell), sample in samples(frame).items():
         if task == "adding":
-            own = curve[curve["id"].isin(sample.best["id"]) & (curve["split"] == "valid") & (curve["column"] == "mse")]
+            own = curve[
+                curve["id"].isin(sample.best["id"])
+                & (curve["split"] == "valid")
+                & (curve["column"] == "mse")
+            ]
             wanted = own.groupby("step")["value"].median()
             assert not sample.best["diverged"].any()
             line = lines(figure)[cell]
@@ -108,14 +149,30 @@ def test_learning_curves_are_medians_over_the_best_runs(frame, curve):
 
 
 def test_a_diverged_run_is_ignorant_from_then_on_and_a_stopped_one_keeps_its_score():
-    best = pd.DataFrame({"id": ["a", "b", "c"], "diverged": [False, True, False], "baseline": 9.0, "metric": "mse"})
-    steps = {"a": [(1, 5.0), (2, 4.0)], "b": [(1, 3.0), (2, math.nan)], "c": [(1, 3.0), (2, 2.0), (3, 1.0)]}
-    points = [(run, step, "valid", "mse", value) for run, pairs in steps.items() for step, value in pairs]
+    best = pd.DataFrame(
+        {"id": ["a", "b", "c"], "diverged": [False, True, False], "baseline": 9.0, "metric": "mse"}
+    )
+    steps = {
+        "a": [(1, 5.0), (2, 4.0)],
+        "b": [(1, 3.0), (2, math.nan)],
+        "c": [(1, 3.0), (2, 2.0), (3, 1.0)],
+    }
+    points = [
+        (run, step, "valid", "mse", value) for run, pairs in steps.items() for step, value in pairs
+    ]
     sample = type("Sample", (), {"best": best, "goal": "min"})
-    found = figures.aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
-    assert found["a"].tolist() == [5, 4, 4] and found["b"].tolist() == [3, 9, 9] and found["c"].tolist() == [3, 2, 1]
+    found = figures.aligned(
+        sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"])
+    )
+    assert (
+        found["a"].tolist() == [5, 4, 4]
+        and found["b"].tolist() == [3, 9, 9]
+        and found["c"].tolist() == [3, 2, 1]
+    )
     best["baseline"] = math.nan
-    found = figures.aligned(sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"]))
+    found = figures.aligned(
+        sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"])
+    )
     assert found["b"].tolist() == [3, 5, 5]
 
 
@@ -125,13 +182,20 @@ def test_rate_response_has_a_median_per_rate_and_a_point_per_run(frame):
     assert axes.get_xscale() == "log" and axes.get_yscale() == "log"
     runs = frame[frame["task"] == "adding"].copy()
     runs["score"] = runs["value"].where(~runs["diverged"], 1 / 6)
-    drawn = {points.get_gid(): points.get_offsets() for points in axes.collections if points.get_gid()}
+    drawn = {
+        points.get_gid(): points.get_offsets() for points in axes.collections if points.get_gid()
+    }
     for cell in CELLS:
         own = runs[runs["cell"] == cell]
         line = lines(figure)[cell]
         assert line.get_xdata() == pytest.approx([1e-3, 5e-3, 5e-2])
-        assert line.get_ydata() == pytest.approx(own.groupby("optim.lr")["score"].median().to_numpy())
-        assert len(drawn[f"runs {cell}"]) == (~own["diverged"]).sum() and len(drawn[f"lost {cell}"]) == own["diverged"].sum()
+        assert line.get_ydata() == pytest.approx(
+            own.groupby("optim.lr")["score"].median().to_numpy()
+        )
+        assert (
+            len(drawn[f"runs {cell}"]) == (~own["diverged"]).sum()
+            and len(drawn[f"lost {cell}"]) == own["diverged"].sum()
+        )
 
 
 def test_many_rates_are_pooled(frame):
@@ -145,24 +209,40 @@ def test_speed_accuracy_shows_medians_and_the_front(frame):
     for (task, cell), sample in samples(frame).items():
         if task == "copy":
             (x,), (y,) = lines(figure)[cell].get_data()
-            assert (x, y) == pytest.approx((sample.best["seconds_train"].median(), np.median(scores(sample.best))))
-    assert undominated({"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "min") == ["a", "b", "e"]
-    assert undominated({"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "max") == ["a", "c"]
+            assert (x, y) == pytest.approx(
+                (sample.best["seconds_train"].median(), np.median(scores(sample.best)))
+            )
+    assert undominated(
+        {"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "min"
+    ) == ["a", "b", "e"]
+    assert undominated(
+        {"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "max"
+    ) == ["a", "c"]
     solved = figures.speed_accuracy(frame, "copy", to_target=True)
-    able = {cell for (task, cell), s in samples(frame).items() if task == "copy" and s.best["solved_at"].notna().any()}
+    able = {
+        cell
+        for (task, cell), s in samples(frame).items()
+        if task == "copy" and s.best["solved_at"].notna().any()
+    }
     assert set(lines(solved)) & set(CELLS) == able
 
 
 def test_solved_shares_are_counted(frame):
     axes = figures.solved_shares(frame, "adding").axes[0]
-    wanted = [f"{s.best['solved'].sum()}/{len(s.best)}" for (task, _), s in samples(frame).items() if task == "adding"]
+    wanted = [
+        f"{s.best['solved'].sum()}/{len(s.best)}"
+        for (task, _), s in samples(frame).items()
+        if task == "adding"
+    ]
     assert [text.get_text() for text in axes.texts] == wanted
 
 
 def test_importance_has_a_panel_per_cell_with_its_fit(table):
     figure = figures.importance(table)
     panels = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in panels] == [f"{cell}\nn = 40, R² = 0.80" for cell in CELLS[:3]]
+    assert [axes.get_title() for axes in panels] == [
+        f"{cell}\nn = 40, R² = 0.80" for cell in CELLS[:3]
+    ]
     assert [patch.get_width() for patch in panels[1].patches] == [0.7, 0.2]
     assert [text.get_text() for text in panels[0].get_yticklabels()] == ["a", "b"]
 
@@ -179,7 +259,11 @@ def test_cliques_are_the_largest_groups_within_the_critical_difference():
     assert cliques(ranks, 1.0) == [(1.0, 1.5), (1.5, 2.4), (4.0, 4.2)]
     assert cliques(ranks, 9) == [(1.0, 4.2)]
     assert cliques(ranks, math.nan) == []
-    drawn = [line for line in figures.critical_difference(ranks, 1.0).axes[0].get_lines() if (line.get_gid() or "").startswith("clique")]
+    drawn = [
+        line
+        for line in figures.critical_difference(ranks, 1.0).axes[0].get_lines()
+        if (line.get_gid() or "").startswith("clique")
+    ]
     assert len(drawn) == 3
 
 
@@ -191,8 +275,12 @@ def test_the_matrix_says_its_numbers():
 
 def test_a_cell_keeps_its_style():
     look = styles(["c", "a", "b", "a"])
-    assert list(look) == ["a", "b", "c"] and [style.colour for style in look.values()] == list(PALETTE[:3])
-    assert len({(s.colour, s.dash) for s in styles(map(str, range(28))).values()}) == len(PALETTE) * len(DASHES)
+    assert list(look) == ["a", "b", "c"] and [style.colour for style in look.values()] == list(
+        PALETTE[:3]
+    )
+    assert len({(s.colour, s.dash) for s in styles(map(str, range(28))).values()}) == len(
+        PALETTE
+    ) * len(DASHES)
     assert drawing.dressed(["b"], look)["b"] == look["b"]
     assert drawing.dressed(["z"], look)["z"].colour == PALETTE[0]
 
@@ -208,10 +296,14 @@ def every_figure(frame, curve, table, marginal):
         yield lambda: figures.importance(table)
         yield lambda: figures.marginals(marginal)
         yield lambda: figures.critical_difference({"lstm": 1.2, "gru": 2.0, "nfg": 2.8}, 1.0)
-        yield lambda: figures.improvement_matrix(pd.DataFrame([[0.5, 0.9], [0.1, 0.5]], ["lstm", "gru"], ["lstm", "gru"]))
+        yield lambda: figures.improvement_matrix(
+            pd.DataFrame([[0.5, 0.9], [0.1, 0.5]], ["lstm", "gru"], ["lstm", "gru"])
+        )
 
 
-def test_equal_figures_are_equal_bytes_with_text_that_can_be_searched(frame, curve, table, marginal, tmp_path):
+def test_equal_figures_are_equal_bytes_with_text_that_can_be_searched(
+    frame, curve, table, marginal, tmp_path
+):
     for k, make in enumerate(every_figure(frame, curve, table, marginal)):
         one, other = image(make(), "svg"), save(make(), tmp_path / f"{k}.svg").read_bytes()
         assert one == other
@@ -228,7 +320,10 @@ def edges(frame):
     yield "one run", some.head(1)
     yield "all diverged", some.assign(diverged=True, status="diverged")
     yield "no score", some.assign(value=np.nan, valid=np.nan)
-    yield "no score and no baseline", some.assign(value=np.nan, valid=np.nan, baseline=np.nan, target=np.nan, solved=pd.NA)
+    yield (
+        "no score and no baseline",
+        some.assign(value=np.nan, valid=np.nan, baseline=np.nan, target=np.nan, solved=pd.NA),
+    )
     yield "some NaN", some.assign(value=some["value"].where(some["seed"] > 1))
     yield "unequal n", some.iloc[3:-4]
     yield "nine cells", many

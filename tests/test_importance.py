@@ -1,4 +1,6 @@
-"""Importance of hyperparameters: known variance shares are found, Optuna agrees, what cannot be answered is refused."""
+"""Importance of hyperparameters: known variance shares are found, Optuna agrees, what cannot be
+answered is refused.
+"""
 
 import numpy as np
 import optuna
@@ -6,8 +8,8 @@ import pandas as pd
 import pytest
 from optuna.importance import FanovaImportanceEvaluator
 
-from rnnbench.report import importance as module
-from rnnbench.report.importance import importance, importances
+from rnnbench.stats import importance as module
+from rnnbench.stats.importance import importance, importances
 
 
 def runs(columns, value, **others):
@@ -23,7 +25,14 @@ def runs(columns, value, **others):
         "diverged": False,
         "baseline": np.nan,
     }
-    made = pd.DataFrame({**columns, "value": np.asarray(value, float), "id": [f"{k:012x}" for k in range(n)], "seed": 0})
+    made = pd.DataFrame(
+        {
+            **columns,
+            "value": np.asarray(value, float),
+            "id": [f"{k:012x}" for k in range(n)],
+            "seed": 0,
+        }
+    )
     return made.assign(**(fixed | others))
 
 
@@ -40,11 +49,17 @@ def rng():
     return np.random.default_rng(1)
 
 
-X = ("model.dropout", "optim.momentum", "train.input_noise")  # in the order of the alphabet, which is Optuna's of the columns
+X = (
+    "model.dropout",
+    "optim.momentum",
+    "train.input_noise",
+)  # in the order of the alphabet, which is Optuna's of the columns
 
 
 def test_shares_of_a_sum_are_the_squared_slopes():
-    """For y = Σ aₖ xₖ with independent uniform inputs the exact shares are aₖ² / Σ a²: here 0.8, 0.2 and 0. Tolerance 0.07 (n = 300)."""
+    """For y = Σ aₖ xₖ with independent uniform inputs the exact shares are aₖ² / Σ a²: here 0.8,
+    0.2 and 0. Tolerance 0.07 (n = 300).
+    """
     x = uniform(300, *X)
     noise = 0.05 * np.random.default_rng(5).normal(size=300)
     found = importance(runs(x, 2 * x[X[0]] + x[X[1]] + noise), rng(), repeats=2)
@@ -76,35 +91,66 @@ def test_single_shares_are_those_of_optuna():
     spaces = dict.fromkeys(X, optuna.distributions.FloatDistribution(0, 1))
     for k, score in enumerate(y):
         at = {name: float(unit[name][k]) for name in X}
-        study.add_trial(optuna.trial.create_trial(params=at, distributions=spaces, value=float(score)))
+        study.add_trial(
+            optuna.trial.create_trial(params=at, distributions=spaces, value=float(score))
+        )
     theirs = FanovaImportanceEvaluator(n_trees=16, seed=seed).evaluate(study)
     assert shares(found).to_dict() == pytest.approx(theirs, abs=1e-6)
 
 
 def test_learning_rates_are_weighed_by_decade():
-    """A step at the middle of four decades splits the weight in halves; on a linear scale a hundredth would lie below it."""
+    """A step at the middle of four decades splits the weight in halves; on a linear scale a
+    hundredth would lie below it.
+    """
     x = uniform(200, "optim.lr", "model.dropout")
     x["optim.lr"] = 10 ** (-6 + 4 * x["optim.lr"])
     found = importance(runs(x, np.where(x["optim.lr"] < 1e-4, 1.0, 0.0)), rng(), repeats=1)
-    assert found.table.set_index("parameter")["scale"].to_dict() == {"optim.lr": "log", "model.dropout": "linear"}
+    assert found.table.set_index("parameter")["scale"].to_dict() == {
+        "optim.lr": "log",
+        "model.dropout": "linear",
+    }
     assert shares(found)["optim.lr"] > 0.95
     curve = found.marginals[found.marginals["parameter"] == "optim.lr"]
-    assert curve["x"].iloc[[0, -1]].to_numpy() == pytest.approx([x["optim.lr"].min(), x["optim.lr"].max()])
+    assert curve["x"].iloc[[0, -1]].to_numpy() == pytest.approx(
+        [x["optim.lr"].min(), x["optim.lr"].max()]
+    )
     assert curve["mean"].mean() == pytest.approx(0.5, abs=0.03)
-    assert curve[curve["x"] < 5e-5]["mean"].min() > 0.9 and curve[curve["x"] > 2e-4]["mean"].max() < 0.1
+    assert (
+        curve[curve["x"] < 5e-5]["mean"].min() > 0.9
+        and curve[curve["x"] > 2e-4]["mean"].max() < 0.1
+    )
 
 
 def test_levels_weigh_the_same_wherever_they_lie():
-    """Widths 16, 32, 512 with scores 0, 1, 2: the variance of three equal levels, not of an interval; words are levels, too."""
+    """Widths 16, 32, 512 with scores 0, 1, 2: the variance of three equal levels, not of an
+    interval; words are levels, too.
+    """
     draws = np.random.default_rng(0)
-    x = {"model.hidden": draws.choice([16, 32, 512], 150), "optim.schedule": draws.choice(["constant", "cosine", None], 150)}
-    found = importance(runs(x, np.searchsorted([16, 32, 512], x["model.hidden"]) + 1.5 * (x["optim.schedule"] == "cosine")), rng(), repeats=1)
+    x = {
+        "model.hidden": draws.choice([16, 32, 512], 150),
+        "optim.schedule": draws.choice(["constant", "cosine", None], 150),
+    }
+    found = importance(
+        runs(
+            x,
+            np.searchsorted([16, 32, 512], x["model.hidden"])
+            + 1.5 * (x["optim.schedule"] == "cosine"),
+        ),
+        rng(),
+        repeats=1,
+    )
     first, second = 2 / 3, 1.5**2 * 2 / 9
-    assert shares(found).to_numpy() == pytest.approx([first / (first + second), second / (first + second)], abs=0.03)
+    assert shares(found).to_numpy() == pytest.approx(
+        [first / (first + second), second / (first + second)], abs=0.03
+    )
     curve = found.marginals[found.marginals["parameter"] == "model.hidden"]
     assert curve["x"].tolist() == [16, 32, 512]
     assert np.diff(curve["mean"]) == pytest.approx([1, 1], abs=0.05)
-    assert set(found.marginals["x"][found.marginals["parameter"] == "optim.schedule"]) == {"constant", "cosine", "null"}
+    assert set(found.marginals["x"][found.marginals["parameter"] == "optim.schedule"]) == {
+        "constant",
+        "cosine",
+        "null",
+    }
 
 
 def test_a_marginal_is_the_function_of_its_parameter():
@@ -122,8 +168,14 @@ def test_runs_without_a_score_count_as_ignorance():
     y[gone] = np.where(np.arange(gone.sum()) % 2, np.nan, 1e30)
     table = runs(x, y, baseline=1.0).assign(diverged=gone)
     assert module._bounded(table)[gone].tolist() == [1.0] * gone.sum()
-    assert module._bounded(table.assign(baseline=np.nan))[gone].tolist() == [y[~gone].max()] * gone.sum()
-    assert module._bounded(table.assign(goal="max", value=-y, baseline=-1.0))[gone].tolist() == [-1.0] * gone.sum()
+    assert (
+        module._bounded(table.assign(baseline=np.nan))[gone].tolist()
+        == [y[~gone].max()] * gone.sum()
+    )
+    assert (
+        module._bounded(table.assign(goal="max", value=-y, baseline=-1.0))[gone].tolist()
+        == [-1.0] * gone.sum()
+    )
     worse = table.assign(diverged=False, value=50.0)
     assert module._bounded(worse).tolist() == [1.0] * 60
     found = importance(table, rng(), repeats=1)
@@ -167,7 +219,11 @@ def test_settings_that_only_change_together_are_one():
         "model.hidden": 5 * (np.arange(40) % 2),
         "task.length": np.arange(40),
     }
-    assert set(module.searched(runs(x, x["optim.lr"]))) >= {"optim.lr", "train.input_noise", "train.batch"}
+    assert set(module.searched(runs(x, x["optim.lr"]))) >= {
+        "optim.lr",
+        "train.input_noise",
+        "train.batch",
+    }
     assert not {"optim.momentum", "model.hidden"} & set(module.searched(runs(x, x["optim.lr"])))
 
 
@@ -179,6 +235,9 @@ def test_noise_has_no_fit():
 def test_every_task_and_cell_is_answered():
     x = uniform(50, *X)
     both = pd.concat([runs(x, x[X[0]]), runs(x, x[X[1]], cell="gru").head(10)])
-    assert [(found.cell, bool(found.reason)) for found in importances(both, rng(), repeats=1)] == [("gru", True), ("lstm", False)]
+    assert [(found.cell, bool(found.reason)) for found in importances(both, rng(), repeats=1)] == [
+        ("gru", True),
+        ("lstm", False),
+    ]
     with pytest.raises(ValueError, match="one task and one cell"):
         importance(both, rng())

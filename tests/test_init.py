@@ -1,4 +1,6 @@
-"""How parameters start: every rule has the distribution it is named for, and memory starts where the options say."""
+"""How parameters start: every rule has the distribution it is named for, and memory starts where
+the options say.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -12,13 +14,14 @@ from rnnbench.catalogue import choices, read, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
 from rnnbench.engine.init import RULES, initial
-from rnnbench.engine.plan import plan
+from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
 from rnnbench.settings import Cell, typed
 
 CELLS = [name for name in choices("cell") if name != "own"]
 
-# cell → the bias that keeps the memory, with its sign, from the equations on paper (reference/cells.md, sections 1, 2, 5, 6, 7)
+# cell → the bias that keeps the memory, with its sign, from the equations on paper
+# (reference/cells.md, sections 1, 2, 5, 6, 7)
 KEEPS = {
     **dict.fromkeys(("lstm", "lstm_b", "lstm_i", "lstm_o", "lstm_peephole_full", "coupled"), "+f"),
     **dict.fromkeys(("lstm_vanilla", "nig", "nog", "niaf", "noaf", "np", "cifg", "fgr"), "+f"),
@@ -28,13 +31,30 @@ KEEPS = {
     **{"mgu": "-f", "ugrnn": "+g"},
 }
 FORGETS_NOTHING = {"tanh", "relu", "irnn", "indrnn", "nfg", "lstm_f"}
-WRITES = ("lstm", "lstm_b", "lstm_o", "lstm_peephole_full", "lstm_vanilla", "nog", "niaf", "noaf", "np", "fgr", "minlstm")  # a gate of its own: i
+WRITES = (
+    "lstm",
+    "lstm_b",
+    "lstm_o",
+    "lstm_peephole_full",
+    "lstm_vanilla",
+    "nog",
+    "niaf",
+    "noaf",
+    "np",
+    "fgr",
+    "minlstm",
+)  # a gate of its own: i
 
 GREFF = {"W": ("norm", 0.1), "R": ("norm", 0.1), "p": ("norm", 0.1)}
 SCALED = {"W": ("norm", 1 / 60**0.5), "R": ("norm", 1 / 60**0.5)}
 PAPERS = {
-    **dict.fromkeys(("lstm_vanilla", "nig", "nfg", "nog", "niaf", "noaf", "np", "cifg", "fgr"), GREFF),
-    **dict.fromkeys(("tanh", "gru", "lstm", "lstm_b", "lstm_i", "lstm_f", "lstm_o", "mut1", "mut2", "mut3"), SCALED),
+    **dict.fromkeys(
+        ("lstm_vanilla", "nig", "nfg", "nog", "niaf", "noaf", "np", "cifg", "fgr"), GREFF
+    ),
+    **dict.fromkeys(
+        ("tanh", "gru", "lstm", "lstm_b", "lstm_i", "lstm_f", "lstm_o", "mut1", "mut2", "mut3"),
+        SCALED,
+    ),
 }
 
 every_cell = pytest.mark.parametrize("name", CELLS)
@@ -57,17 +77,26 @@ def tensors(name, seed=0, layer=0, inputs=40, hidden=60, horizon=None, **changes
 def blocks(name, hidden=60, **rest):
     """('R', 'z') → its values, cut out of the tensors of a layer by name."""
     made, found = planned(name), {}
-    owners = {"W": ("W", made.blocks["W"]), "p": ("p", made.blocks["p"]), "b": ("b", made.blocks["b"])}
+    owners = {
+        "W": ("W", made.blocks["W"]),
+        "p": ("p", made.blocks["p"]),
+        "b": ("b", made.blocks["b"]),
+    }
     owners |= {f"R{g}": ("R", names) for g, (_, names) in enumerate(made.groups)}
     for key, tensor in tensors(name, hidden=hidden, **rest).items():
         family, names = owners[key]
         assert tensor.shape[-1] == hidden * len(names)
-        found |= {(family, block): tensor[..., k * hidden : (k + 1) * hidden] for k, block in enumerate(names)}
+        found |= {
+            (family, block): tensor[..., k * hidden : (k + 1) * hidden]
+            for k, block in enumerate(names)
+        }
     return found
 
 
 def follows(values, law, *parameters):
-    """The values are a sample of the law: Kolmogorov-Smirnov, at a level that a right generator fails once in a thousand seeds."""
+    """The values are a sample of the law: Kolmogorov-Smirnov, at a level that a right generator
+    fails once in a thousand seeds.
+    """
     return stats.kstest(np.ravel(values), law, parameters).pvalue > 1e-3
 
 
@@ -85,19 +114,36 @@ def drawn(rule, rows, columns, number, seed=0):
         ("scaled", 1.4, "norm", (0, 1.4 / 20), 0.07),  # s / √n, n = 400 columns
         ("uniform", 0.5, "uniform", (-0.5, 1.0), 0.5 / 3**0.5),
         ("horizon", 10, "uniform", (0, 2**0.1), 2**0.1 / 12**0.5),
-        ("glorot", 0, "uniform", (-0.1095445115010332, 0.2190890230020664), (2 / 500) ** 0.5),  # √(6 / 500)
+        (
+            "glorot",
+            0,
+            "uniform",
+            (-0.1095445115010332, 0.2190890230020664),
+            (2 / 500) ** 0.5,
+        ),  # √(6 / 500)
     ],
 )
 def test_rule_has_its_distribution(rule, number, law, parameters, std):
     values = drawn(rule, 100, 400, number)
     assert values.shape == (100, 400)
     assert follows(values, law, *parameters)
-    assert values.std() == pytest.approx(std, rel=0.02)  # 40,000 draws: the standard error is below 0.5 %
+    assert values.std() == pytest.approx(
+        std, rel=0.02
+    )  # 40,000 draws: the standard error is below 0.5 %
     assert not follows(values * 1.05, law, *parameters)  # the test sees a scale that is 5 % off
 
 
 def test_every_rule_is_tested_here():
-    assert set(RULES) == {"normal", "scaled", "uniform", "horizon", "glorot", "constant", "identity", "orthogonal"}
+    assert set(RULES) == {
+        "normal",
+        "scaled",
+        "uniform",
+        "horizon",
+        "glorot",
+        "constant",
+        "identity",
+        "orthogonal",
+    }
 
 
 def test_constants_and_identities_are_exact():
@@ -118,7 +164,9 @@ def test_orthogonal_is_uniform_over_the_group():
     draws = np.stack([RULES["orthogonal"][0](rng, 3, 3, 1) for _ in range(3000)])
     for row in range(3):
         for column in range(3):
-            assert follows(draws[:, row, column], "uniform", -1, 2)  # Archimedes: a coordinate of a random direction in space
+            assert follows(
+                draws[:, row, column], "uniform", -1, 2
+            )  # Archimedes: a coordinate of a random direction in space
     reflections = int((np.linalg.det(draws) < 0).sum())
     assert stats.binomtest(reflections, 3000).pvalue > 1e-3
     turns = np.stack([RULES["orthogonal"][0](rng, 2, 2, 1) for _ in range(3000)])
@@ -148,7 +196,11 @@ def test_schemes(name):
                 assert np.abs(values @ values.T - np.eye(60)).max() < 1e-12
             elif isinstance(rule, str):
                 word, number = rule.split()
-                assert follows(values, "norm", 0, float(number)) if word == "normal" else np.array_equal(values, float(number) * np.eye(60))
+                assert (
+                    follows(values, "norm", 0, float(number))
+                    if word == "normal"
+                    else np.array_equal(values, float(number) * np.eye(60))
+                )
             elif rule:
                 assert follows(values, "uniform", -rule, 2 * rule)
             else:
@@ -173,11 +225,18 @@ def test_irnn_is_the_identity_with_small_inputs():
 
 
 def test_indrnn_starts_within_its_horizon():
-    values = np.concatenate([blocks("indrnn", seed=seed, horizon=20)["p", "h"] for seed in range(30)])
+    values = np.concatenate(
+        [blocks("indrnn", seed=seed, horizon=20)["p", "h"] for seed in range(30)]
+    )
     assert follows(values, "uniform", 0, 2 ** (1 / 20))
     with pytest.raises(UserError, match=r"longest lag.*'cell.paper.p=horizon 100'"):
         blocks("indrnn", horizon=None)
-    remedied = typed(Cell, read("cell", "indrnn") | {"name": "indrnn", "paper": cell("indrnn").paper | {"p": "horizon 100"}}, "cell")
+    remedied = typed(
+        Cell,
+        read("cell", "indrnn")
+        | {"name": "indrnn", "paper": cell("indrnn").paper | {"p": "horizon 100"}},
+        "cell",
+    )
     assert "p" in initial(planned("indrnn"), remedied, Draw(0), 0, 2, 5, None)
 
 
@@ -228,9 +287,14 @@ def test_forget_bias_goes_where_it_belongs_and_nowhere_else(name):
 @pytest.mark.parametrize("sign", [1, -1])
 @every_keeper
 def test_forget_bias_remembers_and_its_opposite_forgets(name, sign):
-    """One step of the engine with everything 0 except what forget_bias changed: the memory stays, or is gone."""
+    """One step of the engine with everything 0 except what forget_bias changed: the memory stays,
+    or is gone.
+    """
     made = planned(name)
-    plain, raised = tensors(name, forget_bias=None, hidden=5), tensors(name, forget_bias=sign * 60.0, hidden=5)
+    plain, raised = (
+        tensors(name, forget_bias=None, hidden=5),
+        tensors(name, forget_bias=sign * 60.0, hidden=5),
+    )
     params = {key: torch.from_numpy(raised[key] - plain[key])[None] for key in plain}
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(1, 1, 4, 40)))
@@ -239,7 +303,9 @@ def test_forget_bias_remembers_and_its_opposite_forgets(name, sign):
     old[memory] = torch.from_numpy(rng.uniform(0.2, 0.9, (1, 4, 5)))
     _, after = loop.unroll(made, params, x, tuple(old.values()))
     new = dict(zip(made.state, after, strict=True))[memory]
-    kept = 2 / 3 if name == "minlstm" else 1  # its input gate, at ½, is weighed against the forget gate: f / (f + i)
+    kept = (
+        2 / 3 if name == "minlstm" else 1
+    )  # its input gate, at ½, is weighed against the forget gate: f / (f + i)
     expected = old[memory] * (kept if sign > 0 else 0)
     torch.testing.assert_close(new, expected, rtol=1e-12, atol=1e-12)
 
@@ -253,9 +319,13 @@ def test_without_a_gate_that_forgets_the_options_are_refused(name):
 
 
 def test_a_bias_that_does_not_exist_is_refused():
-    with pytest.raises(UserError, match=r"unknown bias in cell.forget or cell.write of cell 'gru': 'f'"):
+    with pytest.raises(
+        UserError, match=r"unknown bias in cell.forget or cell.write of cell 'gru': 'f'"
+    ):
         blocks("gru", forget="+f", forget_bias=1.0)
-    with pytest.raises(UserError, match=r"unknown bias in cell.forget or cell.write of cell 'lstm': 'j'"):
+    with pytest.raises(
+        UserError, match=r"unknown bias in cell.forget or cell.write of cell 'lstm': 'j'"
+    ):
         blocks("lstm", write="j", init="chrono:10")
 
 
@@ -269,7 +339,10 @@ def test_lstm_b_is_lstm_with_forget_bias_1():
 @every_keeper
 def test_chrono_draws_time_scales_up_to_the_horizon(name):
     """Tallec & Ollivier (2018): b_f ~ log U[1, T - 1], b_i = -b_f, all other biases 0."""
-    seeds = [blocks(name, seed=seed, hidden=50, init="chrono", forget_bias=None, horizon=100) for seed in range(20)]
+    seeds = [
+        blocks(name, seed=seed, hidden=50, init="chrono", forget_bias=None, horizon=100)
+        for seed in range(20)
+    ]
     sign, gate = {"+": 1, "-": -1}[KEEPS[name][0]], KEEPS[name][1:]
     scales = np.exp(sign * np.concatenate([found["b", gate] for found in seeds]))
     assert scales.min() >= 1 and scales.max() <= 99
@@ -299,7 +372,9 @@ def test_chrono_takes_its_horizon_from_the_task(overrides, longest, settings_for
     runs = settings_for("cell=lstm", "cell.init=chrono", "model.hidden=40", *overrides)
     pack = pack_of(*(replace(runs, seed=seed) for seed in range(20)))
     names = pack.plan.blocks["b"]
-    biases = dict(zip(names, pack.network.params["0.b"].detach().double().chunk(len(names), -1), strict=True))
+    biases = dict(
+        zip(names, pack.network.params["0.b"].detach().double().chunk(len(names), -1), strict=True)
+    )
     assert follows(biases["f"].exp().numpy(), "uniform", 1, longest - 2)
     assert biases["f"].max() <= np.log(longest - 1) + 1e-6
     assert torch.equal(biases["i"], -biases["f"])
@@ -326,7 +401,9 @@ def test_chrono_takes_its_horizon_from_the_task(overrides, longest, settings_for
 )
 def test_removed_gates_have_no_parameters(name, matrices, diagonals):
     found = blocks(name)
-    expected = {(family, letter) for family in "WRb" for letter in matrices} | {("p", letter) for letter in diagonals}
+    expected = {(family, letter) for family in "WRb" for letter in matrices} | {
+        ("p", letter) for letter in diagonals
+    }
     assert found.keys() == expected
 
 
@@ -353,7 +430,14 @@ def test_cells_share_the_start_of_the_blocks_that_they_share(name):
 
 
 def test_packed_starts_as_alone(settings_for, pack_of):
-    shared = ("task=copy", "task.length=20", "model.hidden=12", "model.layers=2", "model.dtype=float64", "optim.clip_norm=null")
+    shared = (
+        "task=copy",
+        "task.length=20",
+        "model.hidden=12",
+        "model.layers=2",
+        "model.dtype=float64",
+        "optim.clip_norm=null",
+    )
     runs = [
         settings_for("cell=lstm", "seed=0", *shared),
         settings_for("cell=lstm", "seed=1", "cell.init=scaled:0.7", *shared),
@@ -365,7 +449,10 @@ def test_packed_starts_as_alone(settings_for, pack_of):
         alone = pack_of(run).network
         assert torch.equal(alone.flat[0], packed.flat[k])
         expected = initial(planned("lstm"), run.cell, Draw(run.seed), 1, 12, 12, 30)
-        assert all(np.array_equal(packed.params[f"1.{key}"][k].detach().numpy(), values) for key, values in expected.items())
+        assert all(
+            np.array_equal(packed.params[f"1.{key}"][k].detach().numpy(), values)
+            for key, values in expected.items()
+        )
     assert not torch.equal(packed.flat[0], packed.flat[1])
     assert not packed.params["readout.b"].any()
     assert packed.params["readout.W"].abs().max() <= (6 / (12 + 9)) ** 0.5

@@ -1,4 +1,6 @@
-"""The native engine computes what the loop does, for every cell, shape, kind of vector, number of threads and pack."""
+"""The native engine computes what the loop does, for every cell, shape, kind of vector, number of
+threads and pack.
+"""
 
 import os
 import random
@@ -16,16 +18,20 @@ from hypothesis import strategies as st
 from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
 from rnnbench.engine.native import build, emit
-from rnnbench.engine.native.program import DERIVATIVES, lowered
 from rnnbench.engine.network import layer_shapes
-from rnnbench.engine.plan import plan
-from rnnbench.engine.rules import OPERATIONS
+from rnnbench.equations.plan import plan
+from rnnbench.equations.program import DERIVATIVES, lowered
+from rnnbench.equations.rules import OPERATIONS
 from rnnbench.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 CELLS = runpy.run_path(str(ROOT / "scripts" / "golden_products.py"))["cells"]()
 PLANS = {name: plan(function) for name, function in CELLS.items()}
-LEVELS = {"x86-64": (), "x86-64-v3": ("avx2", "fma", "bmi2"), "x86-64-v4": ("avx512f", "avx512bw", "avx512vl", "avx512dq")}
+LEVELS = {
+    "x86-64": (),
+    "x86-64-v3": ("avx2", "fma", "bmi2"),
+    "x86-64-v4": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
+}
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler on this machine")
 every_cell = pytest.mark.parametrize("name", CELLS)
@@ -54,15 +60,24 @@ def problem(made, K, T, B, H, seed=0, inputs=2):
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    given = {name: normal(K, *shape) / (H**0.5 if name[0] == "R" else 1.5) for name, shape in layer_shapes(made, inputs, H).items()}
+    given = {
+        name: normal(K, *shape) / (H**0.5 if name[0] == "R" else 1.5)
+        for name, shape in layer_shapes(made, inputs, H).items()
+    }
     given |= {"x": normal(K, T, B, inputs)}
-    given |= {f"state {name}": 0.2 + torch.rand((K, B, H), generator=generator, dtype=torch.float64) for name in made.state}
+    given |= {
+        f"state {name}": 0.2 + torch.rand((K, B, H), generator=generator, dtype=torch.float64)
+        for name in made.state
+    }
     return given, (normal(K, T, B, H), *(normal(K, B, H) for _ in made.state))
 
 
 def quantities(made, unroll, given, weights, dtype=torch.float64):
     """Outputs, last states and the gradients of their weighted sum, by name."""
-    given = {name: tensor.to(dtype).requires_grad_() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
+    given = {
+        name: tensor.to(dtype).requires_grad_() if tensor.is_floating_point() else tensor
+        for name, tensor in given.items()
+    }
     params = {name: tensor for name, tensor in given.items() if name[0] in "WRpb"}
     states = tuple(given[f"state {name}"] for name in made.state)
     outputs, last = unroll(made, params, given["x"], states)
@@ -74,8 +89,13 @@ def quantities(made, unroll, given, weights, dtype=torch.float64):
 
 
 def error(got, expected):
-    """The largest error, of the largest entry of its quantity; infinite where something is not finite."""
-    errors = [((got[n].double() - e).abs().max() / (e.abs().max() or 1)).item() for n, e in expected.items()]
+    """The largest error, of the largest entry of its quantity; infinite where something is not
+    finite.
+    """
+    errors = [
+        ((got[n].double() - e).abs().max() / (e.abs().max() or 1)).item()
+        for n, e in expected.items()
+    ]
     return max(e if e == e else float("inf") for e in errors)
 
 
@@ -89,7 +109,13 @@ def test_equals_the_loop(name):
     made = PLANS[name]
     for shape in [(1, 3, 7, 5), (2, 5, 40, 19)]:
         given, weights = problem(made, *shape)
-        assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-11
+        assert (
+            error(
+                quantities(made, native.unroll, given, weights),
+                quantities(made, loop.unroll, given, weights),
+            )
+            < 1e-11
+        )
 
 
 @every_cell
@@ -99,19 +125,31 @@ def test_single_precision_is_as_exact_as_the_loop(name):
         given, weights = problem(made, 2, 12, 33, 48, seed)
         given = {n: t.float().double() for n, t in given.items()}
         exact = quantities(made, loop.unroll, given, weights)
-        ours.append(roughness(quantities(made, native.unroll, given, weights, torch.float32), exact))
-        theirs.append(roughness(quantities(made, loop.unroll, given, weights, torch.float32), exact))
+        ours.append(
+            roughness(quantities(made, native.unroll, given, weights, torch.float32), exact)
+        )
+        theirs.append(
+            roughness(quantities(made, loop.unroll, given, weights, torch.float32), exact)
+        )
     for quantity in ours[0]:
         mine, reference = (np.median([r[quantity] for r in runs]) for runs in (ours, theirs))
         assert mine <= max(2 * reference, 1e-7), quantity
 
 
-SIZES = {"K": st.integers(1, 3), "T": st.integers(1, 8), "B": st.integers(1, 40), "H": st.integers(1, 40), "inputs": st.integers(1, 20)}
+SIZES = {
+    "K": st.integers(1, 3),
+    "T": st.integers(1, 8),
+    "B": st.integers(1, 40),
+    "H": st.integers(1, 40),
+    "inputs": st.integers(1, 20),
+}
 
 
 @every_cell
 def test_any_shape(name):
-    """Against the loop in double precision: as exact there; in single precision, over all shapes, at most twice as far off as the loop."""
+    """Against the loop in double precision: as exact there; in single precision, over all shapes,
+    at most twice as far off as the loop.
+    """
     made, off = PLANS[name], {native: [], loop: []}
 
     @settings(max_examples=6, deadline=None, derandomize=True)
@@ -120,14 +158,29 @@ def test_any_shape(name):
         given, weights = problem(made, **size, seed=seed)
         given = {n: t.float().double() for n, t in given.items()}
         if symbols:
-            given["x"] = torch.randint(0, size["inputs"], given["x"].shape[:3], generator=torch.Generator().manual_seed(seed))
+            given["x"] = torch.randint(
+                0,
+                size["inputs"],
+                given["x"].shape[:3],
+                generator=torch.Generator().manual_seed(seed),
+            )
         exact = quantities(made, loop.unroll, given, weights)
         assert error(quantities(made, native.unroll, given, weights), exact) < 1e-10
         for engine, errors in off.items():
-            errors.append(np.median([*roughness(quantities(made, engine.unroll, given, weights, torch.float32), exact).values()]))
+            errors.append(
+                np.median(
+                    [
+                        *roughness(
+                            quantities(made, engine.unroll, given, weights, torch.float32), exact
+                        ).values()
+                    ]
+                )
+            )
 
     at()
-    mine, reference = map(np.median, (off[native], off[loop]))  # a shape of a few numbers may be lucky
+    mine, reference = map(
+        np.median, (off[native], off[loop])
+    )  # a shape of a few numbers may be lucky
     assert mine <= max(2 * reference, 1e-7)
 
 
@@ -147,8 +200,16 @@ def threaded(count):
 def test_threads_and_companions_change_nothing(name, one_thread):
     made = PLANS[name]
     given, weights = problem(made, 3, 7, 67, 37)
-    results = [quantities(made, threaded(count), given, weights, torch.float32) for count in (1, 2, 5)]
-    alone = quantities(made, native.unroll, {n: t[1:2] for n, t in given.items()}, [w[1:2] for w in weights], torch.float32)
+    results = [
+        quantities(made, threaded(count), given, weights, torch.float32) for count in (1, 2, 5)
+    ]
+    alone = quantities(
+        made,
+        native.unroll,
+        {n: t[1:2] for n, t in given.items()},
+        [w[1:2] for w in weights],
+        torch.float32,
+    )
     for quantity, value in results[0].items():
         assert all(torch.equal(value, other[quantity]) for other in results[1:]), quantity
         assert torch.equal(value[1:2], alone[quantity]), quantity
@@ -158,11 +219,18 @@ def test_threads_and_companions_change_nothing(name, one_thread):
 def test_symbols_are_rows_of_the_weights(name, one_thread):
     made = PLANS[name]
     given, weights = problem(made, 2, 7, 67, 21, inputs=5)
-    given["x"] = torch.randint(0, 5, given["x"].shape[:3], generator=torch.Generator().manual_seed(1))
+    given["x"] = torch.randint(
+        0, 5, given["x"].shape[:3], generator=torch.Generator().manual_seed(1)
+    )
     one_hot = given | {"x": torch.nn.functional.one_hot(given["x"], 5).double()}
-    found, expected = quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, one_hot, weights)
+    found, expected = (
+        quantities(made, native.unroll, given, weights),
+        quantities(made, loop.unroll, one_hot, weights),
+    )
     assert error(found, {n: t for n, t in expected.items() if n != "gradient of x"}) < 1e-11
-    one, two = (quantities(made, threaded(count), given, weights, torch.float32) for count in (1, 2))
+    one, two = (
+        quantities(made, threaded(count), given, weights, torch.float32) for count in (1, 2)
+    )
     assert all(torch.equal(one[n], two[n]) for n in one)
     with pytest.raises(IndexError, match="from 0 to 4, got 0 to 5"):
         quantities(made, native.unroll, given | {"x": given["x"] + (given["x"] == 4)}, weights)
@@ -174,11 +242,21 @@ def test_threads_and_companions_change_nothing_in_several_layers(name, symbols, 
     made, K, T, B, H = PLANS[name], 3, 6, 35, 21
     layers = [problem(made, K, T, B, H, seed, inputs) for seed, inputs in enumerate((4, H))]
     if symbols:
-        layers[0][0]["x"] = torch.randint(0, 4, (K, T, B), generator=torch.Generator().manual_seed(1))
+        layers[0][0]["x"] = torch.randint(
+            0, 4, (K, T, B), generator=torch.Generator().manual_seed(1)
+        )
 
     def gradients(count, runs):
-        given = [{n: t[runs].float() if t.is_floating_point() else t[runs] for n, t in given.items()} for given, _ in layers]
-        sloped = [t.requires_grad_() for g in given for n, t in g.items() if t.is_floating_point() and (g is given[0] or n != "x")]
+        given = [
+            {n: t[runs].float() if t.is_floating_point() else t[runs] for n, t in given.items()}
+            for given, _ in layers
+        ]
+        sloped = [
+            t.requires_grad_()
+            for g in given
+            for n, t in g.items()
+            if t.is_floating_point() and (g is given[0] or n != "x")
+        ]
         x, slope = given[0]["x"], layers[1][1][0][runs].float()
         for g in given:
             params = {n: t for n, t in g.items() if n[0] in "WRpb"}
@@ -187,9 +265,14 @@ def test_threads_and_companions_change_nothing_in_several_layers(name, symbols, 
 
     together = gradients(1, slice(0, K))
     for count in (2, 5):
-        assert all(torch.equal(a, b) for a, b in zip(together, gradients(count, slice(0, K)), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(together, gradients(count, slice(0, K)), strict=True)
+        )
     for k in range(K):
-        assert all(torch.equal(a[k : k + 1], b) for a, b in zip(together, gradients(2, slice(k, k + 1)), strict=True))
+        assert all(
+            torch.equal(a[k : k + 1], b)
+            for a, b in zip(together, gradients(2, slice(k, k + 1)), strict=True)
+        )
 
 
 def test_wide_layers_are_computed_jointly_and_alike(one_thread):
@@ -212,14 +295,20 @@ def test_not_a_number_is_passed_on(name):
         found = quantities(made, native.unroll, given, weights, torch.float32)
         expected = quantities(made, loop.unroll, given, weights, torch.float32)
         for quantity in expected:
-            assert torch.equal(found[quantity].isnan(), expected[quantity].isnan()), (what, quantity)
+            assert torch.equal(found[quantity].isnan(), expected[quantity].isnan()), (
+                what,
+                quantity,
+            )
 
 
 def test_large_numbers_end_as_in_the_loop():
     made = PLANS["slstm"]
     given, weights = problem(made, 1, 3, 2, 20)
     given["x"] *= 300
-    found, expected = (quantities(made, unroll, given, weights, torch.float32)["outputs"] for unroll in (native.unroll, loop.unroll))
+    found, expected = (
+        quantities(made, unroll, given, weights, torch.float32)["outputs"]
+        for unroll in (native.unroll, loop.unroll)
+    )
     assert found.isfinite().all() and torch.allclose(found, expected, atol=1e-4)
 
 
@@ -229,7 +318,9 @@ def test_evaluation_without_gradients_gives_the_same():
     learning = quantities(made, native.unroll, given, weights)["outputs"]
     with torch.no_grad():
         params = {n: t for n, t in given.items() if n[0] in "WRpb"}
-        outputs, _ = native.unroll(made, params, given["x"], tuple(given[f"state {s}"] for s in made.state))
+        outputs, _ = native.unroll(
+            made, params, given["x"], tuple(given[f"state {s}"] for s in made.state)
+        )
     assert torch.equal(outputs, learning)
 
 
@@ -265,7 +356,13 @@ def users(tmp_path):
 def test_a_cell_of_ones_own(name, users):
     made = users(name)
     given, weights = problem(made, 2, 5, 9, 18)
-    assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-11
+    assert (
+        error(
+            quantities(made, native.unroll, given, weights),
+            quantities(made, loop.unroll, given, weights),
+        )
+        < 1e-11
+    )
 
 
 def test_invented_cells(tmp_path):
@@ -276,7 +373,13 @@ def test_invented_cells(tmp_path):
     for name in names:
         made = plan(resolve(f"{tmp_path / 'invented.py'}:{name}", "cell.step"))
         given, weights = problem(made, 2, 2, 5, 7)
-        assert error(quantities(made, native.unroll, given, weights), quantities(made, loop.unroll, given, weights)) < 1e-10, name
+        assert (
+            error(
+                quantities(made, native.unroll, given, weights),
+                quantities(made, loop.unroll, given, weights),
+            )
+            < 1e-10
+        ), name
 
 
 def test_what_it_cannot_compute_is_told(users, settings_for, pack_of, monkeypatch):
@@ -287,7 +390,11 @@ def test_what_it_cannot_compute_is_told(users, settings_for, pack_of, monkeypatc
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert pack_of(settings_for("debug=tiny", "cell=gru", "engine=loop")).engine == "loop"
     pack = pack_of(settings_for("debug=tiny", "cell=gru"))
-    assert pack.engine.startswith("loop (") and "no-such-compiler" in pack.engine and pack.unroll is loop.unroll
+    assert (
+        pack.engine.startswith("loop (")
+        and "no-such-compiler" in pack.engine
+        and pack.unroll is loop.unroll
+    )
     with pytest.raises(UserError, match=r"engine=native: .*no-such-compiler"):
         pack_of(settings_for("debug=tiny", "cell=gru", "engine=native"))
 
@@ -306,7 +413,9 @@ def test_every_kind_of_vector(level, monkeypatch):
     text = emit.source(lowered(made))
     flags = tuple(f if not f.startswith("-march") else f"-march={level}" for f in build.FLAGS)
     library = build.library(text, flags)
-    flags_here = Path("/proc/cpuinfo").read_text("utf-8").split() if Path("/proc/cpuinfo").exists() else []
+    flags_here = (
+        Path("/proc/cpuinfo").read_text("utf-8").split() if Path("/proc/cpuinfo").exists() else []
+    )
     if not set(LEVELS[level]) <= set(flags_here):
         pytest.skip(f"compiles; this CPU cannot run {level}")
     given, weights = problem(made, 2, 5, 23, 37)
@@ -318,8 +427,8 @@ def test_every_kind_of_vector(level, monkeypatch):
 COMPILING = """
 import sys
 from rnnbench.engine.native import build, emit
-from rnnbench.engine.native.program import lowered
-from rnnbench.engine.plan import plan
+from rnnbench.equations.program import lowered
+from rnnbench.equations.plan import plan
 from rnnbench.cells.rnn import tanh
 build.library(emit.source(lowered(plan(tanh))))
 print(*[p.name for p in build.cache_folder().iterdir() if p.suffix == ".so"])
@@ -328,10 +437,21 @@ print(*[p.name for p in build.cache_folder().iterdir() if p.suffix == ".so"])
 
 def test_processes_share_the_cache(tmp_path):
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
-    started = [subprocess.Popen([sys.executable, "-c", COMPILING], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPILING],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
     names = {process.communicate(timeout=60)[0].split()[0] for process in started}
     assert all(process.returncode == 0 for process in started) and len(names) == 1
-    assert [p.name for p in (tmp_path / "rnnbench" / "native").iterdir()] == [*names]  # nothing half-made is left
+    assert [p.name for p in (tmp_path / "rnnbench" / "native").iterdir()] == [
+        *names
+    ]  # nothing half-made is left
 
 
 def test_memory_does_not_grow():
@@ -346,11 +466,20 @@ def test_memory_does_not_grow():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_training_follows_the_loop(cell, settings_for, pack_of):
-    from rnnbench.engine.train import Training
+    from rnnbench.training.loop import Training
 
     losses = []
     for engine in ("loop", "native"):
-        pack = pack_of(settings_for(f"cell={cell}", "task=adding", "task.length=40", "model.hidden=32", "train.batch=20", f"engine={engine}"))
+        pack = pack_of(
+            settings_for(
+                f"cell={cell}",
+                "task=adding",
+                "task.length=40",
+                "model.hidden=32",
+                "train.batch=20",
+                f"engine={engine}",
+            )
+        )
         assert pack.engine == engine
         training = Training(pack)
         losses.append(torch.stack([training.update() for _ in range(50)]))
@@ -359,4 +488,7 @@ def test_training_follows_the_loop(cell, settings_for, pack_of):
 
 def test_source_names_blocks_and_states():
     text = native.source(PLANS["gru"])
-    assert all(word in text for word in ("// stage 1 of 2: z, r", "R.n @ ", "const vec r = v_sigmoid(", "h_old"))
+    assert all(
+        word in text
+        for word in ("// stage 1 of 2: z, r", "R.n @ ", "const vec r = v_sigmoid(", "h_old")
+    )

@@ -1,4 +1,6 @@
-"""Optimisers over replicas: each row is its own torch.optim run; who is frozen, clipped or packed together changes nothing else."""
+"""Optimisers over replicas: each row is its own torch.optim run; who is frozen, clipped or packed
+together changes nothing else.
+"""
 
 import dataclasses
 import math
@@ -16,9 +18,13 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "optim"
 PLAIN = {"clip_norm": None, "clip_value": None, "schedule": "constant"}
 NUMBERS = {  # kind → four replicas, each with numbers of its own
     "sgd": [{"lr": 0.02, "momentum": m} for m in (0.0, 0.5, 0.9, 0.99)],
-    "nesterov": [{"lr": lr, "momentum": m} for lr, m in ((0.02, 0.0), (0.01, 0.5), (0.03, 0.9), (0.001, 0.99))],
+    "nesterov": [
+        {"lr": lr, "momentum": m}
+        for lr, m in ((0.02, 0.0), (0.01, 0.5), (0.03, 0.9), (0.001, 0.99))
+    ],
     "rmsprop": [
-        {"lr": 0.01 / i, "momentum": m, "decay": d, "eps": 10.0**-i} for i, m, d in ((8, 0.0, 0.9), (3, 0.9, 0.99), (4, 0.0, 0.5), (5, 0.5, 0.0))
+        {"lr": 0.01 / i, "momentum": m, "decay": d, "eps": 10.0**-i}
+        for i, m, d in ((8, 0.0, 0.9), (3, 0.9, 0.99), (4, 0.0, 0.5), (5, 0.5, 0.0))
     ],
     "adam": [  # rates at which a start moved by 1e-15 ends 1e-14 away: chaos would hide an error
         {"lr": 0.04, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
@@ -38,7 +44,9 @@ def optim(name, **numbers):
 
 def mixed(name):
     """Four replicas that differ in every number, clipping included."""
-    return [optim(name, **numbers, **clip) for numbers, clip in zip(NUMBERS[name], CLIPS, strict=True)]
+    return [
+        optim(name, **numbers, **clip) for numbers, clip in zip(NUMBERS[name], CLIPS, strict=True)
+    ]
 
 
 def start(replicas, dtype=torch.float64):
@@ -46,13 +54,22 @@ def start(replicas, dtype=torch.float64):
 
 
 def gradient(parameters):
-    """Of a nonlinear function with its own valley per row: sum of cos(i·p) + p⁴/4 + a coupling of neighbours."""
+    """Of a nonlinear function with its own valley per row: sum of cos(i·p) + p⁴/4 + a coupling of
+    neighbours.
+    """
     frequency = torch.arange(1, WIDTH + 1, dtype=parameters.dtype).sqrt()
-    return -frequency * torch.sin(frequency * parameters) + parameters**3 + 0.3 * parameters.roll(1, -1)
+    return (
+        -frequency * torch.sin(frequency * parameters)
+        + parameters**3
+        + 0.3 * parameters.roll(1, -1)
+    )
 
 
 def ours(optims, parameters, steps=STEPS, alive=None, poison=None, optimizer=None):
-    """The parameters after some steps, in place, and the optimiser. poison: a row whose gradient is NaN."""
+    """The parameters after some steps, in place, and the optimiser.
+
+    poison: a row whose gradient is NaN.
+    """
     optimizer = optimizer or Optimizer(optims, parameters)
     rate = torch.tensor([o.lr for o in optims], dtype=torch.float64)
     for _ in range(steps):
@@ -69,8 +86,12 @@ def theirs(o, row):
     p = torch.nn.Parameter(row.clone())
     made = {
         "sgd": lambda: torch.optim.SGD([p], lr=o.lr, momentum=o.momentum),
-        "nesterov": lambda: torch.optim.SGD([p], lr=o.lr, momentum=o.momentum, nesterov=o.momentum > 0),
-        "rmsprop": lambda: torch.optim.RMSprop([p], lr=o.lr, alpha=o.decay, eps=o.eps, momentum=o.momentum),
+        "nesterov": lambda: torch.optim.SGD(
+            [p], lr=o.lr, momentum=o.momentum, nesterov=o.momentum > 0
+        ),
+        "rmsprop": lambda: torch.optim.RMSprop(
+            [p], lr=o.lr, alpha=o.decay, eps=o.eps, momentum=o.momentum
+        ),
         "adam": lambda: torch.optim.Adam([p], lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps),
     }[o.name]()
     for _ in range(STEPS):
@@ -84,7 +105,12 @@ def theirs(o, row):
 
 
 def close(a, b, dtype=torch.float64):
-    return torch.testing.assert_close(a, b, rtol=1e-12 if dtype == torch.float64 else 1e-4, atol=1e-13 if dtype == torch.float64 else 1e-5)
+    return torch.testing.assert_close(
+        a,
+        b,
+        rtol=1e-12 if dtype == torch.float64 else 1e-4,
+        atol=1e-13 if dtype == torch.float64 else 1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -98,12 +124,16 @@ def test_one_replica_is_torch(name, index):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_every_replica_of_a_pack_is_its_own_torch_run(name, dtype):
     optims = mixed(name)
-    for row, began, one in zip(ours(optims, start(4, dtype))[0], start(4, dtype), optims, strict=True):
+    for row, began, one in zip(
+        ours(optims, start(4, dtype))[0], start(4, dtype), optims, strict=True
+    ):
         close(row, theirs(one, began), dtype)
 
 
 def test_adam_counts_exactly_in_single_precision():
-    """1 - beta2 at the first step loses four digits in float32 unless taken with care; the first step is sign(g)·lr."""
+    """1 - beta2 at the first step loses four digits in float32 unless taken with care; the first
+    step is sign(g)·lr.
+    """
     p = torch.zeros(1, 3)
     one = optim("adam", lr=1.0, beta1=0.9, beta2=0.99999, eps=0.0)
     Optimizer([one], p).update(p, torch.tensor([[2.0, -3.0, 1e-3]]), torch.ones(1))
@@ -112,9 +142,17 @@ def test_adam_counts_exactly_in_single_precision():
 
 def test_clip_is_torch():
     raw = start(5) * torch.tensor([[1e-3], [1.0], [10.0], [1e3], [5.0]])
-    limits = [{"clip_norm": 1.0}, {"clip_norm": 0.7}, {"clip_value": 0.5}, {}, {"clip_norm": 2.0, "clip_value": 0.3}]
+    limits = [
+        {"clip_norm": 1.0},
+        {"clip_norm": 0.7},
+        {"clip_value": 0.5},
+        {},
+        {"clip_norm": 2.0, "clip_value": 0.3},
+    ]
     clipped = raw.clone()
-    norm_K = Optimizer([optim("sgd", lr=1.0, momentum=0.0, **limit) for limit in limits], raw).clip(clipped)
+    norm_K = Optimizer([optim("sgd", lr=1.0, momentum=0.0, **limit) for limit in limits], raw).clip(
+        clipped
+    )
     for row, kept, norm, limit in zip(raw, clipped, norm_K, limits, strict=True):
         p = torch.nn.Parameter(torch.zeros(WIDTH, dtype=torch.float64))
         p.grad = row.clone()
@@ -128,7 +166,10 @@ def test_clip_is_torch():
 
 def test_clip_leaves_a_replica_without_limits_alone_even_if_its_norm_overflows():
     huge = torch.full((2, 4), 1e30)
-    norm_K = Optimizer([optim("sgd", lr=1.0, momentum=0.0), optim("sgd", lr=1.0, momentum=0.0, clip_norm=1.0)], huge).clip(huge)
+    norm_K = Optimizer(
+        [optim("sgd", lr=1.0, momentum=0.0), optim("sgd", lr=1.0, momentum=0.0, clip_norm=1.0)],
+        huge,
+    ).clip(huge)
     assert norm_K.isinf().all() and torch.equal(huge[0], torch.full((4,), 1e30))
 
 
@@ -140,7 +181,9 @@ def test_frozen_replicas_keep_every_bit_and_the_living_do_not_notice(name):
     _, optimizer = ours(optims, together, steps=20)
     kept, kept_state = together.clone(), {key: t.clone() for key, t in optimizer.state.items()}
     ours(optims, together, steps=STEPS - 20, alive=alive, poison=~alive, optimizer=optimizer)
-    assert torch.equal(together[~alive], kept[~alive]) and torch.equal(together[alive], reference[alive])
+    assert torch.equal(together[~alive], kept[~alive]) and torch.equal(
+        together[alive], reference[alive]
+    )
     for key, tensor in optimizer.state.items():
         assert torch.equal(tensor[~alive], kept_state[key][~alive]), key
         assert torch.equal(tensor[alive], expected.state[key][alive]), key
@@ -161,7 +204,9 @@ def test_saved_and_loaded_goes_on_bit_for_bit_even_row_by_row(name):
     optims = mixed(name)
     whole, _ = ours(optims, start(4))
     half, optimizer = ours(optims, start(4), steps=20)
-    saved = [{key: t[k].clone() for key, t in optimizer.state.items()} for k in range(4)]  # one checkpoint per run
+    saved = [
+        {key: t[k].clone() for key, t in optimizer.state.items()} for k in range(4)
+    ]  # one checkpoint per run
     order = [2, 0, 3, 1]
     again = Optimizer([optims[k] for k in order], half)
     again.load({key: torch.stack([saved[k][key] for k in order]) for key in saved[0]})
@@ -182,7 +227,12 @@ def scheduled(schedule, **numbers):
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 def test_cosine_and_step_are_torch():
-    kinds = [scheduled("constant"), scheduled("cosine"), scheduled("step", factor=0.5, every=7), scheduled("step", factor=0.9, every=1)]
+    kinds = [
+        scheduled("constant"),
+        scheduled("cosine"),
+        scheduled("step", factor=0.5, every=7),
+        scheduled("step", factor=0.9, every=1),
+    ]
     schedule, total = Schedule(kinds, 30), 30
     sgd = [torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3) for _ in kinds]
     reference = [
@@ -192,7 +242,10 @@ def test_cosine_and_step_are_torch():
         torch.optim.lr_scheduler.StepLR(sgd[3], step_size=1, gamma=0.9),
     ]
     for step in range(total + 1):
-        close(schedule.rate(step), torch.tensor([r.get_last_lr()[0] for r in reference], dtype=torch.float64))
+        close(
+            schedule.rate(step),
+            torch.tensor([r.get_last_lr()[0] for r in reference], dtype=torch.float64),
+        )
         for r in reference:
             r.step()
     assert schedule.rate(total)[1] == 0
@@ -221,7 +274,10 @@ def test_plateau_follows_the_rule_and_survives_a_checkpoint():
 
 def test_dampened_is_greffs_rate():
     """Greff et al. (2017): the learning rate is scaled by 1 - momentum."""
-    by_name = [optim("nesterov", lr=0.2, momentum=m, dampen=d) for m, d in ((0.0, True), (0.9, True), (0.9, False))]
+    by_name = [
+        optim("nesterov", lr=0.2, momentum=m, dampen=d)
+        for m, d in ((0.0, True), (0.9, True), (0.9, False))
+    ]
     close(Schedule(by_name, 10).rate(3), torch.tensor([0.2, 0.02, 0.2], dtype=torch.float64))
 
 
@@ -231,13 +287,17 @@ def test_yaml_is_complete_and_refuses_what_has_no_effect(name):
     assert (CONFIGS / f"{name}.yaml").read_text().startswith("# rnnbench train ")
     made = typed(Optim, values, "optim")
     assert made.name == name and made.clip_norm == 1.0 and made.clip_value is None
-    general = {"name", "lr", "clip_norm", "clip_value", "schedule"} | {key for keys in SCHEDULES.values() for key in keys}
+    general = {"name", "lr", "clip_norm", "clip_value", "schedule"} | {
+        key for keys in SCHEDULES.values() for key in keys
+    }
     assert set(values) == general | set(OPTIMIZERS[name])
     for key in {f.name for f in dataclasses.fields(Optim)} - set(values):
         with pytest.raises(UserError, match=rf"optim\.{key} has no effect with optim={name}"):
             typed(Optim, OmegaConf.merge(values, {key: True if key == "dampen" else 0.5}), "optim")
     for key in ("factor", "every", "wait"):
-        with pytest.raises(UserError, match=rf"optim\.{key} has no effect with optim\.schedule=constant"):
+        with pytest.raises(
+            UserError, match=rf"optim\.{key} has no effect with optim\.schedule=constant"
+        ):
             typed(Optim, OmegaConf.merge(values, {key: 1}), "optim")
     with pytest.raises(UserError, match="lrr"):
         typed(Optim, OmegaConf.merge(values, {"lrr": 1}), "optim")

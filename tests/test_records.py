@@ -14,12 +14,21 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from rnnbench import records
 from rnnbench.catalogue import file_digest
 from rnnbench.errors import UserError
-from rnnbench.records import Folder, find, finite, run_id, write
+from rnnbench.runs import records
+from rnnbench.runs.records import Folder, find, finite, run_id, write
 
-TINY = ("cell=gru", "task=adding", "task.length=6", "debug=tiny", "model.hidden=3", "train.steps=4", "train.eval_every=2", "study=mine")
+TINY = (
+    "cell=gru",
+    "task=adding",
+    "task.length=6",
+    "debug=tiny",
+    "model.hidden=3",
+    "train.steps=4",
+    "train.eval_every=2",
+    "study=mine",
+)
 
 CELL = """
 from torch import tanh
@@ -30,21 +39,43 @@ def mine(W, R, b, x, h):
 
 def turned(value):
     """The same value with the keys of every mapping in the opposite order."""
-    return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+    return (
+        {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+    )
 
 
 # Identity
 
 
 def test_the_identity_is_that_of_this_hash(settings_for):
-    """Written down: an id that changes makes every finished run be repeated. Change it knowingly."""
+    """Written down: an id that changes makes every finished run be repeated. Change it
+    knowingly.
+    """
     settings = settings_for("cell=lstm", "task=adding")
     assert len(run_id(settings)) == 12 and set(run_id(settings)) <= set("0123456789abcdef")
     canonical = records.canonical(settings)
     assert set(canonical) == {"cell", "task", "model", "optim", "train", "seed"}
-    assert set(canonical["cell"]) == {"step", "forget", "write", "init", "forget_bias", "paper", "constants"}
-    assert set(canonical["task"]) == {"type", "length", "markers", "target", "valid_size", "test_size"}
-    assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {"checkpoint_every", "probe_every"}
+    assert set(canonical["cell"]) == {
+        "step",
+        "forget",
+        "write",
+        "init",
+        "forget_bias",
+        "paper",
+        "constants",
+    }
+    assert set(canonical["task"]) == {
+        "type",
+        "length",
+        "markers",
+        "target",
+        "valid_size",
+        "test_size",
+    }
+    assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {
+        "checkpoint_every",
+        "probe_every",
+    }
     assert {f.name for f in dataclasses.fields(settings.model)} == set(canonical["model"])
     assert {f.name for f in dataclasses.fields(settings.optim)} == set(canonical["optim"])
 
@@ -53,27 +84,63 @@ def test_the_identity_does_not_depend_on_order_paths_engine_or_labels(settings_f
     settings = settings_for("cell=lstm", "task=adding")
     same = [
         settings_for("cell=lstm", "task=adding", "study=other"),
-        settings_for("task=adding", "cell=lstm", "engine=loop", "engine.threads=2", "engine.device=cpu"),
+        settings_for(
+            "task=adding", "cell=lstm", "engine=loop", "engine.threads=2", "engine.device=cpu"
+        ),
         settings_for("cell=lstm", "task=adding", "train.checkpoint_every=7"),
         settings_for(
-            "cell=lstm", "task=adding", "seed=0", f"optim.lr={settings.optim.lr}", "optim.clip_norm=1", "task.length=100"
+            "cell=lstm",
+            "task=adding",
+            "seed=0",
+            f"optim.lr={settings.optim.lr}",
+            "optim.clip_norm=1",
+            "task.length=100",
         ),  # defaults spelt out
-        replace(settings, paths=replace(settings.paths, results="/elsewhere", data="/there", mirror="/mirror")),
-        replace(settings, task=turned(settings.task), cell=replace(settings.cell, paper=turned(settings.cell.paper))),
+        replace(
+            settings,
+            paths=replace(settings.paths, results="/elsewhere", data="/there", mirror="/mirror"),
+        ),
+        replace(
+            settings,
+            task=turned(settings.task),
+            cell=replace(settings.cell, paper=turned(settings.cell.paper)),
+        ),
     ]
     assert {run_id(s) for s in same} == {run_id(settings)}
     assert list(same[-1].task) != list(settings.task)
 
 
 def test_cells_that_are_the_same_are_the_same_run(settings_for):
-    assert run_id(settings_for("cell=lstm_b", "task=adding")) == run_id(settings_for("cell=lstm", "task=adding", "cell.forget_bias=1"))
+    assert run_id(settings_for("cell=lstm_b", "task=adding")) == run_id(
+        settings_for("cell=lstm", "task=adding", "cell.forget_bias=1")
+    )
     assert Folder.of(settings_for("cell=lstm_b", "task=adding")).path.parent.name == "lstm_b"
 
 
 def test_the_identity_changes_with_whatever_decides_numbers(settings_for):
-    variants = [(), ("seed=1",), ("optim.lr=0.002",), ("cell=gru",), ("task.length=101",), ("task.target=0.02",), ("optim=sgd",)]
-    variants += [("model.hidden=65",), ("model.layers=2",), ("model.dtype=float64",), ("cell.forget_bias=1",), ("cell.init=glorot",)]
-    variants += [("train.batch=51",), ("train.eval_every=99",), ("train.eval_batch=99",), ("train.eval_limit=1",), ("train.input_noise=0.1",)]
+    variants = [
+        (),
+        ("seed=1",),
+        ("optim.lr=0.002",),
+        ("cell=gru",),
+        ("task.length=101",),
+        ("task.target=0.02",),
+        ("optim=sgd",),
+    ]
+    variants += [
+        ("model.hidden=65",),
+        ("model.layers=2",),
+        ("model.dtype=float64",),
+        ("cell.forget_bias=1",),
+        ("cell.init=glorot",),
+    ]
+    variants += [
+        ("train.batch=51",),
+        ("train.eval_every=99",),
+        ("train.eval_batch=99",),
+        ("train.eval_limit=1",),
+        ("train.input_noise=0.1",),
+    ]
     variants += [
         ("train.patience=3",),
         ("train.stop_at_target=true",),
@@ -97,7 +164,9 @@ def test_a_cell_of_ones_own_is_its_content(settings_for, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
         settings = settings_for("cell=own", f"cell.step={path}:mine", "task=adding")
-        return run_id(replace(settings, cell=replace(settings.cell, digest=file_digest(f"{path}:mine"))))  # composed settings are cached here
+        return run_id(
+            replace(settings, cell=replace(settings.cell, digest=file_digest(f"{path}:mine")))
+        )  # composed settings are cached here
 
     first = identity("a/one.py", CELL.format(""))
     assert identity("b/two.py", CELL.format("")) == first
@@ -111,10 +180,25 @@ def test_the_files_of_a_run_are_those_of_the_design(settings_for, trained):
     run = settings_for(*TINY, "train.checkpoint_every=1")
     (record,) = trained(run)
     folder = Folder.of(run)
-    assert folder.path.relative_to(run.paths.results).parts == ("mine", "adding", "gru", run_id(run))
-    files = {"record.json", "config.yaml", "overrides.yaml", "curve.csv", "tensorboard", "best.pt", "last.pt"}
+    assert folder.path.relative_to(run.paths.results).parts == (
+        "mine",
+        "adding",
+        "gru",
+        run_id(run),
+    )
+    files = {
+        "record.json",
+        "config.yaml",
+        "overrides.yaml",
+        "curve.csv",
+        "tensorboard",
+        "best.pt",
+        "last.pt",
+    }
     assert {path.name for path in folder.path.iterdir()} == files
-    best, last = (torch.load(path, weights_only=True) for path in (folder.best_path, folder.last_path))
+    best, last = (
+        torch.load(path, weights_only=True) for path in (folder.best_path, folder.last_path)
+    )
     assert {name: tuple(tensor.shape) for name, tensor in best.items()} == {
         "0.W": (2, 9),
         "0.R0": (3, 6),
@@ -124,21 +208,33 @@ def test_the_files_of_a_run_are_those_of_the_design(settings_for, trained):
         "readout.b": (1,),
     }
     assert last["step"] == 4 and last["progress"]["status"] == "finished"
-    assert OmegaConf.to_container(OmegaConf.load(folder.path / "config.yaml")) == dataclasses.asdict(run)
-    assert folder.record() == json.loads(folder.record_path.read_text()) == json.loads(json.dumps(record))
+    assert OmegaConf.to_container(
+        OmegaConf.load(folder.path / "config.yaml")
+    ) == dataclasses.asdict(run)
+    assert (
+        folder.record()
+        == json.loads(folder.record_path.read_text())
+        == json.loads(json.dumps(record))
+    )
 
 
 def test_what_was_typed_is_kept(settings_for, silent):
-    from rnnbench.engine.run import run_pack
+    from rnnbench.training.run import run_pack
 
     run = settings_for(*TINY)
     run_pack([run], [["cell=gru", "optim.lr=1e-3"]], silent(), print)
-    assert OmegaConf.to_container(OmegaConf.load(Folder.of(run).path / "overrides.yaml")) == ["cell=gru", "optim.lr=1e-3"]
+    assert OmegaConf.to_container(OmegaConf.load(Folder.of(run).path / "overrides.yaml")) == [
+        "cell=gru",
+        "optim.lr=1e-3",
+    ]
 
 
 def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     (record,) = trained(settings_for(*TINY))
-    promised = "schema id study cell task seed status reason settings params steps best final primary baseline target solved_at seconds"
+    promised = (
+        "schema id study cell task seed status reason settings params steps best final "
+        "primary baseline target solved_at seconds"
+    )
     promised += " throughput peak_memory_bytes engine provenance"
     assert set(promised.split()) <= record.keys()
     inner = {
@@ -150,18 +246,38 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     }
     assert {key: set(record[key]) for key in inner} == inner
     assert {"git", "versions", "cpu", "device"} <= record["provenance"].keys()
-    assert (record["schema"], record["study"], record["cell"], record["task"], record["seed"]) == (1, "mine", "gru", "adding", 0)
-    assert record["primary"] == {"name": "mse", "goal": "min", "value": record["best"]["test"]["mse"]}
+    assert (record["schema"], record["study"], record["cell"], record["task"], record["seed"]) == (
+        1,
+        "mine",
+        "gru",
+        "adding",
+        0,
+    )
+    assert record["primary"] == {
+        "name": "mse",
+        "goal": "min",
+        "value": record["best"]["test"]["mse"],
+    }
     assert record["baseline"] == {"mse": 1 / 6} and record["target"] == 0.01
     assert record["params"] == 3 * (2 * 3 + 3 * 3 + 3) + 4
     assert record["peak_memory_bytes"] > 10**7  # a Python process, in bytes
-    assert record["throughput"]["sequences_per_s"] == pytest.approx(4 * record["throughput"]["steps_per_s"])
-    assert record["throughput"]["steps_per_s"] == pytest.approx(3 / record["seconds"]["train"])  # the first step warms up
+    assert record["throughput"]["sequences_per_s"] == pytest.approx(
+        4 * record["throughput"]["steps_per_s"]
+    )
+    assert record["throughput"]["steps_per_s"] == pytest.approx(
+        3 / record["seconds"]["train"]
+    )  # the first step warms up
 
 
 def test_a_curve_goes_and_comes_back(tmp_path):
     rows = [
-        {"step": 10, "split": "train", "loss": 0.1 + 0.2, "lr": 1e-30, "seconds": 12345.678901234567},
+        {
+            "step": 10,
+            "split": "train",
+            "loss": 0.1 + 0.2,
+            "lr": 1e-30,
+            "seconds": 12345.678901234567,
+        },
         {"step": 10, "split": "valid", "loss": float("inf"), "0.z.mean": 1 / 3, "mse": -0.0},
         {"step": 20, "split": "train", "loss": 5e-324, "lr": 2.0, "seconds": 1.0},
     ]
@@ -175,11 +291,23 @@ def test_a_curve_goes_and_comes_back(tmp_path):
 
 
 def test_a_record_has_null_where_json_has_no_word(tmp_path):
-    value = {"a": float("nan"), "b": [1.0, float("inf"), {"c": -float("inf")}], "d": (2, None, True, "x"), "e": 0.0}
+    value = {
+        "a": float("nan"),
+        "b": [1.0, float("inf"), {"c": -float("inf")}],
+        "d": (2, None, True, "x"),
+        "e": 0.0,
+    }
     Folder(tmp_path).write_record({"schema": 1, "status": "diverged"} | value)
     text = (tmp_path / "record.json").read_text()
     found = json.loads(text, parse_constant=pytest.fail)
-    assert found == {"schema": 1, "status": "diverged", "a": None, "b": [1.0, None, {"c": None}], "d": [2, None, True, "x"], "e": 0.0}
+    assert found == {
+        "schema": 1,
+        "status": "diverged",
+        "a": None,
+        "b": [1.0, None, {"c": None}],
+        "d": [2, None, True, "x"],
+        "e": 0.0,
+    }
     assert math.isnan(value["a"]) and finite(3) == 3
 
 
@@ -195,8 +323,12 @@ def interrupted(*_):
 
 
 @pytest.mark.parametrize(("owner", "call"), [(Path, "replace"), (os, "fsync")])
-@pytest.mark.parametrize(("failure", "raised"), [(full_disk, UserError), (interrupted, KeyboardInterrupt)])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(owner, call, failure, raised, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("failure", "raised"), [(full_disk, UserError), (interrupted, KeyboardInterrupt)]
+)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    owner, call, failure, raised, tmp_path, monkeypatch
+):
     path = tmp_path / "record.json"
     write(path, "old")
     with monkeypatch.context() as patched:
@@ -207,7 +339,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(owner, call, fa
             write(tmp_path / "another.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"] and path.read_text() == "old"
     if raised is UserError:
-        assert str(error.value) == f"cannot write {path}: No space left on device; free space, then ask again"
+        assert (
+            str(error.value)
+            == f"cannot write {path}: No space left on device; free space, then ask again"
+        )
     write(path, b"new")
     assert path.read_bytes() == b"new"
 
@@ -237,10 +372,14 @@ def test_files_have_the_permissions_of_the_user(tmp_path):
     """What a colleague may read of other files, they may read of results."""
     (tmp_path / "plain").write_text("")
     write(tmp_path / "written", "")
-    assert stat.S_IMODE((tmp_path / "written").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "written").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "plain").stat().st_mode
+    )
 
 
-def test_a_disk_that_is_full_ends_a_run_in_one_line_and_without_record(settings_for, trained, monkeypatch):
+def test_a_disk_that_is_full_ends_a_run_in_one_line_and_without_record(
+    settings_for, trained, monkeypatch
+):
     run = settings_for(*TINY)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full_disk)
@@ -278,21 +417,35 @@ def test_no_record_is_none(tmp_path):
 
 
 def test_find_lists_what_has_ended(tmp_path):
-    for name, content in {"b": '{"schema": 1, "status": "finished"}', "a": '{"schema": 1, "status": "diverged"}', "torn": "{", "empty": ""}.items():
+    for name, content in {
+        "b": '{"schema": 1, "status": "finished"}',
+        "a": '{"schema": 1, "status": "diverged"}',
+        "torn": "{",
+        "empty": "",
+    }.items():
         write(tmp_path / "study" / name / "record.json", content)
-    assert [(folder.path.name, record["status"]) for folder, record in find(tmp_path)] == [("a", "diverged"), ("b", "finished")]
-    assert [folder.path for folder, _ in find(tmp_path / "study" / "a")] == [tmp_path / "study" / "a"]
+    assert [(folder.path.name, record["status"]) for folder, record in find(tmp_path)] == [
+        ("a", "diverged"),
+        ("b", "finished"),
+    ]
+    assert [folder.path for folder, _ in find(tmp_path / "study" / "a")] == [
+        tmp_path / "study" / "a"
+    ]
     with pytest.raises(UserError, match=r"no readable record\.json"):
         find(tmp_path / "study" / "torn")
     with pytest.raises(UserError, match=r"no folder '.*nowhere'.*results/runs"):
         find(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("label", ["", ".", "..", "a/b", "a b", "-x", "../x", "a\nb", "x\n", ".hidden"])
+@pytest.mark.parametrize(
+    "label", ["", ".", "..", "a/b", "a b", "-x", "../x", "a\nb", "x\n", ".hidden"]
+)
 def test_labels_are_names_of_folders(label):
     with pytest.raises(UserError, match="names a folder"):
         records.checked_label("study", label)
 
 
 def test_good_labels_pass():
-    assert [records.checked_label("study", label) for label in ("a", "greff-2017", "v1.2_x", "日本")] == ["a", "greff-2017", "v1.2_x", "日本"]
+    assert [
+        records.checked_label("study", label) for label in ("a", "greff-2017", "v1.2_x", "日本")
+    ] == ["a", "greff-2017", "v1.2_x", "日本"]

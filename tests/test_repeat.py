@@ -1,13 +1,21 @@
-"""A run that has ended comes to the same numbers again, from its config.yaml alone, whatever company it was trained in."""
+"""A run that has ended comes to the same numbers again, from its config.yaml alone, whatever
+company it was trained in.
+"""
 
 import json
 
 import pytest
 
 from rnnbench.cli import main
-from rnnbench.report.collect import collect
+from rnnbench.runs.collect import collect
 
-SHORT = ("model.hidden=37", "train.batch=20", "train.steps=12", "train.eval_every=4", "train.eval_limit=2")
+SHORT = (
+    "model.hidden=37",
+    "train.batch=20",
+    "train.steps=12",
+    "train.eval_every=4",
+    "train.eval_limit=2",
+)
 TASKS = {
     "adding": ("task=adding", "task.length=15"),
     "copy": ("task=copy", "task.length=5", "task.items=3"),
@@ -18,7 +26,12 @@ TASKS = {
 @pytest.fixture
 def runs(settings_for, trained, tmp_path):
     """Three runs on adding, of one pack, as a study's folder."""
-    trained(*(settings_for(*TASKS["adding"], *SHORT, "cell=lstm", "study=three", f"seed={seed}") for seed in range(3)))
+    trained(
+        *(
+            settings_for(*TASKS["adding"], *SHORT, "cell=lstm", "study=three", f"seed={seed}")
+            for seed in range(3)
+        )
+    )
     return tmp_path / "runs" / "three"
 
 
@@ -32,15 +45,22 @@ def spoiled(folder, name, change):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh", "mut1"])
 def test_company_changes_no_bit(task, cell, settings_for, trained):
-    """Alone, first of two, last of four: the best and the last scores of the native engine are those of the run."""
-    run, *others = [settings_for(*TASKS[task], *SHORT, f"cell={cell}", "engine=native", f"seed={seed}") for seed in range(4)]
+    """Alone, first of two, last of four: the best and the last scores of the native engine are
+    those of the run.
+    """
+    run, *others = [
+        settings_for(*TASKS[task], *SHORT, f"cell={cell}", "engine=native", f"seed={seed}")
+        for seed in range(4)
+    ]
     records = trained(run)[0], trained(run, others[0])[0], trained(*others, run)[-1]
     assert len({json.dumps([record["best"], record["final"]]) for record in records}) == 1
 
 
 def test_from_folders_and_from_a_file(runs, tmp_path, capsys):
     assert main(["repeat", str(runs)]) == 0
-    assert "3 of 3 runs came to the same scores on the test set to the bit" in capsys.readouterr().out
+    assert (
+        "3 of 3 runs came to the same scores on the test set to the bit" in capsys.readouterr().out
+    )
     collect(runs, tmp_path / "runs.jsonl")
     before = sorted(runs.rglob("*"))
     assert main(["repeat", str(tmp_path / "runs.jsonl"), "--draw", "2", "--seed", "3"]) == 0

@@ -1,4 +1,6 @@
-"""Companions do not matter: a run in a pack makes the numbers that it makes alone, whatever happens to the others."""
+"""Companions do not matter: a run in a pack makes the numbers that it makes alone, whatever happens
+to the others.
+"""
 
 from dataclasses import replace
 
@@ -6,20 +8,34 @@ import pytest
 import torch
 
 from rnnbench.engine.network import ReadOut
-from rnnbench.engine.train import Training
+from rnnbench.training.loop import Training
 
 STEPS = 100
 
-# Every run of a pack differs in seed, rate, clipping and initialisation; a pack has one cell, task and kind of optimiser.
+# Every run of a pack differs in seed, rate, clipping and initialisation; a pack has one cell, task
+# and kind of optimiser.
 PACKS = {
     "adding, adam": (
         ("cell=gru", "task=adding", "task.length=8", "optim=adam", "optim.lr=0.01"),
-        ("seed=1", "optim.lr=0.003", "optim.clip_norm=null", "cell.init=glorot", "cell.forget_bias=2"),
+        (
+            "seed=1",
+            "optim.lr=0.003",
+            "optim.clip_norm=null",
+            "cell.init=glorot",
+            "cell.forget_bias=2",
+        ),
         ("seed=2", "optim.lr=0.001", "optim.clip_value=0.01", "cell.init=scaled:0.7"),
         ("optim.lr=0.02", "optim.schedule=cosine", "optim.beta2=0.99", "cell.init=chrono"),
     ),
     "masked symbols, nesterov": (
-        ("cell=lstm_vanilla", "task=memorize", "task.items=3", "task.alphabet=5", "optim=nesterov", "optim.lr=0.1"),
+        (
+            "cell=lstm_vanilla",
+            "task=memorize",
+            "task.items=3",
+            "task.alphabet=5",
+            "optim=nesterov",
+            "optim.lr=0.1",
+        ),
         ("seed=1", "optim.momentum=0", "cell.init=paper"),
         ("seed=2", "optim.clip_norm=0.01", "optim.momentum=0.5", "cell.forget_bias=1"),
     ),
@@ -29,9 +45,22 @@ PACKS = {
         ("seed=2", "optim.clip_norm=null", "cell.forget_bias=3"),
     ),
     "two layers, dropout, input noise": (
-        ("cell=lstm", "task=adding", "task.length=8", "model.layers=2", "model.dropout=0.3", "train.input_noise=0.1"),
+        (
+            "cell=lstm",
+            "task=adding",
+            "task.length=8",
+            "model.layers=2",
+            "model.dropout=0.3",
+            "train.input_noise=0.1",
+        ),
         ("seed=1", "train.input_noise=0", "optim.lr=0.01"),
-        ("seed=2", "train.input_noise=0.5", "optim.schedule=step", "optim.factor=0.5", "optim.every=7"),
+        (
+            "seed=2",
+            "train.input_noise=0.5",
+            "optim.schedule=step",
+            "optim.factor=0.5",
+            "optim.every=7",
+        ),
     ),
 }
 SMALL = ("model.hidden=6", "train.batch=5", "train.steps=100")
@@ -44,13 +73,17 @@ def advanced(pack, steps=STEPS):
 
 
 def adding(settings_for, *more, dtype="float32"):
-    return settings_for("cell=gru", "task=adding", "task.length=8", f"model.dtype={dtype}", *SMALL, *more)
+    return settings_for(
+        "cell=gru", "task=adding", "task.length=8", f"model.dtype={dtype}", *SMALL, *more
+    )
 
 
 def assert_close(ours, theirs, tolerance):
     """Relative to the largest number; losses and parameters are of one magnitude."""
     assert ours.shape == theirs.shape and theirs.isfinite().all()
-    assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max(), f"off by {(ours - theirs).abs().max():.3g} of {theirs.abs().max():.3g}"
+    assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max(), (
+        f"off by {(ours - theirs).abs().max():.3g} of {theirs.abs().max():.3g}"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -58,23 +91,36 @@ def assert_close(ours, theirs, tolerance):
 def test_packed_is_alone(case, dtype, settings_for, pack_of):
     shared, *differing = PACKS[case]
     steps = STEPS if dtype == "float64" else 30
-    runs = [settings_for(*shared, *more, *SMALL, f"model.dtype={dtype}") for more in ((), *differing)]
+    runs = [
+        settings_for(*shared, *more, *SMALL, f"model.dtype={dtype}") for more in ((), *differing)
+    ]
     tolerance = {"float64": 1e-10, "float32": 1e-4}[dtype]
     packed, losses = advanced(pack_of(*runs), steps)
     for k, run in enumerate(runs):
         alone, loss = advanced(pack_of(run), steps)
         assert ((losses[:, k] - loss[:, 0]).abs() <= tolerance * loss[:, 0].abs()).all()
         assert_close(packed.pack.network.flat[k], alone.pack.network.flat[0], tolerance)
-        for ours, theirs in zip(packed.evaluate("valid")[k].items(), alone.evaluate("valid")[0].items(), strict=True):
+        for ours, theirs in zip(
+            packed.evaluate("valid")[k].items(), alone.evaluate("valid")[0].items(), strict=True
+        ):
             assert ours[0] == theirs[0] and ours[1] == pytest.approx(theirs[1], rel=tolerance)
     finals = packed.pack.network.flat
-    assert all((finals[k] - finals[0]).abs().max() > 1e-3 for k in range(1, len(runs)))  # they are different runs indeed
+    assert all(
+        (finals[k] - finals[0]).abs().max() > 1e-3 for k in range(1, len(runs))
+    )  # they are different runs indeed
 
 
 def test_carried_states_belong_to_their_run(settings_for, pack_of, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog. " * 20)
-    shared = ("cell=lstm", "task=charlm", f"task.corpus={text}", "task.window=7", "model.dtype=float64", *SMALL)
+    shared = (
+        "cell=lstm",
+        "task=charlm",
+        f"task.corpus={text}",
+        "task.window=7",
+        "model.dtype=float64",
+        *SMALL,
+    )
     runs = [settings_for(*shared, f"seed={seed}") for seed in range(3)]
     packed, losses = advanced(pack_of(*runs), 30)  # more than one pass: 810 // 5 // 7 = 23 windows
     for k, run in enumerate(runs):
@@ -87,14 +133,22 @@ def test_carried_states_belong_to_their_run(settings_for, pack_of, tmp_path):
 def test_same_pack_twice_is_bitwise_equal(settings_for, pack_of):
     runs = [adding(settings_for, f"seed={seed}") for seed in range(3)]
     (first, losses), (second, again) = advanced(pack_of(*runs), 40), advanced(pack_of(*runs), 40)
-    assert torch.equal(losses, again) and torch.equal(first.pack.network.flat, second.pack.network.flat)
+    assert torch.equal(losses, again) and torch.equal(
+        first.pack.network.flat, second.pack.network.flat
+    )
 
 
 def test_order_does_not_matter(settings_for, pack_of):
     """To rounding: where a matrix lies in memory may decide how a library sums."""
     order, rates = [2, 0, 1], (0.01, 0.003, 0.02)
-    runs = [adding(settings_for, f"seed={seed}", f"optim.lr={rate}", dtype="float64") for seed, rate in enumerate(rates)]
-    (first, losses), (second, again) = advanced(pack_of(*runs), 40), advanced(pack_of(*(runs[k] for k in order)), 40)
+    runs = [
+        adding(settings_for, f"seed={seed}", f"optim.lr={rate}", dtype="float64")
+        for seed, rate in enumerate(rates)
+    ]
+    (first, losses), (second, again) = (
+        advanced(pack_of(*runs), 40),
+        advanced(pack_of(*(runs[k] for k in order)), 40),
+    )
     assert_close(again, losses[:, order], 1e-12)
     assert_close(second.pack.network.flat, first.pack.network.flat[order], 1e-12)
 
@@ -103,8 +157,15 @@ def test_order_does_not_matter(settings_for, pack_of):
 def test_the_read_out_is_linear_with_its_own_gradient(K, C):
     """Against finite differences, and against the same written out."""
     torch.manual_seed(0)
-    x, W, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((K, 5, 6), (K, 6, C), (K, C)))
-    assert_close(ReadOut.apply(x, W, b).detach(), (torch.einsum("knh,khc->knc", x, W) + b[:, None]).detach(), 1e-12)
+    x, W, b = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((K, 5, 6), (K, 6, C), (K, C))
+    )
+    assert_close(
+        ReadOut.apply(x, W, b).detach(),
+        (torch.einsum("knh,khc->knc", x, W) + b[:, None]).detach(),
+        1e-12,
+    )
     assert torch.autograd.gradcheck(ReadOut.apply, (x, W, b))
 
 
@@ -154,12 +215,20 @@ def test_a_poisoned_run_leaves_the_others_bitwise_unchanged(optimizer, settings_
     assert poisoned.progress[1].reason.startswith("loss not finite at step 6; ")
     rows, clean = poisoned.validate(), healthy.validate()
     assert rows[1] == [] and all(rows[k][1] == clean[k][1] for k in (0, 2))
-    assert [row["loss"] for row in (rows[0][0], rows[2][0])] == [row["loss"] for row in (clean[0][0], clean[2][0])]
+    assert [row["loss"] for row in (rows[0][0], rows[2][0])] == [
+        row["loss"] for row in (clean[0][0], clean[2][0])
+    ]
 
 
 def test_a_rate_beyond_all_measure_diverges_alone(settings_for, trained):
     rates = (0.01, 1e30, 0.003)
-    shared = ("train.steps=20", "train.eval_every=5", "train.eval_limit=1", "train.eval_batch=20", "optim.clip_norm=null")
+    shared = (
+        "train.steps=20",
+        "train.eval_every=5",
+        "train.eval_limit=1",
+        "train.eval_batch=20",
+        "optim.clip_norm=null",
+    )
     runs = [adding(settings_for, f"optim.lr={rate}", *shared) for rate in rates]
     calm = [runs[0], replace(runs[1], optim=replace(runs[1].optim, lr=0.02)), runs[2]]
     wild, quiet = trained(*runs), trained(*calm)
@@ -169,7 +238,9 @@ def test_a_rate_beyond_all_measure_diverges_alone(settings_for, trained):
         }
     record = wild[1]
     assert record["status"] == "diverged" and record["steps"] == 1
-    assert record["reason"].startswith("loss not finite at step 2; learning rate 1e+30, gradient norm one step before ")
+    assert record["reason"].startswith(
+        "loss not finite at step 2; learning rate 1e+30, gradient norm one step before "
+    )
     assert float(record["reason"].rpartition(" ")[2]) > 0
     assert record["best"] is None and record["solved_at"] is None
 
@@ -178,7 +249,10 @@ def test_the_first_quantity_that_is_not_finite_is_named(settings_for, pack_of):
     """A loss of about 1e12 whose gradient overflows in the read-out, where err · h = 1e6 · 1e36."""
     run = adding(settings_for, "cell=relu", "task.length=10", "optim.clip_norm=null")
     training = Training(pack_of(run, replace(run, seed=1)))
-    params = {name: view[0] for name, view in training.pack.network.views(training.pack.network.flat).items()}
+    params = {
+        name: view[0]
+        for name, view in training.pack.network.views(training.pack.network.flat).items()
+    }
     params["0.W"].fill_(1)
     params["0.R0"].copy_(1e4 * torch.eye(6))
     params["readout.W"].fill_(1e-30)
@@ -189,7 +263,10 @@ def test_the_first_quantity_that_is_not_finite_is_named(settings_for, pack_of):
 
 def test_a_pack_ends_when_all_have_diverged(settings_for, trained, silent):
     watch = silent()
-    runs = [adding(settings_for, "optim.lr=1e30", "optim.clip_norm=null", f"seed={seed}") for seed in range(2)]
+    runs = [
+        adding(settings_for, "optim.lr=1e30", "optim.clip_norm=null", f"seed={seed}")
+        for seed in range(2)
+    ]
     records = trained(*runs, watch=watch)
     assert [r["status"] for r in records] == ["diverged"] * 2
     assert watch.step == 2
@@ -199,14 +276,25 @@ def test_a_pack_ends_when_all_have_diverged(settings_for, trained, silent):
 
 
 def test_a_run_that_stops_improving_is_frozen_and_the_others_go_on(settings_for, pack_of, trained):
-    shared = ("train.steps=40", "train.eval_every=4", "train.eval_batch=50", "task.valid_size=50", "task.test_size=50")
+    shared = (
+        "train.steps=40",
+        "train.eval_every=4",
+        "train.eval_batch=50",
+        "task.valid_size=50",
+        "task.test_size=50",
+    )
     free = [adding(settings_for, f"optim.lr={rate}", *shared) for rate in (0.001, 0.0)]
     patient = [replace(run, train=replace(run.train, patience=3)) for run in free]
     (going, _), (learnt, stopped) = trained(*free), trained(*patient)
     assert learnt["status"] == "finished" and learnt["steps"] == 40
     assert (learnt["best"], learnt["final"]) == (going["best"], going["final"])
-    assert stopped["status"] == "stopped" and stopped["reason"] == "no better validation in 3 evaluations"
-    assert stopped["steps"] == 16 and stopped["best"]["step"] == 4  # the first of equals is the best
+    assert (
+        stopped["status"] == "stopped"
+        and stopped["reason"] == "no better validation in 3 evaluations"
+    )
+    assert (
+        stopped["steps"] == 16 and stopped["best"]["step"] == 4
+    )  # the first of equals is the best
     pack = pack_of(*patient)
     training = Training(pack)
     for step in range(1, 25):
@@ -216,16 +304,35 @@ def test_a_run_that_stops_improving_is_frozen_and_the_others_go_on(settings_for,
         if step == 16:
             frozen = training.checkpoint(1)
     later = training.checkpoint(1)
-    assert torch.equal(frozen["optimizer"]["mean"], later["optimizer"]["mean"]) and frozen["progress"] == later["progress"]
+    assert (
+        torch.equal(frozen["optimizer"]["mean"], later["optimizer"]["mean"])
+        and frozen["progress"] == later["progress"]
+    )
     assert frozen["progress"]["rows"][-1]["step"] == 16
 
 
 def test_a_run_that_reaches_the_target_is_frozen_and_the_others_go_on(settings_for, trained):
-    shared = ("train.steps=60", "train.eval_every=6", "train.eval_batch=50", "task.valid_size=50", "task.test_size=50")
-    runs = [adding(settings_for, f"optim.lr={rate}", f"seed={seed}", *shared) for seed, rate in enumerate((0.02, 1e-5, 2e-5))]
+    shared = (
+        "train.steps=60",
+        "train.eval_every=6",
+        "train.eval_batch=50",
+        "task.valid_size=50",
+        "task.test_size=50",
+    )
+    runs = [
+        adding(settings_for, f"optim.lr={rate}", f"seed={seed}", *shared)
+        for seed, rate in enumerate((0.02, 1e-5, 2e-5))
+    ]
     plain = trained(*(replace(run, task=run.task | {"target": 0.0}) for run in runs))
-    target = (plain[0]["best"]["valid"]["mse"] + plain[1]["best"]["valid"]["mse"]) / 2  # the first run passes it, the others do not
-    aiming = [replace(run, task=run.task | {"target": target}, train=replace(run.train, stop_at_target=True)) for run in runs]
+    target = (
+        plain[0]["best"]["valid"]["mse"] + plain[1]["best"]["valid"]["mse"]
+    ) / 2  # the first run passes it, the others do not
+    aiming = [
+        replace(
+            run, task=run.task | {"target": target}, train=replace(run.train, stop_at_target=True)
+        )
+        for run in runs
+    ]
     records = trained(*aiming)
     assert [r["status"] for r in records] == ["stopped", "finished", "finished"]
     assert records[0]["solved_at"] == records[0]["steps"] == records[0]["best"]["step"] < 60

@@ -16,14 +16,27 @@ import pytest
 from scipy import stats
 from synthetic import make_study
 
-from rnnbench import overseeds
+from rnnbench.charts.picture import Picture
 from rnnbench.errors import UserError
-from rnnbench.report import appendix, choice, compare, contrasts, design, leaderboard, outcomes, sections, sources, studied, tables
-from rnnbench.report.choice import study
-from rnnbench.report.collect import collect
-from rnnbench.report.document import Column, Entry, Group, Picture, Runs, Table, anchor, number, probability
-from rnnbench.report.frame import curves, load
+from rnnbench.formatting import anchor, number, probability
+from rnnbench.report import (
+    appendix,
+    contrasts,
+    design,
+    leaderboard,
+    outcomes,
+    sections,
+    sources,
+    studied,
+    tables,
+)
+from rnnbench.report.document import Column, Entry, Group, Runs, Table
 from rnnbench.report.render import inline, rendered, write_report
+from rnnbench.runs.collect import collect
+from rnnbench.runs.frame import curves, load
+from rnnbench.stats import compare, selection
+from rnnbench.stats.selection import study
+from rnnbench.tools import overseeds
 
 GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_report.py"))
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -44,7 +57,9 @@ def runs(page):
 @pytest.fixture
 def quick(monkeypatch):
     """Figures are made but not drawn to the end, which is what takes the time."""
-    monkeypatch.setattr(sections.figures, "image", lambda figure, kind: b'<svg viewBox="0 0 9 9"><g id="a"/></svg>')
+    monkeypatch.setattr(
+        sections.figures, "image", lambda figure, kind: b'<svg viewBox="0 0 9 9"><g id="a"/></svg>'
+    )
 
 
 class Page(HTMLParser):
@@ -76,7 +91,9 @@ class Page(HTMLParser):
 
 
 def checked(text):
-    """A page that is balanced, with unique identifiers, links that lead somewhere, and nothing loaded from anywhere."""
+    """A page that is balanced, with unique identifiers, links that lead somewhere, and nothing
+    loaded from anywhere.
+    """
     found = Page(text)
     assert not found.open
     assert not found.loads
@@ -89,7 +106,12 @@ def checked(text):
 
 def report_of(frame, baseline=None):
     asked = study(frame, baseline)
-    return {name: content.decode() for name, content in rendered(asked, sections.sections(asked, studied.known(asked.frame))).items()}
+    return {
+        name: content.decode()
+        for name, content in rendered(
+            asked, sections.sections(asked, studied.known(asked.frame))
+        ).items()
+    }
 
 
 def entries(table, key):
@@ -99,7 +121,9 @@ def entries(table, key):
 
 
 def scored(frame, scores, **others):
-    """The runs of one setting per cell with these test scores: cell → scores by seed; validation agrees with test."""
+    """The runs of one setting per cell with these test scores: cell → scores by seed; validation
+    agrees with test.
+    """
     frame = frame[frame["optim.lr"] == frame["optim.lr"].min()].copy()
     for cell, values in scores.items():
         index = frame.index[frame["cell"] == cell][: len(values)]
@@ -117,7 +141,10 @@ def test_the_golden_report(page):
 
 def test_equal_records_make_equal_bytes(page, tmp_path):
     again = write_report([str(page.parents[1])], tmp_path / "elsewhere")
-    first, second = ({str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()} for top in (page.parent, again.parent))
+    first, second = (
+        {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
+        for top in (page.parent, again.parent)
+    )
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
 
@@ -138,12 +165,16 @@ def test_every_run_has_its_id_and_its_command(page, runs):
 
 def test_every_number_leads_to_its_runs(page, runs):
     found = Page(page.read_text("utf-8"))
-    assert {anchor("runs", task, cell) for task, cell in zip(runs["task"], runs["cell"], strict=True)} <= set(found.ids)
+    assert {
+        anchor("runs", task, cell) for task, cell in zip(runs["task"], runs["cell"], strict=True)
+    } <= set(found.ids)
     assert {f"run--{run}" for run in runs["id"]} <= set(found.ids)
 
 
 def test_sections_come_in_order(page):
-    heads = re.findall(r"^## (\d+)\. (.+)$", page.with_name("report.md").read_text("utf-8"), flags=re.MULTILINE)
+    heads = re.findall(
+        r"^## (\d+)\. (.+)$", page.with_name("report.md").read_text("utf-8"), flags=re.MULTILINE
+    )
     assert [int(k) for k, _ in heads] == list(range(1, 13))
     assert [title for _, title in heads][::11] == ["Question and design", "Sources"]
 
@@ -153,7 +184,10 @@ def test_a_second_report_takes_away_what_it_no_longer_has(page, tmp_path, quick)
     for name in ("leaderboard-gone.tex", "mine.txt"):
         (tmp_path / "tables" / name).write_text("old")
     write_report([str(page.parents[1])], tmp_path)
-    assert {p.name for p in (tmp_path / "tables").iterdir()} & {"leaderboard-gone.tex", "mine.txt"} == {"mine.txt"}
+    assert {p.name for p in (tmp_path / "tables").iterdir()} & {
+        "leaderboard-gone.tex",
+        "mine.txt",
+    } == {"mine.txt"}
 
 
 def test_one_file_of_runs_makes_the_same_report(page, tmp_path, quick):
@@ -171,7 +205,9 @@ def test_leaderboard_numbers_are_those_of_pandas(page, runs):
         assert float(rows["without memory"]["mean"]) == pytest.approx(members["baseline"].iloc[0])
         sign = 1 if members["goal"].iloc[0] == "min" else -1
         for cell, own in members.groupby("cell"):
-            own = own.assign(cost=(sign * own["valid"]).where(~own["diverged"], sign * own["baseline"]))
+            own = own.assign(
+                cost=(sign * own["valid"]).where(~own["diverged"], sign * own["baseline"])
+            )
             rate = own.groupby("optim.lr")["cost"].mean().idxmin()
             best = own[own["optim.lr"] == rate]
             kept = best[~best["diverged"]]
@@ -185,14 +221,22 @@ def test_leaderboard_numbers_are_those_of_pandas(page, runs):
             assert float(row["best"]) == pytest.approx(best.loc[best["cost"].idxmin(), "value"])
             assert float(row["steps_per_s"]) == pytest.approx(best["steps_per_s"].median())
             assert float(row["mean_low"]) <= float(row["mean"]) <= float(row["mean_high"])
-            low, high = stats.binomtest(int(own["diverged"].sum()), len(own)).proportion_ci(method="wilson")
-            assert (float(row["diverged_low"]), float(row["diverged_high"])) == pytest.approx((low, high))
+            low, high = stats.binomtest(int(own["diverged"].sum()), len(own)).proportion_ci(
+                method="wilson"
+            )
+            assert (float(row["diverged_low"]), float(row["diverged_high"])) == pytest.approx(
+                (low, high)
+            )
 
 
 def test_the_leaderboard_is_in_the_order_of_what_was_reached(runs):
     for task, order in (("adding", 1), ("xml", -1)):
         table = leaderboard.leaderboard(task, study(runs, None).of(task))
-        means = [entry.value for name, entry in entries(table, "mean").items() if name != "without memory"]
+        means = [
+            entry.value
+            for name, entry in entries(table, "mean").items()
+            if name != "without memory"
+        ]
         assert means == sorted(means, reverse=order < 0)
 
 
@@ -203,9 +247,15 @@ def test_never_reached_is_said_and_not_averaged(runs):
 
 
 def test_bold_is_the_best_and_marked_what_cannot_be_told_from_it(runs):
-    """gru is best; lstm overlaps with it, tanh is far behind: told apart by Welch's test, corrected for two comparisons."""
+    """gru is best; lstm overlaps with it, tanh is far behind: told apart by Welch's test, corrected
+    for two comparisons.
+    """
     adding = runs[runs["task"] == "adding"]
-    scores = {"lstm": [0.20, 0.22, 0.24, 0.19, 0.21], "lstm_b": [0.19, 0.21, 0.22, 0.20, 0.20], "tanh": [0.8, 0.9, 0.85, 0.95, 0.9]}
+    scores = {
+        "lstm": [0.20, 0.22, 0.24, 0.19, 0.21],
+        "lstm_b": [0.19, 0.21, 0.22, 0.20, 0.20],
+        "tanh": [0.8, 0.9, 0.85, 0.95, 0.9],
+    }
     table = contrasts.jozefowicz_table(study(scored(adding, scores), None))
     found = entries(table, "adding")
     assert {cell for cell, entry in found.items() if entry.bold} == {"lstm_b"}
@@ -219,19 +269,33 @@ def test_bold_is_the_best_and_marked_what_cannot_be_told_from_it(runs):
 
 def test_forget_bias_rows_stand_beside_their_cell(runs):
     table = contrasts.jozefowicz_table(study(runs, None))
-    assert [[row[0].text for row in group.rows] for group in table.groups] == [["lstm", "lstm_b", "lstm_f"], ["tanh"]]
+    assert [[row[0].text for row in group.rows] for group in table.groups] == [
+        ["lstm", "lstm_b", "lstm_f"],
+        ["tanh"],
+    ]
     assert entries(table, "forget_bias")["lstm_b"].text == "1"
 
 
-@pytest.mark.parametrize(("goal", "verdicts"), [("min", ("better", "worse")), ("max", ("worse", "better"))])
+@pytest.mark.parametrize(
+    ("goal", "verdicts"), [("min", ("better", "worse")), ("max", ("worse", "better"))]
+)
 def test_verdicts_know_the_direction(runs, goal, verdicts):
-    scores = {"lstm": [0.5, 0.52, 0.49, 0.51, 0.5], "lstm_b": [0.2, 0.22, 0.19, 0.21, 0.2], "tanh": [0.8, 0.82, 0.79, 0.81, 0.8]}
+    scores = {
+        "lstm": [0.5, 0.52, 0.49, 0.51, 0.5],
+        "lstm_b": [0.2, 0.22, 0.19, 0.21, 0.2],
+        "tanh": [0.8, 0.82, 0.79, 0.81, 0.8],
+    }
     asked = study(scored(runs[runs["task"] == "adding"], scores, goal=goal), None)
     found = compare.with_baseline(asked)
     assert tuple(f.verdict for f in found) == verdicts
     assert all(f.family == 2 for f in found)
-    welch = [stats.ttest_ind(scores[cell], scores["lstm"], equal_var=False).pvalue for cell in ("lstm_b", "tanh")]
-    assert [f.p for f in found] == pytest.approx([max(2 * min(welch), p) if p == max(welch) else 2 * p for p in welch])
+    welch = [
+        stats.ttest_ind(scores[cell], scores["lstm"], equal_var=False).pvalue
+        for cell in ("lstm_b", "tanh")
+    ]
+    assert [f.p for f in found] == pytest.approx(
+        [max(2 * min(welch), p) if p == max(welch) else 2 * p for p in welch]
+    )
 
 
 def test_below_five_runs_nothing_is_claimed(runs, quick):
@@ -244,13 +308,22 @@ def test_below_five_runs_nothing_is_claimed(runs, quick):
 
 def test_a_diverged_run_makes_the_rank_test_decide(runs):
     """Its recorded score, a good one from before, counts for nothing."""
-    scores = {"lstm": [0.5, 0.52, 0.49, 0.51, 0.5, 0.53], "lstm_b": [0.01, 0.6, 0.61, 0.62, 0.63, 0.64]}
+    scores = {
+        "lstm": [0.5, 0.52, 0.49, 0.51, 0.5, 0.53],
+        "lstm_b": [0.01, 0.6, 0.61, 0.62, 0.63, 0.64],
+    }
     frame = scored(runs[runs["task"] == "adding"], scores)
     lost = frame.index[(frame["cell"] == "lstm_b") & (frame["value"] == 0.01)]
-    frame.loc[lost, ["diverged", "status", "reason"]] = [True, "diverged", "loss not finite at step 7"]
+    frame.loc[lost, ["diverged", "status", "reason"]] = [
+        True,
+        "diverged",
+        "loss not finite at step 7",
+    ]
     (found,) = compare.with_baseline(study(frame, None))
     assert (found.test, found.verdict, found.difference.excluded) == ("rank", "worse", (1, 0))
-    assert found.p == pytest.approx(stats.mannwhitneyu([9, *scores["lstm_b"][1:]], scores["lstm"]).pvalue)
+    assert found.p == pytest.approx(
+        stats.mannwhitneyu([9, *scores["lstm_b"][1:]], scores["lstm"]).pvalue
+    )
 
 
 def test_validation_chooses_and_test_is_reported(runs):
@@ -259,7 +332,7 @@ def test_validation_chooses_and_test_is_reported(runs):
     slow = own["optim.lr"] == 0.005
     own.loc[slow, ["valid", "value", "diverged"]] = [0.5, 0.1, False]
     own.loc[~slow, ["valid", "value", "diverged"]] = [0.4, 0.9, False]
-    found = choice.sample("adding", "lstm", own)
+    found = selection.sample("adding", "lstm", own)
     assert found.setting == {"optim.lr": 0.05}
     assert list(found.scores) == [0.9] * 6
 
@@ -269,7 +342,7 @@ def test_a_lucky_run_does_not_stand_for_a_setting(runs):
     own.loc[:, ["valid", "diverged"]] = [0.5, False]
     lucky = own.index[own["optim.lr"] == 0.05]
     own.loc[lucky[0], "valid"] = 0.0
-    assert choice.sample("adding", "lstm", own.drop(lucky[1:])).setting == {"optim.lr": 0.005}
+    assert selection.sample("adding", "lstm", own.drop(lucky[1:])).setting == {"optim.lr": 0.005}
 
 
 def test_what_diverges_is_worth_what_ignorance_scores(runs):
@@ -277,12 +350,14 @@ def test_what_diverges_is_worth_what_ignorance_scores(runs):
     slow = own["optim.lr"] == 0.005
     own.loc[slow, ["valid", "diverged"]] = [0.1, False]
     own.loc[~slow, ["valid", "diverged"]] = [0.001, True]
-    assert choice.sample("adding", "lstm", own).setting == {"optim.lr": 0.005}
+    assert selection.sample("adding", "lstm", own).setting == {"optim.lr": 0.005}
 
 
-@pytest.mark.parametrize(("trials", "kept"), [(200, 20), (60, 6), (50, 5), (40, 10), (8, 2), (2, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("trials", "kept"), [(200, 20), (60, 6), (50, 5), (40, 10), (8, 2), (2, 1), (1, 1)]
+)
 def test_the_best_trials_are_a_tenth_or_a_quarter(trials, kept):
-    assert choice.best_trials(trials) == kept
+    assert selection.best_trials(trials) == kept
 
 
 def test_a_search_with_one_run_per_setting_rests_on_its_best_trials(tmp_path, quick):
@@ -290,7 +365,10 @@ def test_a_search_with_one_run_per_setting_rests_on_its_best_trials(tmp_path, qu
     frame = load(make_study(tmp_path / "search", ("lstm", "gru"), ("adding",), (0,), rates))
     found = study(frame, None).samples["adding", "gru"]
     assert (found.by, len(found.best), found.tried) == ("trials", 6, 24)
-    assert found.chosen == frame[(frame["cell"] == "gru") & ~frame["diverged"]].sort_values("valid").iloc[0]["id"]
+    assert (
+        found.chosen
+        == frame[(frame["cell"] == "gru") & ~frame["diverged"]].sort_values("valid").iloc[0]["id"]
+    )
     text = report_of(frame)["report.md"]
     assert "Selected trials are more alike than new runs would be" in text
     assert "6 of 24" in text
@@ -305,16 +383,26 @@ def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):
     asked = study(frame, "lstm")
     assert asked.tasks == ("adding length=100", "adding length=50", "xml")
     assert {"tanh init=glorot", "tanh init=orthogonal", "lstm"} <= set(asked.cells)
-    assert design.question(asked).endswith("compare with lstm on adding length=100, adding length=50 and xml?")
+    assert design.question(asked).endswith(
+        "compare with lstm on adding length=100, adding length=50 and xml?"
+    )
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "names"), [("train.steps", 4000, ("steps=1000", "steps=4000")), ("model.match", "params:900", ("", "match=params:900"))]
+    ("key", "value", "names"),
+    [
+        ("train.steps", 4000, ("steps=1000", "steps=4000")),
+        ("model.match", "params:900", ("", "match=params:900")),
+    ],
 )
 def test_another_budget_is_another_task(key, value, names, runs):
-    """A cell that was given more steps or parameters is not compared with one that was given less."""
+    """A cell that was given more steps or parameters is not compared with one that was
+    given less.
+    """
     frame = runs.copy()
-    frame.loc[(frame["task"] == "adding") & (frame["cell"] == "tanh") & (frame["seed"] < 3), key] = value
+    frame.loc[
+        (frame["task"] == "adding") & (frame["cell"] == "tanh") & (frame["seed"] < 3), key
+    ] = value
     asked = study(frame, "lstm")
     tasks = tuple(f"adding {name}".strip() for name in names)
     assert asked.tasks == (*tasks, "xml") and asked.cells == study(runs, "lstm").cells
@@ -325,7 +413,10 @@ def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
     assert study(runs, None).baseline == "lstm"
     assert study(runs[runs["cell"] != "lstm"], None).baseline == "lstm_b"
     assert study(runs, "tanh").cells == ("tanh", "lstm", "lstm_b", "lstm_f")
-    assert study(runs.assign(**{"cell.forget_bias": runs["seed"] % 2}), "tanh").baseline == "tanh forget_bias=0"
+    assert (
+        study(runs.assign(**{"cell.forget_bias": runs["seed"] % 2}), "tanh").baseline
+        == "tanh forget_bias=0"
+    )
     with pytest.raises(UserError, match="did you mean 'tanh'"):
         study(runs, "tahn")
 
@@ -342,16 +433,32 @@ def test_no_runs_are_an_error(tmp_path):
     "keep",
     [
         pytest.param(lambda f: f.iloc[:1], id="one run"),
-        pytest.param(lambda f: f[(f["cell"] == "tanh") & (f["task"] == "xml")], id="one cell, one task"),
+        pytest.param(
+            lambda f: f[(f["cell"] == "tanh") & (f["task"] == "xml")], id="one cell, one task"
+        ),
         pytest.param(lambda f: f[f["task"] == "adding"], id="one task"),
         pytest.param(lambda f: f[(f["cell"] == "lstm") | (f["seed"] < 2)], id="unequal n"),
-        pytest.param(lambda f: f[(f["cell"] != "lstm") | (f["task"] == "xml")], id="baseline missing on a task"),
-        pytest.param(lambda f: f.assign(status="diverged", diverged=True, reason="loss not finite"), id="all diverged"),
-        pytest.param(lambda f: f.assign(status="failed", reason="Traceback\n  RuntimeError: out of memory"), id="all failed"),
+        pytest.param(
+            lambda f: f[(f["cell"] != "lstm") | (f["task"] == "xml")],
+            id="baseline missing on a task",
+        ),
+        pytest.param(
+            lambda f: f.assign(status="diverged", diverged=True, reason="loss not finite"),
+            id="all diverged",
+        ),
+        pytest.param(
+            lambda f: f.assign(status="failed", reason="Traceback\n  RuntimeError: out of memory"),
+            id="all failed",
+        ),
         pytest.param(lambda f: f.assign(value=math.nan), id="no score is a number"),
         pytest.param(lambda f: f.assign(value=0.5, valid=0.5), id="all alike"),
-        pytest.param(lambda f: f.assign(target=math.nan, solved=pd.NA, solved_at=math.nan), id="no target"),
-        pytest.param(lambda f: f.assign(baseline=math.nan, params=math.nan, steps_per_s=math.nan), id="little recorded"),
+        pytest.param(
+            lambda f: f.assign(target=math.nan, solved=pd.NA, solved_at=math.nan), id="no target"
+        ),
+        pytest.param(
+            lambda f: f.assign(baseline=math.nan, params=math.nan, steps_per_s=math.nan),
+            id="little recorded",
+        ),
     ],
 )
 def test_honest_edges(runs, keep, quick):
@@ -368,16 +475,29 @@ def test_honest_edges(runs, keep, quick):
 
 def test_what_went_wrong_is_listed_with_reasons(runs, quick):
     frame = runs.copy()
-    frame.loc[frame.index[0], ["status", "reason"]] = ["failed", "Traceback (most recent call last):\n  File x\nRuntimeError: out of memory\n"]
+    frame.loc[frame.index[0], ["status", "reason"]] = [
+        "failed",
+        "Traceback (most recent call last):\n  File x\nRuntimeError: out of memory\n",
+    ]
     asked = study(frame, None)
     failed = outcomes.failed_table(asked)
-    assert [entry.text for entry in failed.groups[0].rows[0]][0::4] == [frame["id"].iloc[0], "RuntimeError: out of memory"]
+    assert [entry.text for entry in failed.groups[0].rows[0]][0::4] == [
+        frame["id"].iloc[0],
+        "RuntimeError: out of memory",
+    ]
     lost = outcomes.diverged_table(asked)
-    counts = {(group.heading, row[0].text): row[1].text for group in lost.groups for row in group.rows}
+    counts = {
+        (group.heading, row[0].text): row[1].text for group in lost.groups for row in group.rows
+    }
     results = frame[frame["status"] != "failed"]
     wanted = results.groupby(["task", "cell"])["diverged"].agg(["sum", "size"])
-    assert counts == {pair: f"{row['sum']}/{row['size']}" for pair, row in wanted.iterrows() if row["sum"]}
-    assert "adding was never solved by lstm_f and tanh, whatever the setting." in outcomes.never_solved(asked)
+    assert counts == {
+        pair: f"{row['sum']}/{row['size']}" for pair, row in wanted.iterrows() if row["sum"]
+    }
+    assert (
+        "adding was never solved by lstm_f and tanh, whatever the setting."
+        in outcomes.never_solved(asked)
+    )
     assert frame["id"].iloc[0] in report_of(frame)["report.md"]
 
 
@@ -395,30 +515,55 @@ def test_hostile_names_are_text(runs, quick):
         assert re.fullmatch(r"[\w.\-/]+", name)
         if name.endswith(".tex"):
             body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-            assert not re.search(r"(?<!\\)[%#$_](?![-\\])|<|>|\"", re.sub(r"\$[^$]*\$", "", body.replace(r"\$", "")))
+            assert not re.search(
+                r"(?<!\\)[%#$_](?![-\\])|<|>|\"", re.sub(r"\$[^$]*\$", "", body.replace(r"\$", ""))
+            )
             assert body.count("{") == body.count("}") or r"\{" in body
 
 
 def test_every_format_says_the_same():
-    row = [Entry("a_b|c", runs="x"), Entry("−1.5e−5", -1.5e-5, "[−2, 3]", (-2.0, 3.0), bold=True, mark="†"), Entry("rm `x`", code=True)]
+    row = [
+        Entry("a_b|c", runs="x"),
+        Entry("−1.5e−5", -1.5e-5, "[−2, 3]", (-2.0, 3.0), bold=True, mark="†"),
+        Entry("rm `x`", code=True),
+    ]
     table = Table(
-        "t", "Scores. In 100 % of cases", [Column("cell", "cell", align="left"), Column("mse", "mse", "↓"), Column("c", "c")], [Group("", [row])]
+        "t",
+        "Scores. In 100 % of cases",
+        [Column("cell", "cell", align="left"), Column("mse", "mse", "↓"), Column("c", "c")],
+        [Group("", [row])],
     )
     assert tables.csv_text(table) == "cell,mse,mse_low,mse_high,c\na_b|c,-1.5e-05,-2,3,rm `x`\n"
-    assert tables.markdown(table).splitlines()[-1] == r"| a_b\|c | **−1.5e−5**† \[−2, 3\] | `` rm `x` `` |"
-    assert r"a\_b\textbar{}c & \textbf{$-$1.5$\cdot 10^{-5}$}\textsuperscript{\dag{}} [$-$2, 3] & \texttt{rm" in tables.latex(table)
+    assert (
+        tables.markdown(table).splitlines()[-1]
+        == r"| a_b\|c | **−1.5e−5**† \[−2, 3\] | `` rm `x` `` |"
+    )
+    assert (
+        r"a\_b\textbar{}c & \textbf{$-$1.5$\cdot 10^{-5}$}\textsuperscript{\dag{}} [$-$2, 3] & "
+        r"\texttt{rm" in tables.latex(table)
+    )
     assert tables.latex(table).startswith("% Scores. In 100 % of cases\n")
     text = str(tables.html(table))
     assert '<th scope="row" class="left"><a href="#x">a_b|c</a></th>' in text
-    assert '<td class="right" data-v="-1.5e-05"><b>−1.5e−5</b><sup>†</sup> <span class="aside">[−2, 3]</span></td>' in text
+    assert (
+        '<td class="right" data-v="-1.5e-05"><b>−1.5e−5</b><sup>†</sup> <span class="aside">[−2, '
+        "3]</span></td>" in text
+    )
 
 
 def test_figures_keep_their_own_identifiers():
     picture = Picture(
-        "p", "c", 'a "b"', b'<?xml?><svg xmlns="http://x" viewBox="0 0 72 9"><g id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/></svg>', b""
+        "p",
+        "c",
+        'a "b"',
+        b'<?xml?><svg xmlns="http://x" viewBox="0 0 72 9"><g id="m"/><use xlink:href="#m"/><g '
+        b'clip-path="url(#m)"/></svg>',
+        b"",
     )
     text = str(inline(picture))
-    assert text.startswith('<svg viewBox="0 0 72 9" role="img" aria-label="a &#34;b&#34;" style="max-width: 72pt">')
+    assert text.startswith(
+        '<svg viewBox="0 0 72 9" role="img" aria-label="a &#34;b&#34;" style="max-width: 72pt">'
+    )
     assert text.endswith('<g id="p-m"/><use href="#p-m"/><g clip-path="url(#p-m)"/></svg>')
 
 
@@ -441,19 +586,28 @@ def test_numbers_are_short(value, text):
 
 
 def test_p_values_are_short():
-    assert [probability(p) for p in (0.0004, 0.0312, 0.5, math.nan)] == ["< 0.001", "0.031", "0.50", "–"]
+    assert [probability(p) for p in (0.0004, 0.0312, 0.5, math.nan)] == [
+        "< 0.001",
+        "0.031",
+        "0.50",
+        "–",
+    ]
 
 
 def test_anchors_of_different_names_differ():
     names = [("a", "b"), ("a--b",), ("a_b",), ("a b",), ("a", "b c"), ("a b", "c"), ("ü",), ("u",)]
-    assert len({anchor(*name) for name in names}) >= len(names) - 1  # two dashes join, and few names have any
+    assert (
+        len({anchor(*name) for name in names}) >= len(names) - 1
+    )  # two dashes join, and few names have any
     assert all(re.fullmatch(r"[\w\-]+", anchor(*name)) for name in names)
 
 
 def test_sources_are_read_without_importing():
     assert sources.of_cell("nfg", "rnnbench.cells.odyssey.nfg").source.startswith("Greff")
     assert sources.of_cell("lstm_b", "rnnbench.cells.lstm.lstm").source.startswith("Jozefowicz")
-    assert sources.of_task("rnnbench.tasks.adding.Adding").summary.startswith("Add the two marked numbers")
+    assert sources.of_task("rnnbench.tasks.adding.Adding").summary.startswith(
+        "Add the two marked numbers"
+    )
     assert sources.family("rnnbench.cells.gru.gru") == "Gated recurrent units"
     assert sources.family("mine.py:cell") == "Own cells"
     assert sources.of_cell("x", "rnnbench.nowhere.x").summary == ""
@@ -484,8 +638,14 @@ def test_average_ranks_need_five_tasks(tmp_path, quick):
     frame = load(make_study(tmp_path / "wide", ("lstm", "gru", "tanh"), tasks, range(5), (0.005,)))
     asked = study(frame, None)
     found, cells = contrasts.average_ranks(asked)
-    means = frame.assign(value=frame["value"] * np.where(frame["goal"] == "min", 1, -1)).groupby(["task", "cell"])["value"].mean()
-    assert found.average == pytest.approx(tuple(means.groupby("task").rank().groupby("cell").mean()[cells]))
+    means = (
+        frame.assign(value=frame["value"] * np.where(frame["goal"] == "min", 1, -1))
+        .groupby(["task", "cell"])["value"]
+        .mean()
+    )
+    assert found.average == pytest.approx(
+        tuple(means.groupby("task").rank().groupby("cell").mean()[cells])
+    )
     names = [part.name for part in sections.pairwise(asked) if isinstance(part, Picture)]
     assert names[-1] == "critical-difference"
     four = study(frame[frame["task"] != "xml"], None)
@@ -497,10 +657,18 @@ def test_importance_is_told_where_two_settings_varied(runs, tmp_path, quick):
     frame = load(make_study(tmp_path / "search", ("lstm", "gru"), ("adding",), (0,), rates))
     frame["model.hidden"] = frame["optim.lr"].rank(method="dense").astype(int) % 2 * 16 + 16
     importance, marginals, table = sections.settings(study(frame, None))
-    assert (importance.name, marginals.name, table.name) == ("importance-adding", "marginals-adding", "importance-adding")
+    assert (importance.name, marginals.name, table.name) == (
+        "importance-adding",
+        "marginals-adding",
+        "importance-adding",
+    )
     assert entries(table, "optim.lr")["gru"].value > entries(table, "model.hidden")["gru"].value
     (told,) = sections.settings(study(frame[frame["optim.lr"] < 1e-3], None))
-    assert told == "Not attributed on adding: lstm (12 runs; variance is attributed from 20 on) and gru (12 runs; variance is attributed from 20 on)."
+    assert (
+        told
+        == "Not attributed on adding: lstm (12 runs; variance is attributed from 20 on) and gru "
+        "(12 runs; variance is attributed from 20 on)."
+    )
     assert next(sections.settings(study(runs, None))).startswith("No two settings varied together")
 
 
@@ -529,6 +697,9 @@ def test_tensorboard_gets_mean_low_and_high_over_seeds(tmp_path):
         steps = curves(best, ("mse",), "valid").groupby("step")["value"]
         for name, expected in (("mean", steps.mean()), ("low", steps.min()), ("high", steps.max())):
             board = EventAccumulator(str(folder / "over-seeds" / "adding" / cell / name)).Reload()
-            shown = [(event.step, event.tensor_proto.float_val[0]) for event in board.Tensors("mse/valid")]
+            shown = [
+                (event.step, event.tensor_proto.float_val[0])
+                for event in board.Tensors("mse/valid")
+            ]
             assert [step for step, _ in shown] == list(expected.index)
             assert [value for _, value in shown] == pytest.approx(list(expected), rel=1e-6)

@@ -1,4 +1,6 @@
-"""Killed at any moment and asked again, a run ends with the numbers of one that nobody disturbed."""
+"""Killed at any moment and asked again, a run ends with the numbers of one that nobody
+disturbed.
+"""
 
 import os
 import shlex
@@ -12,36 +14,96 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnbench.engine.run import run_pack
 from rnnbench.errors import Interrupted
-from rnnbench.records import Folder
+from rnnbench.runs.records import Folder
+from rnnbench.training.run import run_pack
 
-PASSING = {"seconds", "throughput", "peak_memory_bytes", "provenance", "settings"}  # what two equal runs may differ in
+PASSING = {
+    "seconds",
+    "throughput",
+    "peak_memory_bytes",
+    "provenance",
+    "settings",
+}  # what two equal runs may differ in
 
-# Each with something that a checkpoint must hold: optimiser buffers, schedule, patience, carried state, dropout, half-filled sums.
+# Each with something that a checkpoint must hold: optimiser buffers, schedule, patience, carried
+# state, dropout, half-filled sums.
 CASES = {
     "adam": ("cell=lstm", "task=adding", "task.length=6"),
     "rmsprop, plateau, dropout, noise": (
-        *("cell=gru", "task=adding", "task.length=6", "model.layers=2", "model.dropout=0.2", "train.input_noise=0.1"),
-        *("optim=rmsprop", "optim.momentum=0.5", "optim.lr=0.05", "optim.schedule=plateau", "optim.factor=0.5", "optim.wait=0"),
+        *(
+            "cell=gru",
+            "task=adding",
+            "task.length=6",
+            "model.layers=2",
+            "model.dropout=0.2",
+            "train.input_noise=0.1",
+        ),
+        *(
+            "optim=rmsprop",
+            "optim.momentum=0.5",
+            "optim.lr=0.05",
+            "optim.schedule=plateau",
+            "optim.factor=0.5",
+            "optim.wait=0",
+        ),
     ),
-    "carried state, nesterov, cosine": ("cell=mut1", "task=charlm", "optim=nesterov", "optim.schedule=cosine", "task.window=6"),
-    "early stopping": ("cell=tanh", "task=adding", "task.length=6", "optim=sgd", "optim.lr=1", "train.patience=2"),
-    "float64": ("cell=fgr", "task=memorize", "task.items=2", "task.alphabet=4", "model.dtype=float64"),
+    "carried state, nesterov, cosine": (
+        "cell=mut1",
+        "task=charlm",
+        "optim=nesterov",
+        "optim.schedule=cosine",
+        "task.window=6",
+    ),
+    "early stopping": (
+        "cell=tanh",
+        "task=adding",
+        "task.length=6",
+        "optim=sgd",
+        "optim.lr=1",
+        "train.patience=2",
+    ),
+    "float64": (
+        "cell=fgr",
+        "task=memorize",
+        "task.items=2",
+        "task.alphabet=4",
+        "model.dtype=float64",
+    ),
 }
-SMALL = ("model.hidden=4", "train.batch=4", "train.steps=31", "train.eval_every=6", "train.eval_batch=20", "train.eval_limit=1")
+SMALL = (
+    "model.hidden=4",
+    "train.batch=4",
+    "train.steps=31",
+    "train.eval_every=6",
+    "train.eval_batch=20",
+    "train.eval_limit=1",
+)
 
 
 def numbers(folder):
-    """What must be equal: the record without its times, the curve without its clock, and the tensors."""
+    """What must be equal: the record without its times, the curve without its clock, and the
+    tensors.
+    """
     record = {key: value for key, value in folder.record().items() if key not in PASSING}
-    curve = [{key: value for key, value in row.items() if key != "seconds"} for row in folder.curve()]
+    curve = [
+        {key: value for key, value in row.items() if key != "seconds"} for row in folder.curve()
+    ]
     last = torch.load(folder.last_path, weights_only=True)
-    return record, curve, torch.load(folder.best_path, weights_only=True), last["parameters"], last["optimizer"]
+    return (
+        record,
+        curve,
+        torch.load(folder.best_path, weights_only=True),
+        last["parameters"],
+        last["optimizer"],
+    )
 
 
 def assert_same(ours, theirs):
-    (record, curve, *tensors), (wanted, wanted_curve, *wanted_tensors) = numbers(ours), numbers(theirs)
+    (record, curve, *tensors), (wanted, wanted_curve, *wanted_tensors) = (
+        numbers(ours),
+        numbers(theirs),
+    )
     assert record == wanted
     assert curve == wanted_curve
     for found, expected in zip(tensors, wanted_tensors, strict=True):
@@ -53,20 +115,30 @@ def assert_same(ours, theirs):
 def run_for(settings_for, tmp_path):
     def made(case, *more):
         text = tmp_path / "text.txt"
-        text.write_text("".join(f"{k * k} bottles hang on wall {chr(97 + k)};\n" for k in range(16)))
-        corpus = (f"task.corpus={text}",) if "task=charlm" in CASES[case] else ("task.valid_size=20", "task.test_size=20")
+        text.write_text(
+            "".join(f"{k * k} bottles hang on wall {chr(97 + k)};\n" for k in range(16))
+        )
+        corpus = (
+            (f"task.corpus={text}",)
+            if "task=charlm" in CASES[case]
+            else ("task.valid_size=20", "task.test_size=20")
+        )
         return settings_for(*CASES[case], *SMALL, *corpus, *more)
 
     return made
 
 
 def elsewhere(run, place):
-    return replace(run, paths=replace(run.paths, results=str(Path(run.paths.results).with_name(place))))
+    return replace(
+        run, paths=replace(run.paths, results=str(Path(run.paths.results).with_name(place)))
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_interrupted_again_and_again_is_uninterrupted(case, run_for, trained, silent):
-    """Stopped before an evaluation, at one, after one, and in between; every time from a new process's point of view."""
+    """Stopped before an evaluation, at one, after one, and in between; every time from a new
+    process's point of view.
+    """
     run = run_for(case)
     (whole,) = trained(run)
     torn = elsewhere(run, "torn")
@@ -97,10 +169,14 @@ def test_a_pack_that_was_interrupted_goes_on_in_other_company(run_for, trained, 
     for run, undisturbed in zip(torn, runs, strict=True):
         ours, theirs = Folder.of(run), Folder.of(undisturbed)
         assert ours.record()["best"]["step"] == theirs.record()["best"]["step"]
-        assert ours.record()["best"]["test"] == pytest.approx(theirs.record()["best"]["test"], rel=1e-10)
+        assert ours.record()["best"]["test"] == pytest.approx(
+            theirs.record()["best"]["test"], rel=1e-10
+        )
         for row, expected in zip(ours.curve(), theirs.curve(), strict=True):
             split, wanted = row.pop("split"), expected.pop("split")
-            assert split == wanted and row | {"seconds": 0} == pytest.approx(expected | {"seconds": 0}, rel=1e-10)
+            assert split == wanted and row | {"seconds": 0} == pytest.approx(
+                expected | {"seconds": 0}, rel=1e-10
+            )
 
 
 def test_a_run_that_stopped_early_in_an_interrupted_pack_ends_alike(run_for, trained, silent):
@@ -119,7 +195,9 @@ def test_a_run_that_stopped_early_in_an_interrupted_pack_ends_alike(run_for, tra
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "text"])
-def test_a_checkpoint_that_cannot_be_read_is_ignored_with_a_message(damage, run_for, trained, silent):
+def test_a_checkpoint_that_cannot_be_read_is_ignored_with_a_message(
+    damage, run_for, trained, silent
+):
     run = run_for("adam")
     trained(run)
     torn = elsewhere(run, "torn")
@@ -158,19 +236,38 @@ def test_no_pickle_is_loaded(run_for, trained, tmp_path):
 
 # The program itself
 
-LONG = "cell=lstm task=adding task.length=10 model.hidden=8 train.batch=8 train.steps=600 train.eval_every=50 train.eval_limit=1 train.eval_batch=20"
-LONG = [*LONG.split(), "task.valid_size=20", "task.test_size=20", "engine.device=cpu", "train.checkpoint_every=20", "study=long"]
+LONG = (
+    "cell=lstm task=adding task.length=10 model.hidden=8 train.batch=8 train.steps=600 "
+    "train.eval_every=50 train.eval_limit=1 train.eval_batch=20"
+)
+LONG = [
+    *LONG.split(),
+    "task.valid_size=20",
+    "task.test_size=20",
+    "engine.device=cpu",
+    "train.checkpoint_every=20",
+    "study=long",
+]
 
 
 def started(place, *arguments):
     command = [sys.executable, "-W", "error", "-m", "rnnbench.cli", *arguments]
-    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for_checkpoint(process, place, timeout=60):
     until = time.monotonic() + timeout
     while not (found := list(Path(place).rglob("last.pt"))):
-        assert process.poll() is None and time.monotonic() < until, f"no checkpoint: {process.communicate()[0]}"
+        assert process.poll() is None and time.monotonic() < until, (
+            f"no checkpoint: {process.communicate()[0]}"
+        )
         time.sleep(0.01)
     return Folder(found[0].parent)
 
@@ -209,7 +306,9 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(undisturbed, tmp_path)
     assert process.returncode == 130, output
     assert "Traceback" not in output and folder.record() is None
     reached = torch.load(folder.last_path, weights_only=True)["step"]
-    (command,) = [line.strip() for line in output.splitlines() if line.strip().startswith("rnnbench train")]
+    (command,) = [
+        line.strip() for line in output.splitlines() if line.strip().startswith("rnnbench train")
+    ]
     process = started(tmp_path, *shlex.split(command)[1:])
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output

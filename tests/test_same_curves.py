@@ -1,7 +1,11 @@
-"""Whole runs learn alike with either engine. The same seed gives the same curve up to rounding, which training then amplifies, so the
-curves are compared as samples: ten seeds, paired, two one-sided t tests (TOST) on the mean validation loss along the curve.
+"""Whole runs learn alike with either engine.
 
-Stated before any run: the engines count as equal if the mean difference lies within 5 % of the loop's mean, at p < 0.05.
+The same seed gives the same curve up to rounding, which training then amplifies, so the curves are
+compared as samples: ten seeds, paired, two one-sided t tests (TOST) on the mean validation loss
+along the curve.
+
+Stated before any run: the engines count as equal if the mean difference lies within 5 % of the
+    loop's mean, at p < 0.05.
 """
 
 from dataclasses import replace
@@ -11,11 +15,27 @@ import pytest
 from statsmodels.stats.weightstats import ttost_paired
 
 from rnnbench.engine.native import build
-from rnnbench.engine.train import Training
+from rnnbench.training.loop import Training
 
 SEEDS, MARGIN, VALIDATIONS = 10, 0.05, 6
-ADDING = ("cell=lstm", "task=adding", "task.length=20", "model.hidden=24", "train.batch=20", "optim.lr=0.01", "task.valid_size=200")
-CHARLM = ("cell=gru", "task=charlm", "task.window=25", "model.hidden=24", "train.batch=10", "optim.lr=0.01", "train.eval_limit=1")
+ADDING = (
+    "cell=lstm",
+    "task=adding",
+    "task.length=20",
+    "model.hidden=24",
+    "train.batch=20",
+    "optim.lr=0.01",
+    "task.valid_size=200",
+)
+CHARLM = (
+    "cell=gru",
+    "task=charlm",
+    "task.window=25",
+    "model.hidden=24",
+    "train.batch=10",
+    "optim.lr=0.01",
+    "train.eval_limit=1",
+)
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler on this machine")
 

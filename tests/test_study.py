@@ -1,4 +1,6 @@
-"""A study is data: what is wrong in its file is said in a line, what is right runs once, anywhere, and leaves the same bytes."""
+"""A study is data: what is wrong in its file is said in a line, what is right runs once, anywhere,
+and leaves the same bytes.
+"""
 
 import json
 import os
@@ -10,14 +12,29 @@ import yaml
 
 from rnnbench import cli
 from rnnbench.catalogue import choices, config_dir
+from rnnbench.claims.design import KINDS, SCALES, of_label, read
 from rnnbench.errors import UserError
-from rnnbench.study import parts
-from rnnbench.study.design import KINDS, SCALES, of_label, read
+from rnnbench.studies import parts
 from rnnbench.sweep.backends import BACKENDS
 from rnnbench.sweep.work import work
 
-TINY = ["task=adding", "debug=tiny", "task.length={T}", "task.valid_size=20", "task.test_size=20", "train.steps={steps}", "train.eval_every=2"]
-CLAIM = {"says": "s", "source": "greff2017", "kind": "better", "x": {"cell": "lstm"}, "y": {"cell": "gru"}, "margin": "5%"}
+TINY = [
+    "task=adding",
+    "debug=tiny",
+    "task.length={T}",
+    "task.valid_size=20",
+    "task.test_size=20",
+    "train.steps={steps}",
+    "train.eval_every=2",
+]
+CLAIM = {
+    "says": "s",
+    "source": "greff2017",
+    "kind": "better",
+    "x": {"cell": "lstm"},
+    "y": {"cell": "gru"},
+    "margin": "5%",
+}
 
 
 def written(**changes):
@@ -27,7 +44,15 @@ def written(**changes):
         "sources": ["greff2017"],
         "parts": {
             "grid": {"sweep": ["cell=lstm,gru", *TINY, "seed=range(2)"]},
-            "search": {"sweep": ["cell=lstm,gru", *TINY, "trials={trials}", "optim.lr=tag(log, interval(1e-3, 1))", "seed=5"]},
+            "search": {
+                "sweep": [
+                    "cell=lstm,gru",
+                    *TINY,
+                    "trials={trials}",
+                    "optim.lr=tag(log, interval(1e-3, 1))",
+                    "seed=5",
+                ]
+            },
             "confirm": {"best_of": "search", "sweep": ["seed=range(100,102)"]},
         },
         "scales": {
@@ -67,11 +92,24 @@ def trains(monkeypatch):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """study(path, *words) → the exit code, at scale smoke; what runs leave and results stand in the test's own folder."""
+    """study(path, *words) → the exit code, at scale smoke; what runs leave and results stand in the
+    test's own folder.
+    """
     monkeypatch.chdir(tmp_path)
 
     def run(path, *words, results="runs"):
-        return cli.main(["study", path, "--scale", "smoke", "engine=loop", "workers=1", f"paths.results={results}", *words])
+        return cli.main(
+            [
+                "study",
+                path,
+                "--scale",
+                "smoke",
+                "engine=loop",
+                "workers=1",
+                f"paths.results={results}",
+                *words,
+            ]
+        )
 
     return run
 
@@ -81,32 +119,65 @@ def lines(path="results/mine-smoke/runs.jsonl"):
 
 
 def content(folder="results/mine-smoke"):
-    return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return {
+        str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
+    }
 
 
 # The file
 
 
 def test_names_become_what_the_scale_says(file):
-    path = file(claims={"A": CLAIM | {"where": {"task.length": "{T}", "task": "adding"}, "each": {"seed": ["{T}", 3]}, "says": "At {T}."}})
+    path = file(
+        claims={
+            "A": CLAIM
+            | {
+                "where": {"task.length": "{T}", "task": "adding"},
+                "each": {"seed": ["{T}", 3]},
+                "says": "At {T}.",
+            }
+        }
+    )
     small, paper = read(path, "small"), read(path, "paper")
     assert (small.label, paper.label) == ("mine", "mine-paper")
-    assert "task.length=6" in small.parts[0].sweeps[0] and "task.length=7" in paper.parts[0].sweeps[0]
+    assert (
+        "task.length=6" in small.parts[0].sweeps[0] and "task.length=7" in paper.parts[0].sweeps[0]
+    )
     claim = paper.claims[0]
-    assert (claim.where, claim.each, claim.says, claim.margin) == ({"task.length": 7, "task": "adding"}, {"seed": (7, 3)}, "At 7.", "5%")
-    assert (claim.metric, claim.goal, claim.log, claim.holds, claim.groups, claim.range) == ("value", None, False, "all", (), None)
+    assert (claim.where, claim.each, claim.says, claim.margin) == (
+        {"task.length": 7, "task": "adding"},
+        {"seed": (7, 3)},
+        "At 7.",
+        "5%",
+    )
+    assert (claim.metric, claim.goal, claim.log, claim.holds, claim.groups, claim.range) == (
+        "value",
+        None,
+        False,
+        "all",
+        (),
+        None,
+    )
 
 
 def test_a_name_for_several_words():
-    assert read_words("seed=0", "{T}", "{rule}", T=5, rule=["optim=sgd", "optim.lr=1"]) == ("seed=0", 5, "optim=sgd", "optim.lr=1")
+    assert read_words("seed=0", "{T}", "{rule}", T=5, rule=["optim=sgd", "optim.lr=1"]) == (
+        "seed=0",
+        5,
+        "optim=sgd",
+        "optim.lr=1",
+    )
 
 
 def test_what_hydra_refers_to_stays():
-    assert read_words("train.eval_batch=${train.batch}", "model={hidden:3}") == ("train.eval_batch=${train.batch}", "model={hidden:3}")
+    assert read_words("train.eval_batch=${train.batch}", "model={hidden:3}") == (
+        "train.eval_batch=${train.batch}",
+        "model={hidden:3}",
+    )
 
 
 def read_words(*words, **names):
-    from rnnbench.study.checked import Checked
+    from rnnbench.claims.checked import Checked
 
     return tuple(Checked.filled(Checked.__new__(Checked), "", list(words), names))
 
@@ -115,26 +186,53 @@ def read_words(*words, **names):
     ("changes", "said"),
     [
         ({"scales": {"smoke": {}, "small": {}}}, "scales.paper must be a table"),
-        ({"scales": {"smoke": {"T": 1}, "small": {"T": 1}, "paper": {}}}, "scales.paper says nothing of 'T'"),
+        (
+            {"scales": {"smoke": {"T": 1}, "small": {"T": 1}, "paper": {}}},
+            "scales.paper says nothing of 'T'",
+        ),
         ({"scales": {s: {} for s in (*SCALES, "large")}}, "scales.large: unknown key 'large'"),
-        ({"scales": {s: {"T": 1, "steps": 2} for s in SCALES}}, "parts.search.sweep: unknown name in braces 'trials'"),
+        (
+            {"scales": {s: {"T": 1, "steps": 2} for s in SCALES}},
+            "parts.search.sweep: unknown name in braces 'trials'",
+        ),
         ({"qestion": "x"}, "qestion: unknown key 'qestion'; did you mean 'question'?"),
         ({"question": ""}, "question is missing or empty"),
         ({"parts": {}}, "parts is empty; a study has runs"),
         ({"parts": {"a": {"sweep": "cell=gru"}}}, "parts.a.sweep must be a list"),
         ({"parts": {"a": {"sweep": ["gru"]}}}, "parts.a.sweep must be a list of key=value"),
-        ({"parts": {"a": {"sweep": ["cell=gru"], "variants": ["seed=1"]}}}, "parts.a.variants must be a list [a, b], got 'seed=1'"),
+        (
+            {"parts": {"a": {"sweep": ["cell=gru"], "variants": ["seed=1"]}}},
+            "parts.a.variants must be a list [a, b], got 'seed=1'",
+        ),
         ({"parts": {"a": {"sweep": ["study=x"]}}}, "parts.a.sweep must leave study out"),
-        ({"parts": {"a": {"sweep": ["seed=1"], "best_of": "b"}, "b": {"sweep": ["seed=1"]}}}, "parts.a.best_of must name a part before it"),
-        ({"claims": {"A": CLAIM | {"kind": "beter"}}}, "claims.A.kind: unknown kind 'beter'; did you mean 'better'?"),
-        ({"claims": {"A": CLAIM | {"margn": 1}}}, "claims.A.margn: unknown key of a claim of kind better 'margn'; did you mean 'margin'?"),
-        ({"claims": {"A": CLAIM | {"key": "optim.lr"}}}, "claims.A.key: unknown key of a claim of kind better 'key'"),
+        (
+            {"parts": {"a": {"sweep": ["seed=1"], "best_of": "b"}, "b": {"sweep": ["seed=1"]}}},
+            "parts.a.best_of must name a part before it",
+        ),
+        (
+            {"claims": {"A": CLAIM | {"kind": "beter"}}},
+            "claims.A.kind: unknown kind 'beter'; did you mean 'better'?",
+        ),
+        (
+            {"claims": {"A": CLAIM | {"margn": 1}}},
+            "claims.A.margn: unknown key of a claim of kind better 'margn'; did you mean 'margin'?",
+        ),
+        (
+            {"claims": {"A": CLAIM | {"key": "optim.lr"}}},
+            "claims.A.key: unknown key of a claim of kind better 'key'",
+        ),
         ({"claims": {"A": CLAIM | {"margin": -1}}}, "claims.A.margin must be a number above 0"),
-        ({"claims": {"A": CLAIM | {"x": {"seed": {"most": 3}}}}}, "claims.A.x.seed must be a value, a list of values or {min: a, max: b}"),
+        (
+            {"claims": {"A": CLAIM | {"x": {"seed": {"most": 3}}}}},
+            "claims.A.x.seed must be a value, a list of values or {min: a, max: b}",
+        ),
         ({"claims": {"A": CLAIM | {"metric": "test.loss"}}}, "claims.A.goal must be min or max"),
         ({"claims": {"A": CLAIM | {"holds": "most"}}}, "claims.A.holds must be all or any"),
         ({"claims": {"A": CLAIM | {"log": "yes"}}}, "claims.A.log must be true or false"),
-        ({"claims": {"A": CLAIM | {"kind": "share", "metric": "value"}}}, "claims.A.metric must be solved or diverged"),
+        (
+            {"claims": {"A": CLAIM | {"kind": "share", "metric": "value"}}},
+            "claims.A.metric must be solved or diverged",
+        ),
     ],
 )
 def test_refusals(file, changes, said):
@@ -155,16 +253,26 @@ def test_a_claim_has_what_its_kind_needs(file, kind):
         "range": [0, 1],
     }
     whole |= {"key": "optim.lr", "groups": [{"seed": 1}, {"seed": 2}], "goal": "min"}
-    claim = {key: CLAIM[key] for key in ("says", "source")} | {"kind": kind} | {key: whole[key] for key in KINDS[kind].needs}
+    claim = (
+        {key: CLAIM[key] for key in ("says", "source")}
+        | {"kind": kind}
+        | {key: whole[key] for key in KINDS[kind].needs}
+    )
     assert read(file(claims={"A": claim}), "small").claims[0].kind == kind
     for key in KINDS[kind].needs:
-        with pytest.raises(UserError, match=rf"claims.A.{key} is missing or empty; .* the keys of a claim of kind {kind} need"):
+        with pytest.raises(
+            UserError,
+            match=rf"claims.A.{key} is missing or empty; .* the keys of a claim of kind {kind} "
+            rf"need",
+        ):
             read(file(claims={"A": {k: v for k, v in claim.items() if k != key}}), "small")
 
 
 def test_broken_yaml_names_its_line(file, tmp_path):
     (tmp_path / "mine.yaml").write_text("question: q\nparts: {a: {sweep: [trials={n}]}}\n")
-    with pytest.raises(UserError, match=r"mine.yaml: line 2: .*; a text with braces, commas or colons needs quotes"):
+    with pytest.raises(
+        UserError, match=r"mine.yaml: line 2: .*; a text with braces, commas or colons needs quotes"
+    ):
         read(str(tmp_path / "mine.yaml"), "small")
 
 
@@ -175,7 +283,13 @@ def test_every_study_can_be_read(name, scale):
     assert of_label(found.label) == found and parts.size(found) > 0
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name != "forgetbias" else ()) for name in choices("studies")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name != "forgetbias" else ())
+        for name in choices("studies")
+    ],
+)
 def test_every_study_can_be_composed(name):
     """And its runs are as many as the listing counts without composing any."""
     found = read(name, "smoke")
@@ -187,19 +301,29 @@ def test_every_study_can_be_composed(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", choices("studies"))
 def test_every_study_goes_from_its_yaml_to_its_verdicts(study, name, mirror, tmp_path):
-    """At scale smoke, which is what it is for: all parts, on real data, and a report that judges every claim."""
+    """At scale smoke, which is what it is for: all parts, on real data, and a report that judges
+    every claim.
+    """
     assert study(name, f"paths.mirror={mirror}", f"paths.data={tmp_path}/data") == 0
     rows = Path(f"results/{name}-smoke/tables/claims.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + len(read(name, "smoke").claims)
-    assert not any("contradicted" in row or "reproduced" in row for row in rows), "two runs a side decide nothing"
+    assert not any("contradicted" in row or "reproduced" in row for row in rows), (
+        "two runs a side decide nothing"
+    )
 
 
 def test_labels_that_are_no_study():
-    assert of_label("default") is None and of_label("default-smoke") is None and of_label("smoke") is None
+    assert (
+        of_label("default") is None
+        and of_label("default-smoke") is None
+        and of_label("smoke") is None
+    )
 
 
 def test_the_folder_of_studies_is_no_group_that_a_setting_is_called_by():
-    assert not (config_dir() / "study").exists(), "Hydra would take study=NAME for a choice among its files"
+    assert not (config_dir() / "study").exists(), (
+        "Hydra would take study=NAME for a choice among its files"
+    )
 
 
 # Plans
@@ -208,12 +332,23 @@ def test_the_folder_of_studies_is_no_group_that_a_setting_is_called_by():
 def test_a_plan_trains_nothing_and_says_what_would_run(study, file, trains, capsys):
     assert study(file(), "--plan") == 0
     said = capsys.readouterr().out
-    rows = {line.split()[0]: line.split() for line in said.splitlines() if line.startswith((" grid", " search", " confirm", " all"))}
-    assert rows["grid"][1:6] == ["4", "2", "2", "1", "16"] and rows["search"][1] == "6" and rows["all"][1] == "14"
+    rows = {
+        line.split()[0]: line.split()
+        for line in said.splitlines()
+        if line.startswith((" grid", " search", " confirm", " all"))
+    }
+    assert (
+        rows["grid"][1:6] == ["4", "2", "2", "1", "16"]
+        and rows["search"][1] == "6"
+        and rows["all"][1] == "14"
+    )
     assert "(best of search)" in said and "not known yet" in said
     assert "no run on a CPU is at hand" in said and rows["all"][-1] == "?"
     assert "--scale smoke engine=loop workers=1 paths.results=runs\n" in said
-    assert "backend=submitit workers=100 cluster.slurm_partition=cpu cluster.timeout_min=240 cluster.mem_gb=4" in said
+    assert (
+        "backend=submitit workers=100 cluster.slurm_partition=cpu cluster.timeout_min=240 "
+        "cluster.mem_gb=4" in said
+    )
     assert "rnnbench train -m cell=lstm,gru task=adding debug=tiny task.length=5" in said
     assert not trains and not Path("runs").exists() and not Path("results").exists()
 
@@ -222,34 +357,65 @@ def test_core_hours_rest_on_runs_at_hand(study, file, trains, capsys):
     assert study(file(parts={"grid": written()["parts"]["grid"]})) == 0
     record = lines()[0]
     capsys.readouterr()
-    assert study(file(parts={"grid": {"sweep": [*written()["parts"]["grid"]["sweep"], "train.batch=400"]}}), "--plan") == 0
+    assert (
+        study(
+            file(
+                parts={"grid": {"sweep": [*written()["parts"]["grid"]["sweep"], "train.batch=400"]}}
+            ),
+            "--plan",
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "from the speed of 4 runs at hand (engine loop)" in said
     hours = float(next(line for line in said.splitlines() if line.startswith(" all")).split()[-1])
     took = sum(sum(run["seconds"].values()) / run["replicas"] for run in lines())
-    assert hours == pytest.approx(took * 400 / record["settings"]["train"]["batch"] / 3600, rel=0.01)
+    assert hours == pytest.approx(
+        took * 400 / record["settings"]["train"]["batch"] / 3600, rel=0.01
+    )
 
 
 @pytest.mark.parametrize(
     ("sweep", "said"),
     [
         (["cell=gru"], "a best_of part changes values of the chosen settings"),
-        (["trials=3", "optim.lr=interval(0, 1)"], "a best_of part changes values of the chosen settings"),
+        (
+            ["trials=3", "optim.lr=interval(0, 1)"],
+            "a best_of part changes values of the chosen settings",
+        ),
         (["trian.steps=3"], "unknown key 'trian'; did you mean 'train'?"),
         (["train.stesp=3"], "unknown key 'train.stesp'; did you mean 'train.steps'?"),
         (["train.steps=many"], "train.steps must be a whole number, got 'many'"),
     ],
 )
 def test_what_a_best_setting_cannot_become(study, file, sweep, said, trains, capsys):
-    assert study(file(parts=written()["parts"] | {"confirm": {"best_of": "search", "sweep": sweep}})) == 2
+    assert (
+        study(file(parts=written()["parts"] | {"confirm": {"best_of": "search", "sweep": sweep}}))
+        == 2
+    )
     assert f"rnnbench: mine: parts.confirm: {said}" in capsys.readouterr().err
     assert not trains and not Path("runs").exists()
 
 
-@pytest.mark.parametrize("word", ["cell=gru", "train.steps=3", "trials=3", "seed=1", "study=x", "debug=tiny", "hydra/launcher=basic", "gru"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "cell=gru",
+        "train.steps=3",
+        "trials=3",
+        "seed=1",
+        "study=x",
+        "debug=tiny",
+        "hydra/launcher=basic",
+        "gru",
+    ],
+)
 def test_words_that_would_make_another_study(study, file, word, capsys):
     assert study(file(), word) == 2
-    assert f"'{word}' cannot be given to a study, only how it runs: workers=" in capsys.readouterr().err
+    assert (
+        f"'{word}' cannot be given to a study, only how it runs: workers="
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +425,10 @@ def test_words_that_would_make_another_study(study, file, word, capsys):
         (["study", "nowhere.yaml"], "no file 'nowhere.yaml'"),
         (["study", "forgetbias", "--scale", "tiny"], "unknown scale 'tiny'"),
         (["study", "forgetbias", "--plan", "workers=x"], "forgetbias: parts."),
-        (["study", "forgetbias", "--plan", "workers=1", "--frob"], "unrecognized arguments: --frob"),
+        (
+            ["study", "forgetbias", "--plan", "workers=1", "--frob"],
+            "unrecognized arguments: --frob",
+        ),
     ],
 )
 def test_one_line_and_exit_code_2(arguments, said, capsys):
@@ -276,13 +445,17 @@ def test_list(capsys):
 # Runs
 
 
-def test_a_study_that_is_done_trains_nothing_and_writes_the_same_bytes_anywhere(study, file, trains, tmp_path):
+def test_a_study_that_is_done_trains_nothing_and_writes_the_same_bytes_anywhere(
+    study, file, trains, tmp_path
+):
     path = file()
     assert study(path) == 0
     first = content()
     assert trains and len(lines()) == 14 and {run["study"] for run in lines()} == {"mine-smoke"}
     assert {"results/mine-smoke/index.html", "results/mine-smoke/report.md"} <= first.keys()
-    assert "Claims and verdicts" in Path("results/mine-smoke/report.md").read_text("utf-8"), "a study of one's own is judged, too"
+    assert "Claims and verdicts" in Path("results/mine-smoke/report.md").read_text("utf-8"), (
+        "a study of one's own is judged, too"
+    )
     trains.clear()
     assert study(path) == 0 and study(path, results="elsewhere") == 0
     assert not trains and content() == first
@@ -299,21 +472,52 @@ def test_the_best_of_a_search_differs_in_what_the_words_change_alone(study, file
         assert [len(search), sorted(run["seed"] for run in confirm)] == [3, [100, 101]]
         for run in confirm:
             assert run["settings"] | {"seed": 5} == best["settings"]
-            assert run["overrides"] == [f"seed={run['seed']}" if word == "seed=5" else word for word in best["overrides"]]
+            assert run["overrides"] == [
+                f"seed={run['seed']}" if word == "seed=5" else word for word in best["overrides"]
+            ]
 
 
 def test_a_grid_chooses_for_each_variant_of_cell_and_task_over_its_seeds(study, file, trains):
-    words = ["cell=lstm", *TINY[:2], "task.length=4,5", *TINY[3:], "cell.forget_bias=0,1", "optim.lr=0.001,0.1", "seed=range(2)"]
-    assert study(file(parts={"grid": {"sweep": words}, "again": {"best_of": "grid", "sweep": ["seed=7,8", "train.steps=6"]}})) == 0
+    words = [
+        "cell=lstm",
+        *TINY[:2],
+        "task.length=4,5",
+        *TINY[3:],
+        "cell.forget_bias=0,1",
+        "optim.lr=0.001,0.1",
+        "seed=range(2)",
+    ]
+    assert (
+        study(
+            file(
+                parts={
+                    "grid": {"sweep": words},
+                    "again": {"best_of": "grid", "sweep": ["seed=7,8", "train.steps=6"]},
+                }
+            )
+        )
+        == 0
+    )
     again = [run["settings"] for run in lines() if run["seed"] > 5]
     for length, bias in ((4, 0), (4, 1), (5, 0), (5, 1)):
-        chosen = [s for s in again if s["task"]["length"] == length and s["cell"]["forget_bias"] == bias]
-        assert len(chosen) == 2 and len({s["optim"]["lr"] for s in chosen}) == 1 and {s["train"]["steps"] for s in chosen} == {6}
+        chosen = [
+            s for s in again if s["task"]["length"] == length and s["cell"]["forget_bias"] == bias
+        ]
+        assert (
+            len(chosen) == 2
+            and len({s["optim"]["lr"] for s in chosen}) == 1
+            and {s["train"]["steps"] for s in chosen} == {6}
+        )
         means = {}
         for run in lines():
             s = run["settings"]
-            if run["seed"] < 5 and (s["task"]["length"], s["cell"]["forget_bias"]) == (length, bias):
-                means[s["optim"]["lr"]] = means.get(s["optim"]["lr"], 0) + run["best"]["valid"]["mse"]
+            if run["seed"] < 5 and (s["task"]["length"], s["cell"]["forget_bias"]) == (
+                length,
+                bias,
+            ):
+                means[s["optim"]["lr"]] = (
+                    means.get(s["optim"]["lr"], 0) + run["best"]["valid"]["mse"]
+                )
         assert chosen[0]["optim"]["lr"] == min(means, key=means.get)
 
 
@@ -329,7 +533,10 @@ def test_interrupted_it_keeps_what_ended_and_goes_on(study, file, trains, monkey
     path = file()
     assert study(path) == 130
     error = capsys.readouterr().err
-    assert f"to go on:\n  rnnbench study {path} --scale smoke engine=loop workers=1 paths.results=runs\n" in error
+    assert (
+        f"to go on:\n  rnnbench study {path} --scale smoke engine=loop workers=1 "
+        f"paths.results=runs\n" in error
+    )
     assert len(lines()) == 2 and not Path("results/mine-smoke/index.html").exists()
     monkeypatch.setitem(BACKENDS, "loky", done)
     trains.clear()
@@ -339,7 +546,7 @@ def test_interrupted_it_keeps_what_ended_and_goes_on(study, file, trains, monkey
 
 @pytest.mark.filterwarnings("ignore:.*no curve to read")  # which the user is told
 def test_what_fails_takes_no_other_part_with_it(study, file, trains, monkeypatch, capsys):
-    from rnnbench.engine import run as engine
+    from rnnbench.training import run as engine
 
     train = engine.run_pack
 
@@ -352,7 +559,9 @@ def test_what_fails_takes_no_other_part_with_it(study, file, trains, monkeypatch
     path = file()
     assert study(path) == 3
     assert "search: 3 of 6 runs failed" in capsys.readouterr().err
-    assert [run["cell"] for run in lines() if run["seed"] >= 100] == ["lstm"] * 2 and Path("results/mine-smoke/index.html").exists()
+    assert [run["cell"] for run in lines() if run["seed"] >= 100] == ["lstm"] * 2 and Path(
+        "results/mine-smoke/index.html"
+    ).exists()
     monkeypatch.undo()
 
 

@@ -1,4 +1,5 @@
-"""A sweep survives: killed anywhere, stopped, joined by another, or with runs that fail, asking again does what is missing.
+"""A sweep survives: killed anywhere, stopped, joined by another, or with runs that fail, asking
+again does what is missing.
 
 Every test starts the command as a person does, in a process group of its own.
 """
@@ -15,10 +16,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnnbench.claims import holder
-from rnnbench.records import Folder, find
+from rnnbench.runs.lock import holder
+from rnnbench.runs.records import Folder, find
 
-RUNS = "cell=gru task=adding seed=0,1,2,3,4,5 task.length=5 task.valid_size=20 task.test_size=20 model.hidden=4 train.batch=4 study=s"
+RUNS = (
+    "cell=gru task=adding seed=0,1,2,3,4,5 task.length=5 task.valid_size=20 task.test_size=20 "
+    "model.hidden=4 train.batch=4 study=s"
+)
 RHYTHM = "train.steps=500 train.eval_every=250 train.checkpoint_every=20 model.dtype=float64"
 FRAGILE = """
 import os
@@ -84,7 +88,9 @@ def stamps(tmp_path):
 
 
 def kill_a_worker(tmp_path):
-    """Kill a process in the middle of a run: it is stopped first, so that the run cannot end in between. False: nobody was there."""
+    """Kill a process in the middle of a run: it is stopped first, so that the run cannot end in
+    between. False: nobody was there.
+    """
     for path in (tmp_path / "results/runs/s").glob("*/*/*/last.pt"):
         run = Folder(path.parent)
         with suppress(ProcessLookupError):
@@ -117,19 +123,24 @@ def same(one, other):
 def undisturbed(tmp_path_factory):
     """The results of the sweep when nothing happens to it: one pack in this process."""
     from rnnbench.compose import compose
-    from rnnbench.engine.run import run_pack
+    from rnnbench.training.run import run_pack
     from tests.conftest import Silent
 
     place = tmp_path_factory.mktemp("undisturbed")
     common = [o for o in f"{RUNS} {RHYTHM}".split() if not o.startswith("seed=")]
-    runs = [compose([*common, f"seed={seed}", f"paths.results={place}/results/runs"]) for seed in range(6)]
+    runs = [
+        compose([*common, f"seed={seed}", f"paths.results={place}/results/runs"])
+        for seed in range(6)
+    ]
     run_pack(runs, [[]] * 6, Silent(), print)
     return results(place)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["group", "parent"])
 def test_stop_it_kill_it_and_ask_again(sweep, tmp_path, undisturbed, whole):
-    """Ctrl-C (at a terminal it reaches the whole group), then kill -9, then the end: each time only what is missing runs."""
+    """Ctrl-C (at a terminal it reaches the whole group), then kill -9, then the end: each time only
+    what is missing runs.
+    """
 
     def disturbed(how):
         before = stamps(tmp_path)
@@ -142,7 +153,9 @@ def test_stop_it_kill_it_and_ask_again(sweep, tmp_path, undisturbed, whole):
 
     stopped, command = disturbed(signal.SIGINT)
     assert stopped.code == 130 and "stopping: workers save and end" in stopped.out
-    assert stopped.err == f"rnnbench: interrupted; what was running is saved; to go on:\n  {command}\n"
+    assert (
+        stopped.err == f"rnnbench: interrupted; what was running is saved; to go on:\n  {command}\n"
+    )
     assert list((tmp_path / "results/runs/s").glob("*/*/*/last.pt"))
     disturbed(signal.SIGKILL)
     before = stamps(tmp_path)
@@ -172,8 +185,12 @@ def test_two_sweeps_at_once(sweep, tmp_path, undisturbed):
 
 
 def test_a_run_that_fails(sweep, tmp_path):
-    """Is recorded with its traceback and takes nobody with it; retry and fail_fast decide what follows."""
-    (tmp_path / "mine.py").write_text(FRAGILE.format(when="not Path('mended').exists()", act="raise RuntimeError('of mine')"))
+    """Is recorded with its traceback and takes nobody with it; retry and fail_fast decide what
+    follows.
+    """
+    (tmp_path / "mine.py").write_text(
+        FRAGILE.format(when="not Path('mended').exists()", act="raise RuntimeError('of mine')")
+    )
     both = RUNS.replace("cell=gru", "cell.step=mine.py:cell,rnnbench.cells.rnn.tanh")
     few = both.replace("seed=0,1,2,3,4,5", "seed=0,1")
     first = sweep("workers=1", runs=few).wait()
@@ -183,7 +200,9 @@ def test_a_run_that_fails(sweep, tmp_path):
     assert found == {("cell", "failed"), ("tanh", "finished")}
     failed = next(r for _, r in find(tmp_path / "results/runs/s") if r["status"] == "failed")
     first_line, *rest = failed["reason"].splitlines()
-    assert first_line.endswith("mine.py:8 cell: RuntimeError: of mine") and rest[0].startswith("Traceback")
+    assert first_line.endswith("mine.py:8 cell: RuntimeError: of mine") and rest[0].startswith(
+        "Traceback"
+    )
 
     before = stamps(tmp_path)
     left = sweep("retry=none", runs=few).wait()
@@ -196,17 +215,25 @@ def test_a_run_that_fails(sweep, tmp_path):
 def test_a_run_that_kills_its_worker(sweep, tmp_path):
     """An optimiser setting cannot; a cell of one's own, or the system for want of memory, can."""
     (tmp_path / "mine.py").write_text(FRAGILE.format(when="True", act="os.kill(os.getpid(), 9)"))
-    few = RUNS.replace("cell=gru", "cell.step=mine.py:cell,rnnbench.cells.rnn.tanh").replace("seed=0,1,2,3,4,5", "seed=0")
+    few = RUNS.replace("cell=gru", "cell.step=mine.py:cell,rnnbench.cells.rnn.tanh").replace(
+        "seed=0,1,2,3,4,5", "seed=0"
+    )
     done = sweep("workers=1", runs=few).wait()
     assert done.code == 3 and "1 of 2 runs failed" in done.err
     states = {r["cell"]: (r["status"], r["reason"]) for _, r in find(tmp_path / "results/runs/s")}
-    assert states["tanh"][0] == "finished" and states["cell"][1].startswith("its worker was killed 3 times")
+    assert states["tanh"][0] == "finished" and states["cell"][1].startswith(
+        "its worker was killed 3 times"
+    )
 
 
 def test_fail_fast(sweep, tmp_path):
-    (tmp_path / "mine.py").write_text(FRAGILE.format(when="True", act="raise RuntimeError('of mine')"))
+    (tmp_path / "mine.py").write_text(
+        FRAGILE.format(when="True", act="raise RuntimeError('of mine')")
+    )
     both = RUNS.replace("cell=gru", "cell.step=mine.py:cell,rnnbench.cells.rnn.tanh")
-    done = sweep("workers=1", "pack=1", "fail_fast=true", runs=both, rhythm="train.steps=100000").wait()
+    done = sweep(
+        "workers=1", "pack=1", "fail_fast=true", runs=both, rhythm="train.steps=100000"
+    ).wait()
     assert done.code == 3 and "fail_fast stopped the sweep" in done.err
     assert {r["status"] for _, r in find(tmp_path / "results/runs/s")} == {"failed"}
 

@@ -1,4 +1,6 @@
-"""Planning a sweep, without a process or a device: what was typed becomes runs, runs become packs, and nothing is lost on the way."""
+"""Planning a sweep, without a process or a device: what was typed becomes runs, runs become packs,
+and nothing is lost on the way.
+"""
 
 import json
 from collections import Counter
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnbench import compose
-from rnnbench.claims import claim, holder
 from rnnbench.errors import UserError
-from rnnbench.records import Folder, run_id
+from rnnbench.runs.lock import claim, holder
+from rnnbench.runs.records import Folder, run_id
 from rnnbench.settings import shape
 from rnnbench.sweep import launch, manifest, status
 from rnnbench.sweep.packs import packs
@@ -23,12 +25,17 @@ from rnnbench.sweep.planning import Job
 from rnnbench.sweep.progress import Progress
 from rnnbench.sweep.work import Orders, work
 
-TINY = "task=adding debug=tiny task.length=5 task.valid_size=20 task.test_size=20 train.steps=4 train.eval_every=2 model.dtype=float64"
+TINY = (
+    "task=adding debug=tiny task.length=5 task.valid_size=20 task.test_size=20 train.steps=4 "
+    "train.eval_every=2 model.dtype=float64"
+)
 
 
 @pytest.fixture
 def planned(monkeypatch):
-    """planned("cell=gru seed=0,1") → the jobs that would be launched; .composed counts what Hydra had to compose."""
+    """planned("cell=gru seed=0,1") → the jobs that would be launched; .composed counts what Hydra
+    had to compose.
+    """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     assert ConfigStore.instance()
@@ -40,7 +47,9 @@ def planned(monkeypatch):
         return compose_one(self, *arguments)
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
-    monkeypatch.setattr(launch, "launch", lambda jobs, options, command: made.append((jobs, options, command)))
+    monkeypatch.setattr(
+        launch, "launch", lambda jobs, options, command: made.append((jobs, options, command))
+    )
 
     def plan(line):
         made.clear()
@@ -61,13 +70,20 @@ def lr(jobs):
 
 def test_every_combination_the_last_key_fastest(planned):
     jobs = planned("cell=lstm,gru seed=0,1,2 task=adding")
-    assert [(j.settings.cell.name, j.settings.seed) for j in jobs] == [(c, s) for c in ("lstm", "gru") for s in range(3)]
+    assert [(j.settings.cell.name, j.settings.seed) for j in jobs] == [
+        (c, s) for c in ("lstm", "gru") for s in range(3)
+    ]
     assert jobs[1].overrides == ("cell=lstm", "seed=1", "task=adding")
 
 
 def test_a_job_is_what_it_would_be_alone(planned):
-    """Values put in as data, and groups composed once, come to what Hydra composes from the same overrides."""
-    line = "cell=lstm,mut1 task=adding,charlm optim=adam,sgd optim.lr=1e-3,0.5 train.batch=7,9 seed=range(2) model.match=params:5000 debug=tiny"
+    """Values put in as data, and groups composed once, come to what Hydra composes from the same
+    overrides.
+    """
+    line = (
+        "cell=lstm,mut1 task=adding,charlm optim=adam,sgd optim.lr=1e-3,0.5 train.batch=7,9 "
+        "seed=range(2) model.match=params:5000 debug=tiny"
+    )
     jobs = planned(line)
     assert len({run_id(job.settings) for job in jobs}) == len(jobs) == 64
     for job in jobs[::7]:
@@ -75,7 +91,13 @@ def test_a_job_is_what_it_would_be_alone(planned):
 
 
 @pytest.mark.parametrize(
-    "typed", ["cell.constants.beta=0.5,1", "~task.target task.length=5,6", "model={hidden:3},{hidden:4}", "+cell.paper.x=constant,glorot"]
+    "typed",
+    [
+        "cell.constants.beta=0.5,1",
+        "~task.target task.length=5,6",
+        "model={hidden:3},{hidden:4}",
+        "+cell.paper.x=constant,glorot",
+    ],
 )
 def test_unusual_keys(planned, typed):
     for job in planned(f"cell=slstm task=adding {typed}"):
@@ -91,7 +113,11 @@ def test_identity_is_in_the_settings_not_in_how_they_were_typed(planned):
     def ids(line):
         return [run_id(job.settings) for job in planned(line)]
 
-    assert ids("cell=gru seed=3 optim.lr=0.01") == ids("optim.lr=1e-2 seed=3 cell=gru") == ids("optim.lr=0.0100 cell=gru seed=3")
+    assert (
+        ids("cell=gru seed=3 optim.lr=0.01")
+        == ids("optim.lr=1e-2 seed=3 cell=gru")
+        == ids("optim.lr=0.0100 cell=gru seed=3")
+    )
     assert ids("train.input_noise=0") == ids("train.input_noise=0.0") == ids("")
     assert ids("optim.lr=0.01,1e-2") == ids("optim.lr=0.01") * 2
 
@@ -112,9 +138,15 @@ def test_changing_a_default_changes_identity(planned):
         ("fail_fast=maybe", "fail_fast must be true or false, got 'maybe'"),
         ("optim.lr=interval(0,1) sampler=sobol", "unknown sampler 'sobol'"),
         ("optim.lr=interval(0,1) trials=0", "hydra.sweeper.trials must be at least 1, got 0"),
-        ("optim.lr=tag(log,interval(0,1)) trials=3", "optim.lr: interval(0.0, 1.0) must go from a smaller to a larger number, both above 0"),
+        (
+            "optim.lr=tag(log,interval(0,1)) trials=3",
+            "optim.lr: interval(0.0, 1.0) must go from a smaller to a larger number, both above 0",
+        ),
         ("trials=3", "a random search needs something to draw"),
-        ("optim.lr=interval(0,1)", "optim.lr=interval(…) has no list of values; draw from it with trials=20"),
+        (
+            "optim.lr=interval(0,1)",
+            "optim.lr=interval(…) has no list of values; draw from it with trials=20",
+        ),
         ("trials=3 hydra/sweeper=grid", "unknown key 'trials'"),
         ("seed=0,x", "seed=x: seed must be a whole number, got 'x'"),
         ("cell=gru,lsmt", "unknown cell 'lsmt'; did you mean 'lstm'?"),
@@ -133,7 +165,10 @@ def test_names_of_a_sweep_without_one():
 
 
 def test_short_names(planned):
-    planned("workers=3 backend=submitit pack=16 retry=none fail_fast=true cluster.cluster=local cluster.mem_gb=4")
+    planned(
+        "workers=3 backend=submitit pack=16 retry=none fail_fast=true cluster.cluster=local "
+        "cluster.mem_gb=4"
+    )
     options = planned.options
     assert asdict(options) == {
         "backend": "submitit",
@@ -147,15 +182,24 @@ def test_short_names(planned):
 
 
 def test_thousands_of_jobs_are_planned_with_a_composition_per_choice_of_groups(planned):
-    jobs = planned("cell=lstm,gru,lstm_b,mut1,tanh task=adding,copy seed=range(100) optim.lr=1e-3,1e-2,2e-3,3e-3,4e-3")
+    jobs = planned(
+        "cell=lstm,gru,lstm_b,mut1,tanh task=adding,copy seed=range(100) "
+        "optim.lr=1e-3,1e-2,2e-3,3e-3,4e-3"
+    )
     assert len(jobs) == 5000 and planned.composed == 10
-    jobs = planned("cell=lstm,gru task=adding trials=500 optim.lr=tag(log,interval(1e-6,1e-2)) model.hidden=choice(32,64)")
+    jobs = planned(
+        "cell=lstm,gru task=adding trials=500 optim.lr=tag(log,interval(1e-6,1e-2)) "
+        "model.hidden=choice(32,64)"
+    )
     assert len(jobs) == 1000 and planned.composed == 2
 
 
 # Random search
 
-SEARCH = "task=adding trials=200 optim.lr=tag(log,interval(1e-6,1e-2)) train.input_noise=interval(0,1) model.hidden=choice(32,64,128)"
+SEARCH = (
+    "task=adding trials=200 optim.lr=tag(log,interval(1e-6,1e-2)) "
+    "train.input_noise=interval(0,1) model.hidden=choice(32,64,128)"
+)
 
 
 def test_draws_are_reproducible_and_paired(planned):
@@ -163,7 +207,11 @@ def test_draws_are_reproducible_and_paired(planned):
     lstm, gru = jobs[:200], jobs[200:]
     assert {j.settings.cell.name for j in lstm} == {"lstm"} and len(jobs) == 400
     for one, other in zip(lstm, gru, strict=True):
-        assert (one.settings.optim, one.settings.train, one.settings.model) == (other.settings.optim, other.settings.train, other.settings.model)
+        assert (one.settings.optim, one.settings.train, one.settings.model) == (
+            other.settings.optim,
+            other.settings.train,
+            other.settings.model,
+        )
     assert lr(planned(f"cell=lstm,gru {SEARCH}")) == lr(jobs)
     assert lr(planned(f"cell=gru {SEARCH}")) == lr(gru)
     assert lr(planned(f"cell=gru {SEARCH} hydra.sweeper.seed=1")) != lr(gru)
@@ -173,9 +221,14 @@ def test_draws_keep_to_their_ranges(planned):
     jobs = planned(f"cell=gru {SEARCH} seed=int(interval(0,1000))")
     noise = [j.settings.train.input_noise for j in jobs]
     assert min(lr(jobs)) >= 1e-6 and max(lr(jobs)) <= 1e-2 and min(noise) >= 0 and max(noise) <= 1
-    assert stats.kstest(torch.tensor(lr(jobs)).log10().numpy(), stats.uniform(-6, 4).cdf).pvalue > 0.01
+    assert (
+        stats.kstest(torch.tensor(lr(jobs)).log10().numpy(), stats.uniform(-6, 4).cdf).pvalue > 0.01
+    )
     assert stats.kstest(noise, "uniform").pvalue > 0.01
-    assert all(isinstance(j.settings.seed, int) for j in jobs) and len({j.settings.seed for j in jobs}) > 150
+    assert (
+        all(isinstance(j.settings.seed, int) for j in jobs)
+        and len({j.settings.seed for j in jobs}) > 150
+    )
 
 
 def test_widths_from_a_short_list_keep_packs_large(planned):
@@ -190,8 +243,13 @@ def test_quasi_random_covers_better(planned):
     """Discrepancy over the square of two keys: far below that of random draws."""
 
     def discrepancy(sampler):
-        jobs = planned(f"task=adding trials=256 sampler={sampler} optim.lr=interval(0,1) train.input_noise=interval(0,1)")
-        return stats.qmc.discrepancy([(j.settings.optim.lr, j.settings.train.input_noise) for j in jobs])
+        jobs = planned(
+            f"task=adding trials=256 sampler={sampler} optim.lr=interval(0,1) "
+            f"train.input_noise=interval(0,1)"
+        )
+        return stats.qmc.discrepancy(
+            [(j.settings.optim.lr, j.settings.train.input_noise) for j in jobs]
+        )
 
     assert discrepancy("quasi") < discrepancy("random") / 5
 
@@ -204,21 +262,36 @@ def job_of(settings):
 
 
 @given(
-    runs=st.lists(st.tuples(st.sampled_from([3, 4, 5]), st.sampled_from(["cpu", "auto"]), st.integers(0, 3)), max_size=60, unique=True),
+    runs=st.lists(
+        st.tuples(st.sampled_from([3, 4, 5]), st.sampled_from(["cpu", "auto"]), st.integers(0, 3)),
+        max_size=60,
+        unique=True,
+    ),
     limit=st.integers(1, 9),
     workers=st.integers(1, 5),
 )
 def test_packs_cover_every_run_once(runs, limit, workers):
     base = compose_once()
     jobs = [
-        job_of(replace(base, model=replace(base.model, hidden=hidden), engine=replace(base.engine, device=device), seed=seed))
+        job_of(
+            replace(
+                base,
+                model=replace(base.model, hidden=hidden),
+                engine=replace(base.engine, device=device),
+                seed=seed,
+            )
+        )
         for hidden, device, seed in runs
     ]
     made = packs(jobs, limit, workers)
     assert sorted(map(id, (job for pack in made for job in pack))) == sorted(map(id, jobs))
     for pack in made:
         assert 0 < len(pack) <= limit
-        assert all(shape(j.settings) == shape(pack[0].settings) and j.settings.engine == pack[0].settings.engine for j in pack)
+        assert all(
+            shape(j.settings) == shape(pack[0].settings)
+            and j.settings.engine == pack[0].settings.engine
+            for j in pack
+        )
 
 
 def compose_once(found=[]):  # noqa: B006
@@ -229,11 +302,22 @@ def compose_once(found=[]):  # noqa: B006
 
 @pytest.mark.parametrize(
     ("shapes", "each", "workers", "sizes"),
-    [(1, 40, 2, [20, 20]), (1, 3, 8, [1, 1, 1]), (6, 10, 2, [10] * 6), (1, 70, 2, [24, 23, 23]), (2, 20, 8, [5] * 8), (3, 7, 4, [4, 3] * 3)],
+    [
+        (1, 40, 2, [20, 20]),
+        (1, 3, 8, [1, 1, 1]),
+        (6, 10, 2, [10] * 6),
+        (1, 70, 2, [24, 23, 23]),
+        (2, 20, 8, [5] * 8),
+        (3, 7, 4, [4, 3] * 3),
+    ],
 )
 def test_packs_keep_every_worker_busy(shapes, each, workers, sizes):
     base = compose_once()
-    jobs = [job_of(replace(base, model=replace(base.model, hidden=h + 1), seed=seed)) for h in range(shapes) for seed in range(each)]
+    jobs = [
+        job_of(replace(base, model=replace(base.model, hidden=h + 1), seed=seed))
+        for h in range(shapes)
+        for seed in range(each)
+    ]
     assert [len(pack) for pack in packs(jobs, 32, workers)] == sizes
 
 
@@ -255,18 +339,34 @@ def orders(tmp_path, monkeypatch):
     return Orders(tmp_path / "going", tmp_path)
 
 
-FILES = {"record.json", "config.yaml", "overrides.yaml", "curve.csv", "tensorboard", "best.pt", "last.pt"}
+FILES = {
+    "record.json",
+    "config.yaml",
+    "overrides.yaml",
+    "curve.csv",
+    "tensorboard",
+    "best.pt",
+    "last.pt",
+}
 
 
-def test_every_member_of_a_pack_leaves_its_own_folder_and_equals_the_run_alone(jobs_for, orders, tmp_path):
+def test_every_member_of_a_pack_leaves_its_own_folder_and_equals_the_run_alone(
+    jobs_for, orders, tmp_path
+):
     jobs = jobs_for(
-        "seed=0", "seed=1 optim.lr=0.01", "seed=2 cell.init=glorot optim.clip_norm=1", "seed=3 cell.forget_bias=1", "seed=4 train.input_noise=0.1"
+        "seed=0",
+        "seed=1 optim.lr=0.01",
+        "seed=2 cell.init=glorot optim.clip_norm=1",
+        "seed=3 cell.forget_bias=1",
+        "seed=4 train.input_noise=0.1",
     )
     (pack,) = packs(jobs, 32, 1)
     assert [e.status for e in work(pack, orders)] == ["finished"] * 5
     for job in pack:
         folder = Folder.of(job.settings)
-        alone = replace(job.settings, paths=replace(job.settings.paths, results=str(tmp_path / "alone")))
+        alone = replace(
+            job.settings, paths=replace(job.settings.paths, results=str(tmp_path / "alone"))
+        )
         work([job_of(alone)], orders)
         one, other = folder.record(), Folder.of(alone).record()
         assert {path.name for path in folder.path.iterdir()} == FILES
@@ -274,7 +374,10 @@ def test_every_member_of_a_pack_leaves_its_own_folder_and_equals_the_run_alone(j
         for part in ("best", "final"):
             assert one[part]["test"] == pytest.approx(other[part]["test"], rel=1e-10)
             assert one[part]["valid"] == pytest.approx(other[part]["valid"], rel=1e-10)
-        tensors = [torch.load(f.last_path, weights_only=True)["parameters"] for f in (folder, Folder.of(alone))]
+        tensors = [
+            torch.load(f.last_path, weights_only=True)["parameters"]
+            for f in (folder, Folder.of(alone))
+        ]
         for name in tensors[0]:
             torch.testing.assert_close(*(t[name] for t in tensors), rtol=1e-10, atol=1e-12)
 
@@ -282,13 +385,20 @@ def test_every_member_of_a_pack_leaves_its_own_folder_and_equals_the_run_alone(j
 @pytest.mark.parametrize(
     ("raised", "first"),
     [
-        (UserError("cannot write curve.csv: No space left on device; free space, then ask again"), "cannot write curve.csv: No space left on device"),
+        (
+            UserError(
+                "cannot write curve.csv: No space left on device; free space, then ask again"
+            ),
+            "cannot write curve.csv: No space left on device",
+        ),
         (MemoryError("12 GiB"), "MemoryError: 12 GiB"),
         (SystemExit("a cell of the user's"), "SystemExit: a cell of the user's"),
     ],
     ids=["disk", "memory", "exit"],
 )
-def test_what_fails_takes_no_other_run_of_its_pack_with_it(jobs_for, orders, monkeypatch, tmp_path, raised, first):
+def test_what_fails_takes_no_other_run_of_its_pack_with_it(
+    jobs_for, orders, monkeypatch, tmp_path, raised, first
+):
     jobs = jobs_for(*(f"seed={seed}" for seed in range(5)))
     doomed, write_curve = Folder.of(jobs[3].settings).path, Folder.write_curve
 
@@ -301,13 +411,19 @@ def test_what_fails_takes_no_other_run_of_its_pack_with_it(jobs_for, orders, mon
     ended = {e.folder: e.status for e in work(jobs, orders)}
     assert ended.pop(doomed) == "failed" and set(ended.values()) == {"finished"}
     record = Folder(doomed).record()
-    assert record["reason"].startswith(first) and record["status"] == "failed" and record["settings"]["seed"] == 3
+    assert (
+        record["reason"].startswith(first)
+        and record["status"] == "failed"
+        and record["settings"]["seed"] == 3
+    )
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     alone = jobs_for("seed=4")[0].settings
     alone = replace(alone, paths=replace(alone.paths, results=str(tmp_path / "alone")))
     work([job_of(alone)], orders)
-    assert Folder.of(jobs[4].settings).record()["final"]["test"] == pytest.approx(Folder.of(alone).record()["final"]["test"], rel=1e-10)
+    assert Folder.of(jobs[4].settings).record()["final"]["test"] == pytest.approx(
+        Folder.of(alone).record()["final"]["test"], rel=1e-10
+    )
     assert {e.status for e in work(jobs, orders)} == {"finished"}  # asking again repairs it
 
 
@@ -358,15 +474,24 @@ def test_status(jobs_for, orders, capsys, monkeypatch):
     work(jobs[:1], orders)
     folders[1].open(jobs[1].settings, [])
     record = folders[0].record()
-    folders[2].write_record(record | {"status": "failed", "reason": "ValueError: of mine\nTraceback …", "seconds": None})
+    folders[2].write_record(
+        record | {"status": "failed", "reason": "ValueError: of mine\nTraceback …", "seconds": None}
+    )
     with ExitStack() as held:
         claim(held, folders[3])
         found = list(manifest.members(folders[0].path.parents[2]))
         status.show(folders[0].path.parents[2])
-    assert Counter(member.state for member in found) == dict.fromkeys(("finished", "interrupted", "failed", "running", "missing"), 1)
+    assert Counter(member.state for member in found) == dict.fromkeys(
+        ("finished", "interrupted", "failed", "running", "missing"), 1
+    )
     assert status.seconds_left(found) == pytest.approx(3 * sum(record["seconds"].values()))
     said = capsys.readouterr().out
-    assert "2 of 5 runs have ended" in said and "with the 1 worker at work" in said and "ValueError: of mine" in said and "Traceback" not in said
+    assert (
+        "2 of 5 runs have ended" in said
+        and "with the 1 worker at work" in said
+        and "ValueError: of mine" in said
+        and "Traceback" not in said
+    )
 
 
 def test_a_study_without_runs(tmp_path):

@@ -1,7 +1,8 @@
-"""Every generated task keeps the contract: pure streams, literal layouts, a baseline that is measured, a perfect score that is reached.
+"""Every generated task keeps the contract: pure streams, literal layouts, a baseline that is
+measured, a perfect score that is reached.
 
-Tasks are discovered in `configs/task/`. Expected values come from slow, literal readings of the definitions, written here.
-Tolerances are four standard errors of the measurement.
+Tasks are discovered in `configs/task/`. Expected values come from slow, literal readings of the
+definitions, written here. Tolerances are four standard errors of the measurement.
 """
 
 import dataclasses
@@ -43,7 +44,11 @@ NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 GENERATED = [name for name in NAMES if issubclass(type_and_settings(name)[0], Generated)]
 SMALL = {
     "adding": [{"length": 10}, {"length": 11, "markers": "anywhere"}],
-    "copy": [{"length": 6, "items": 3}, {"length": 7, "items": 3, "alphabet": 4, "variable": True}, {"length": 2, "items": 4, "variable": True}],
+    "copy": [
+        {"length": 6, "items": 3},
+        {"length": 7, "items": 3, "alphabet": 4, "variable": True},
+        {"length": 2, "items": 4, "variable": True},
+    ],
     "memorize": [{}, {"items": 3, "alphabet": 5}],
     "arithmetic": [{"digits": 2}, {"digits": 1, "distractors": 0}],
     "xml": [{"length": 60}, {"length": 40}],
@@ -61,19 +66,26 @@ def batches(task, count=20, size=100, seed=7):
 
 
 def scores(task, predict, sample):
-    """Every metric over the sample, as (mean, standard error); `predict` maps a batch to (T, B, C) or (B, C)."""
+    """Every metric over the sample, as (mean, standard error); `predict` maps a batch to (T, B, C)
+    or (B, C).
+    """
     parts = {}
     for b in sample:
         mask = None if b.mask is None else torch.from_numpy(b.mask)[None]
         prediction = torch.from_numpy(np.array(predict(b), np.float32))[None]
-        for metric, (total, count) in task.score(prediction, torch.from_numpy(b.y)[None], mask).items():
+        for metric, (total, count) in task.score(
+            prediction, torch.from_numpy(b.y)[None], mask
+        ).items():
             assert total.shape == count.shape == (1,)
             parts.setdefault(metric, []).append((float(total), float(count)))
     result = {}
     for metric, rows in parts.items():
         total, count = np.array(rows).T
         mean = total.sum() / count.sum()
-        result[metric] = mean, np.sqrt(np.square(total - mean * count).sum()) / count.sum()  # of a ratio of sums
+        result[metric] = (
+            mean,
+            np.sqrt(np.square(total - mean * count).sum()) / count.sum(),
+        )  # of a ratio of sums
     return result
 
 
@@ -83,10 +95,14 @@ def certain(classes, width):
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, field), getattr(b, field)) for field in ("x", "y", "mask") if getattr(a, field) is not None)
+    return all(
+        np.array_equal(getattr(a, field), getattr(b, field))
+        for field in ("x", "y", "mask")
+        if getattr(a, field) is not None
+    )
 
 
-# ---- the contract -----------------------------------------------------------------------------------------------
+# ---- the contract
 
 
 def test_the_generated_tasks_are_found():
@@ -107,21 +123,42 @@ def test_shapes_and_dtypes(name, changes):
     steps = task.batch(Draw(0), 0, 3).x.shape[0]
     for size, seed in ((1, 0), (7, 1)):
         b = task.batch(Draw(seed), 5, size)
-        assert b.x.shape[:2] == (steps, size)  # fixed: the engine stacks seeds and reuses its buffers
+        assert b.x.shape[:2] == (
+            steps,
+            size,
+        )  # fixed: the engine stacks seeds and reuses its buffers
         if task.symbols:
-            assert b.x.ndim == 2 and b.x.dtype == np.int64 and b.x.min() >= 0 and b.x.max() < task.inputs
+            assert (
+                b.x.ndim == 2
+                and b.x.dtype == np.int64
+                and b.x.min() >= 0
+                and b.x.max() < task.inputs
+            )
         else:
             assert b.x.shape[2:] == (task.inputs,) and b.x.dtype == np.float32
         lead = (size,) if b.last else (steps, size)
         if task.loss == "cross_entropy":
-            assert b.y.shape == lead and b.y.dtype == np.int64 and b.y.min() >= 0 and b.y.max() < task.outputs
+            assert (
+                b.y.shape == lead
+                and b.y.dtype == np.int64
+                and b.y.min() >= 0
+                and b.y.max() < task.outputs
+            )
         else:
             assert b.y.shape == (*lead, task.outputs) and b.y.dtype == np.float32
-        assert b.mask is None or (b.mask.shape == (steps, size) and b.mask.dtype == bool and b.mask.any(0).all())
+        assert b.mask is None or (
+            b.mask.shape == (steps, size) and b.mask.dtype == bool and b.mask.any(0).all()
+        )
         assert all(part is None or part.flags.c_contiguous for part in (b.x, b.y, b.mask))
         assert not b.carry
     assert task.metric in task.baseline and (task.horizon is None or 0 < task.horizon <= 2 * steps)
-    assert set(scores(task, lambda b: np.zeros((*b.y.shape[: 1 if b.last else 2], task.outputs)), batches(task, 1))) == set(task.baseline)
+    assert set(
+        scores(
+            task,
+            lambda b: np.zeros((*b.y.shape[: 1 if b.last else 2], task.outputs)),
+            batches(task, 1),
+        )
+    ) == set(task.baseline)
 
 
 @each_case
@@ -132,22 +169,35 @@ def test_a_batch_is_a_function_of_seed_and_step(name, changes):
     assert not same(b, task.batch(Draw(4), 11, 20))
     assert not same(b, task.batch(Draw(3), 12, 20))
     assert not same(b, next(task.evaluation("valid", Draw(3), 20)))
-    assert not same(next(task.evaluation("test", Draw(3), 20)), next(task.evaluation("valid", Draw(3), 20)))
-    assert same(next(again.evaluation("test", Draw(3), 20)), next(task.evaluation("test", Draw(3), 20)))
+    assert not same(
+        next(task.evaluation("test", Draw(3), 20)), next(task.evaluation("valid", Draw(3), 20))
+    )
+    assert same(
+        next(again.evaluation("test", Draw(3), 20)), next(task.evaluation("test", Draw(3), 20))
+    )
 
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_splits_are_disjoint_and_as_large_as_stated(name):
-    vast = {"copy": {"length": 5}, "memorize": {"items": 12}, "arithmetic": {"digits": 18, "distractors": 0.9}}  # no sequence twice by chance
+    vast = {
+        "copy": {"length": 5},
+        "memorize": {"items": 12},
+        "arithmetic": {"digits": 18, "distractors": 0.9},
+    }  # no sequence twice by chance
     task = make(name, valid_size=150, test_size=230, **vast.get(name, {}))
-    splits = {"train": batches(task, 6, 50, seed=2)} | {split: list(task.evaluation(split, Draw(2), 100)) for split in ("valid", "test")}
+    splits = {"train": batches(task, 6, 50, seed=2)} | {
+        split: list(task.evaluation(split, Draw(2), 100)) for split in ("valid", "test")
+    }
     assert [b.x.shape[1] for b in splits["valid"]] == [100, 50]
     assert [b.x.shape[1] for b in splits["test"]] == [100, 100, 30]
-    seen = [b.x[:, k].tobytes() for part in splits.values() for b in part for k in range(b.x.shape[1])]
+    seen = [
+        b.x[:, k].tobytes() for part in splits.values() for b in part for k in range(b.x.shape[1])
+    ]
     assert len(seen) == len(set(seen)) == 300 + 150 + 230
 
 
-# ---- what ignorance scores --------------------------------------------------------------------------------------
+# ---- what ignorance scores
+# --------------------------------------------------------------------------------------
 
 
 def ignorant_adding(task):
@@ -163,7 +213,12 @@ def ignorant_copy(task):
             seen[t, t == delimiter] += 1
             due[t, t == delimiter] += delimiter < t <= delimiter + task.items
 
-    q = np.array([[due[t, go] / max(seen[t, go], 1) for go in (False, True)] for t in range(task.length + 2 * task.items)])
+    q = np.array(
+        [
+            [due[t, go] / max(seen[t, go], 1) for go in (False, True)]
+            for t in range(task.length + 2 * task.items)
+        ]
+    )
     table = np.log(np.maximum(np.stack([1 - q] + [q / task.alphabet] * task.alphabet, -1), 1e-30))
 
     def best(b):
@@ -171,7 +226,9 @@ def ignorant_copy(task):
 
     return {
         "recall": lambda b: certain(np.ones_like(b.y), task.outputs),
-        "recall_nats": lambda b: np.broadcast_to([-60.0] + [0.0] * task.alphabet, (*b.y.shape, task.outputs)),
+        "recall_nats": lambda b: np.broadcast_to(
+            [-60.0] + [0.0] * task.alphabet, (*b.y.shape, task.outputs)
+        ),
         "nats": best,
     }
 
@@ -215,7 +272,11 @@ def ignorant_arithmetic(task):
     def by_place(b):
         return logits[place(b)]
 
-    return {"accuracy": by_place, "nats": by_place, "exact": lambda b: certain(favourite[place(b)], task.outputs)}
+    return {
+        "accuracy": by_place,
+        "nats": by_place,
+        "exact": lambda b: certain(favourite[place(b)], task.outputs),
+    }
 
 
 def ignorant_xml(task):
@@ -244,7 +305,12 @@ def test_the_baseline_is_what_ignorance_scores(name, changes):
     assert set(predictors) == set(task.baseline)
     for metric, predict in predictors.items():
         mean, error = scores(task, predict, sample)[metric]
-        assert abs(mean - task.baseline[metric]) <= 4 * error + 2e-6, (metric, mean, error, task.baseline[metric])
+        assert abs(mean - task.baseline[metric]) <= 4 * error + 2e-6, (
+            metric,
+            mean,
+            error,
+            task.baseline[metric],
+        )
 
 
 @pytest.mark.parametrize("digits", [1, 2])
@@ -256,24 +322,34 @@ def test_the_arithmetic_baseline_is_exact_to_its_sampling_error(digits):
         for k, character in enumerate(answer):
             place[k, character] += p
     characters = sum(place.values())
-    best = sum(max(p for (k, _), p in place.items() if k == at) for at in range(longest)) / characters
+    best = (
+        sum(max(p for (k, _), p in place.items() if k == at) for at in range(longest)) / characters
+    )
     assert abs(task.baseline["accuracy"] - best) < 4 * np.sqrt(best * (1 - best) / 65_536)
-    assert abs(task.baseline["exact"] - max(answers.values())) < 4 * np.sqrt(max(answers.values()) / 65_536)
+    assert abs(task.baseline["exact"] - max(answers.values())) < 4 * np.sqrt(
+        max(answers.values()) / 65_536
+    )
 
 
 def test_baselines_agree_with_the_literature():
     for length, nats in ((20, 0.5199), (50, 0.2971), (100, 0.1733), (1000, 0.02039)):
         assert make("copy", length=length).baseline["nats"] == pytest.approx(nats, rel=5e-4)
     assert make("copy").baseline["recall"] == 0.125
-    assert make("arithmetic", digits=8, distractors=0.3).baseline["accuracy"] == pytest.approx(0.24, abs=0.01)
+    assert make("arithmetic", digits=8, distractors=0.3).baseline["accuracy"] == pytest.approx(
+        0.24, abs=0.01
+    )
     assert make("xml").baseline["accuracy"] == pytest.approx(0.118, abs=0.002)
 
 
-# ---- what understanding scores: predictors that read x alone -----------------------------------------------------
+# ---- what understanding scores: predictors that read x alone
+# -----------------------------------------------------
 
 
 def solve_adding(task, x):
-    return np.array([[sum(value for value, mark in sequence if mark == 1)] for sequence in x.swapaxes(0, 1)], np.float32)
+    return np.array(
+        [[sum(value for value, mark in sequence if mark == 1)] for sequence in x.swapaxes(0, 1)],
+        np.float32,
+    )
 
 
 def solve_copy(task, x):
@@ -304,7 +380,9 @@ def solve_arithmetic(task, x):
 
 
 def solve_xml(task, x):
-    """Bayes' rule along the text: what may come next, given the open tags and what there is of a name."""
+    """Bayes' rule along the text: what may come next, given the open tags and what there is of a
+    name.
+    """
     probability = np.zeros((*x.shape, 29))
     for k, text in enumerate(read(x, xml.ALPHABET)):
         unclosed, part, iteration = [], None, 0
@@ -334,8 +412,22 @@ def solve_xml(task, x):
     return np.log(np.maximum(probability, 1e-30))
 
 
-SOLVE = {"adding": solve_adding, "copy": solve_copy, "memorize": solve_memorize, "arithmetic": solve_arithmetic, "xml": solve_xml}
-PERFECT = {"mse": 0, "nats": 0, "recall_nats": 0, "accuracy": 1, "recall": 1, "exact": 1, "closing": 1}
+SOLVE = {
+    "adding": solve_adding,
+    "copy": solve_copy,
+    "memorize": solve_memorize,
+    "arithmetic": solve_arithmetic,
+    "xml": solve_xml,
+}
+PERFECT = {
+    "mse": 0,
+    "nats": 0,
+    "recall_nats": 0,
+    "accuracy": 1,
+    "recall": 1,
+    "exact": 1,
+    "closing": 1,
+}
 
 
 @each_case
@@ -350,15 +442,22 @@ def test_a_perfect_predictor_scores_perfectly(name, changes):
         value, target = reached[task.metric][0], task.target
         assert value <= target if task.goal == "min" else value >= target
         for b in sample:
-            loss = pointwise_loss(task.loss, torch.from_numpy(SOLVE[name](task, b.x)), torch.from_numpy(b.y))
+            loss = pointwise_loss(
+                task.loss, torch.from_numpy(SOLVE[name](task, b.x)), torch.from_numpy(b.y)
+            )
             assert (loss if b.mask is None else loss[torch.from_numpy(b.mask)]).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATED if make(name).loss == "cross_entropy"])
 def test_always_wrong_scores_nothing(name):
     task = make(name)
-    reached = scores(task, lambda b: certain((b.y + 1) % task.outputs, task.outputs), batches(task, 1, 20))
-    assert all(mean == 0 if PERFECT[metric] else mean == pytest.approx(60) for metric, (mean, _) in reached.items())
+    reached = scores(
+        task, lambda b: certain((b.y + 1) % task.outputs, task.outputs), batches(task, 1, 20)
+    )
+    assert all(
+        mean == 0 if PERFECT[metric] else mean == pytest.approx(60)
+        for metric, (mean, _) in reached.items()
+    )
 
 
 def test_one_wrong_character_spoils_one_exact_answer():
@@ -378,7 +477,12 @@ def test_one_wrong_character_spoils_one_exact_answer():
 
 @pytest.mark.parametrize(
     ("length", "metric", "limit"),
-    [(200, "accuracy", 0.652), (700, "accuracy", 0.650), (200, "nats", 1.338), (700, "nats", 1.348)],
+    [
+        (200, "accuracy", 0.652),
+        (700, "accuracy", 0.650),
+        (200, "nats", 1.338),
+        (700, "nats", 1.348),
+    ],
 )
 def test_the_limits_of_xml(length, metric, limit):
     mean, error = xml_limits(length)[metric]
@@ -392,7 +496,8 @@ def xml_limits(length):
     return scores(task, lambda b: solve_xml(task, b.x), batches(task, 8, 40))
 
 
-# ---- layouts, read literally --------------------------------------------------------------------------------------
+# ---- layouts, read literally
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("markers", "length"), [("halves", 9), ("halves", 10), ("anywhere", 10)])
@@ -409,7 +514,9 @@ def test_adding_marks(markers, length):
         expected = np.r_[np.full(half, 1 / half), np.full(length - half, 1 / (length - half))]
     else:
         together = np.mean(marks[:half].sum(0) != 1)
-        assert abs(together - 2 * (half / length) * ((half - 1) / (length - 1))) < 4 * np.sqrt(0.25 / 5000)
+        assert abs(together - 2 * (half / length) * ((half - 1) / (length - 1))) < 4 * np.sqrt(
+            0.25 / 5000
+        )
     assert (np.abs(marks.mean(1) - expected) < 4 * np.sqrt(0.25 / 5000)).all()
     assert np.array_equal(b.y[:, 0], (b.x[..., 0] * marks).sum(0))
 
@@ -449,13 +556,17 @@ def test_arithmetic_reads_as_written(digits, distractors):
     [b] = batches(task, 1, 2000)
     assert len(arithmetic.ALPHABET) == len(set(arithmetic.ALPHABET)) == task.inputs == 40
     long, letters, places, negative = Counter(), 0, 0, 0
-    for k, (x, y) in enumerate(zip(read(b.x, arithmetic.ALPHABET), read(b.y, arithmetic.ALPHABET), strict=True)):
+    for k, (x, y) in enumerate(
+        zip(read(b.x, arithmetic.ALPHABET), read(b.y, arithmetic.ALPHABET), strict=True)
+    ):
         question = x[: x.index("=")]
         plain = re.sub("[a-z]", "", question)
         a, operator, c = re.fullmatch(r"(-?(?:0|[1-9]\d*))([+-])(0|[1-9]\d*)", plain).groups()
         assert not question[0].isalpha()
         answer = "".join(np.array(list(y))[b.mask[:, k]])
-        assert int(answer.removesuffix(".")) == (int(a) + int(c) if operator == "+" else int(a) - int(c))
+        assert int(answer.removesuffix(".")) == (
+            int(a) + int(c) if operator == "+" else int(a) - int(c)
+        )
         assert answer.endswith(".")
         assert (x + ".").startswith(question + "=" + answer[:-1])  # the answer is fed back
         assert np.flatnonzero(b.mask[:, k])[0] == len(question)
@@ -482,7 +593,9 @@ def literal_document(rng):
                 return text
             text += f"</{stack.pop()}>"
         else:
-            stack.append("".join(chr(97 + int(26 * rng.random())) for _ in range(2 + int(9 * rng.random()))))
+            stack.append(
+                "".join(chr(97 + int(26 * rng.random())) for _ in range(2 + int(9 * rng.random())))
+            )
             text += f"<{stack[-1]}>"
         iterations += 1
 
@@ -501,15 +614,28 @@ def test_xml_documents_follow_the_rule():
         assert not stack
     rng = np.random.default_rng(2)
     literal = [text for text in (literal_document(rng) for _ in range(6000)) if text]
-    for measure in (len, lambda text: text.count("/"), lambda text: text.count("/") == 1, lambda text: text.count("/") > 20):
-        ours, theirs = (np.array([measure(text) for text in texts], float) for texts in (kept, literal))
-        assert abs(ours.mean() - theirs.mean()) < 4 * np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs))
+    for measure in (
+        len,
+        lambda text: text.count("/"),
+        lambda text: text.count("/") == 1,
+        lambda text: text.count("/") > 20,
+    ):
+        ours, theirs = (
+            np.array([measure(text) for text in texts], float) for texts in (kept, literal)
+        )
+        assert abs(ours.mean() - theirs.mean()) < 4 * np.sqrt(
+            ours.var() / len(ours) + theirs.var() / len(theirs)
+        )
     short = list(islice(xml.documents(np.random.default_rng(4), longest=60), 4000))
     few = [text for text in literal if len(text) <= 60]
     ours, theirs = np.array([len(text) for text in short]), np.array([len(text) for text in few])
-    assert abs(ours.mean() - theirs.mean()) < 4 * np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs))
+    assert abs(ours.mean() - theirs.mean()) < 4 * np.sqrt(
+        ours.var() / len(ours) + theirs.var() / len(theirs)
+    )
     names = [len(name) for name in re.findall(r"<([a-z]+)>", "".join(kept))]
-    assert max(abs(names.count(n) - len(names) / 9) for n in range(2, 11)) < 4 * np.sqrt(len(names) / 9)
+    assert max(abs(names.count(n) - len(names) / 9) for n in range(2, 11)) < 4 * np.sqrt(
+        len(names) / 9
+    )
 
 
 @pytest.mark.parametrize("length", [25, 90, 700])
@@ -535,11 +661,13 @@ def test_xml_sequences_hold_whole_documents(length):
 def test_closing_letters_are_those_of_closing_tags():
     text = "<ab><cde></cde></ab><fg></fg>"
     y = torch.tensor([xml.ALPHABET.index(c) for c in text])[None, :, None]
-    marked = "".join(c for c, inside in zip(text, xml.in_closing_tag(y)[0, :, 0].tolist(), strict=True) if inside)
+    marked = "".join(
+        c for c, inside in zip(text, xml.in_closing_tag(y)[0, :, 0].tolist(), strict=True) if inside
+    )
     assert marked == "cdeabfg"
 
 
-# ---- refusals -----------------------------------------------------------------------------------------------------
+# ---- refusals
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rnnbench.catalogue import resolve
-from rnnbench.engine.plan import plan
-from rnnbench.engine.rules import block
-from rnnbench.engine.trace import trace
+from rnnbench.equations.plan import plan
+from rnnbench.equations.rules import block
+from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 
 HEAD = "import torch\nfrom torch import sigmoid, tanh\n\n\n"
@@ -343,18 +343,29 @@ def good(tmp_path):
 def test_the_graph_knows_blocks_states_and_names(good):
     traced = trace(good)
     assert traced.state == ("h", "c")
-    assert [block(n) for n in traced.graph.nodes if block(n)] == [("R", "v"), ("W", "in"), ("b", "i"), ("R", "if"), ("p", "c")]
+    assert [block(n) for n in traced.graph.nodes if block(n)] == [
+        ("R", "v"),
+        ("W", "in"),
+        ("b", "i"),
+        ("R", "if"),
+        ("p", "c"),
+    ]
     assert [traced.names[n] for n in traced.result] == ["h", "c"]
     assert {"v", "i", "f"} <= set(traced.names.values())
     assert plan(good).groups == (("h", ("v",)), ("c", ("if",)))
 
 
 def test_constants_are_bound_before_the_trace(good):
-    assert len(list(trace(good, {"beta": 3.0}).graph.nodes)) == len(list(trace(good).graph.nodes)) + 1  # 1 - f
+    assert (
+        len(list(trace(good, {"beta": 3.0}).graph.nodes)) == len(list(trace(good).graph.nodes)) + 1
+    )  # 1 - f
     assert any(
         n.target is torch.sigmoid and n in trace_.result[0].all_input_nodes
         for trace_ in [trace(good, {"act": torch.sigmoid})]
         for n in trace_.graph.nodes
     )
-    with pytest.raises(UserError, match=r"good\.py:5 cell: no constant 'gamma'; keyword-only arguments: \['beta', 'act'\]"):
+    with pytest.raises(
+        UserError,
+        match=r"good\.py:5 cell: no constant 'gamma'; keyword-only arguments: \['beta', 'act'\]",
+    ):
         trace(good, {"gamma": 1})

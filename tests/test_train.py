@@ -1,4 +1,6 @@
-"""Training does what it says: the recorded numbers, the gradients of truncated sequences, the selection of the best, the limits."""
+"""Training does what it says: the recorded numbers, the gradients of truncated sequences, the
+selection of the best, the limits.
+"""
 
 import json
 import runpy
@@ -12,14 +14,21 @@ from torch.nn import functional as F
 from rnnbench.catalogue import resolve
 from rnnbench.draw import Draw
 from rnnbench.engine.network import Network
-from rnnbench.engine.plan import plan
-from rnnbench.engine.run import load_task
-from rnnbench.engine.train import Training
+from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
-from rnnbench.records import Folder
+from rnnbench.runs.records import Folder
+from rnnbench.training.loop import Training
+from rnnbench.training.run import load_task
 
 GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_losses.py"))
-ADDING = ("cell=gru", "task=adding", "task.length=8", "model.hidden=6", "model.dtype=float64", "train.batch=5")
+ADDING = (
+    "cell=gru",
+    "task=adding",
+    "task.length=8",
+    "model.hidden=6",
+    "model.dtype=float64",
+    "train.batch=5",
+)
 SHORT = ("train.eval_batch=20", "task.valid_size=40", "task.test_size=40")
 
 
@@ -43,8 +52,10 @@ def golden():
 
 @pytest.mark.parametrize("name", GOLDEN["RUNS"])
 def test_losses_are_the_recorded_ones(name):
-    """Within 1e-9 of each: another CPU or library sums in another order, which in float64 and 20 steps of training grows from
-    1e-16 to about 1e-13; a changed formula, draw or default moves losses by far more than 1e-9."""
+    """Within 1e-9 of each: another CPU or library sums in another order, which in float64 and 20
+    steps of training grows from 1e-16 to about 1e-13; a changed formula, draw or default moves
+    losses by far more than 1e-9.
+    """
     assert GOLDEN["losses"](GOLDEN["RUNS"][name]) == pytest.approx(golden()[name], rel=1e-9, abs=0)
 
 
@@ -52,8 +63,20 @@ def test_losses_are_the_recorded_ones(name):
 
 
 def test_adding_over_ten_steps_is_solved(settings_for, trained):
-    run = settings_for("cell=gru", "task=adding", "task.length=10", "model.hidden=24", "optim.lr=0.02", "train.steps=800", "train.eval_every=50")
-    run = replace(run, train=replace(run.train, stop_at_target=True), task=run.task | {"valid_size": 200, "test_size": 500})
+    run = settings_for(
+        "cell=gru",
+        "task=adding",
+        "task.length=10",
+        "model.hidden=24",
+        "optim.lr=0.02",
+        "train.steps=800",
+        "train.eval_every=50",
+    )
+    run = replace(
+        run,
+        train=replace(run.train, stop_at_target=True),
+        task=run.task | {"valid_size": 200, "test_size": 500},
+    )
     (record,) = trained(run)
     curve = [row["loss"] for row in Folder.of(run).curve() if row["split"] == "train"]
     assert record["status"] == "stopped" and record["solved_at"] == record["steps"] < 800
@@ -69,13 +92,26 @@ def text(settings_for, tmp_path):
     """text(window, …) → settings of a character model on a text of 16 different lines."""
     path = tmp_path / "text.txt"
     path.write_text("".join(f"{k * k} bottles hang on wall {chr(97 + k)};\n" for k in range(16)))
-    common = ("cell=tanh", "task=charlm", f"task.corpus={path}", "model.hidden=5", "model.dtype=float64", "train.batch=3", "cell.init=scaled:1")
-    return lambda window, *more: settings_for(*common, f"task.window={window}", "optim.clip_norm=null", *more)
+    common = (
+        "cell=tanh",
+        "task=charlm",
+        f"task.corpus={path}",
+        "model.hidden=5",
+        "model.dtype=float64",
+        "train.batch=3",
+        "cell.init=scaled:1",
+    )
+    return lambda window, *more: settings_for(
+        *common, f"task.window={window}", "optim.clip_norm=null", *more
+    )
 
 
 def test_carried_windows_are_one_long_sequence(text, pack_of):
     """With a rate of 0, three windows of 6 have the losses of one of 18."""
-    parts, whole = Training(pack_of(text(6, "optim.lr=0"))), Training(pack_of(text(18, "optim.lr=0")))
+    parts, whole = (
+        Training(pack_of(text(6, "optim.lr=0"))),
+        Training(pack_of(text(18, "optim.lr=0"))),
+    )
     losses = torch.stack([parts.update() for _ in range(3)])
     assert losses.mean().item() == pytest.approx(whole.update().item(), rel=1e-13)
     torch.testing.assert_close(parts.states, whole.states, rtol=1e-13, atol=1e-15)
@@ -83,7 +119,9 @@ def test_carried_windows_are_one_long_sequence(text, pack_of):
 
 
 def unrolled(params, batch, h):
-    """The loss of a tanh network on one batch of symbols from state h, and the last state: the textbook's loop."""
+    """The loss of a tanh network on one batch of symbols from state h, and the last state: the
+    textbook's loop.
+    """
     W, R, b, V, c = (params[name][0] for name in ("0.W", "0.R0", "0.b", "readout.W", "readout.b"))
     terms = []
     for x, y in zip(torch.from_numpy(batch.x), torch.from_numpy(batch.y), strict=True):
@@ -94,7 +132,9 @@ def unrolled(params, batch, h):
 
 def by_hand(pack, steps, stop_gradients=True):
     """Plain gradient descent on the same batches with torch.autograd; returns the parameters."""
-    params = {name: view.detach().clone().requires_grad_() for name, view in pack.network.params.items()}
+    params = {
+        name: view.detach().clone().requires_grad_() for name, view in pack.network.params.items()
+    }
     h = torch.zeros(3, 5, dtype=torch.float64)
     before = None
     for step in range(steps):
@@ -107,7 +147,10 @@ def by_hand(pack, steps, stop_gradients=True):
             _, h = unrolled(params, before, torch.zeros_like(h))
         loss, h = unrolled(params, batch, h)
         gradients = torch.autograd.grad(loss, list(params.values()))
-        params = {name: (p - 0.5 * g).detach().requires_grad_() for (name, p), g in zip(params.items(), gradients, strict=True)}
+        params = {
+            name: (p - 0.5 * g).detach().requires_grad_()
+            for (name, p), g in zip(params.items(), gradients, strict=True)
+        }
         before = batch
     return params
 
@@ -117,7 +160,14 @@ def test_gradients_stop_at_the_border_of_a_window(text, pack_of):
     pack = pack_of(text(11, "optim=sgd", "optim.lr=0.5"))
     expected = by_hand(pack, 15)
     windows = [pack.task.batch(Draw(0), step, 3).carry for step in range(15)]
-    assert windows == [False, *[True] * 10, False, True, True, True]  # 434 characters · 9/10 // 3 // 11 = 11 windows
+    assert windows == [
+        False,
+        *[True] * 10,
+        False,
+        True,
+        True,
+        True,
+    ]  # 434 characters · 9/10 // 3 // 11 = 11 windows
     training = Training(pack)
     for _ in range(15):
         training.update()
@@ -137,29 +187,64 @@ def test_the_border_can_be_seen(text, pack_of):
 
 def network_count(run, hidden):
     """The numbers in the tensors of a network of this width."""
-    task, made = load_task(run, print), plan(resolve(run.cell.step, "cell.step"), run.cell.constants)
-    made = Network(made, 1, task.inputs, hidden, run.model.layers, task.outputs, task.symbols, torch.float32, "cpu")
+    task, made = (
+        load_task(run, print),
+        plan(resolve(run.cell.step, "cell.step"), run.cell.constants),
+    )
+    made = Network(
+        made,
+        1,
+        task.inputs,
+        hidden,
+        run.model.layers,
+        task.outputs,
+        task.symbols,
+        torch.float32,
+        "cpu",
+    )
     return sum(p.numel() for p in made.params.values())
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "fgr", "gru", "mut1", "indrnn", "mingru", "slstm"])
 def test_match_finds_the_closest_width(cell, layers, settings_for, pack_of):
-    run = settings_for(f"cell={cell}", "task=copy", "task.length=10", f"model.layers={layers}", "model.match=params:3000")
+    run = settings_for(
+        f"cell={cell}",
+        "task=copy",
+        "task.length=10",
+        f"model.layers={layers}",
+        "model.match=params:3000",
+    )
     pack = pack_of(run)
-    counts = {hidden: network_count(run, hidden) for hidden in (pack.hidden - 1, pack.hidden, pack.hidden + 1)}
+    counts = {
+        hidden: network_count(run, hidden)
+        for hidden in (pack.hidden - 1, pack.hidden, pack.hidden + 1)
+    }
     assert min(counts, key=lambda hidden: abs(counts[hidden] - 3000)) == pack.hidden
     assert pack.network.count == pack.network.flat.shape[1] == counts[pack.hidden]
 
 
 def test_match_is_exact_where_it_can_be(settings_for, pack_of, trained):
     """A GRU of 7 units on adding: 3 · (2·7 + 49 + 7) + 7 + 1 = 218."""
-    run = settings_for("cell=gru", "task=adding", "task.length=8", "model.match=params:218", "train.steps=1", *SHORT)
+    run = settings_for(
+        "cell=gru",
+        "task=adding",
+        "task.length=8",
+        "model.match=params:218",
+        "train.steps=1",
+        *SHORT,
+    )
     (record,) = trained(run)
     assert record["hidden"] == 7 and record["params"] == 218
-    assert sum(t.numel() for t in torch.load(Folder.of(run).best_path, weights_only=True).values()) == 218
+    assert (
+        sum(t.numel() for t in torch.load(Folder.of(run).best_path, weights_only=True).values())
+        == 218
+    )
     for wanted, hidden in ((217, 7), (245, 7), (247, 8), (14, 1)):  # 8 units: 273, one: 14
-        assert pack_of(settings_for("cell=gru", "task=adding", f"model.match=params:{wanted}")).hidden == hidden
+        assert (
+            pack_of(settings_for("cell=gru", "task=adding", f"model.match=params:{wanted}")).hidden
+            == hidden
+        )
     with pytest.raises(UserError, match="one unit alone has 14 parameters"):
         pack_of(settings_for("cell=gru", "task=adding", "model.match=params:13"))
 
@@ -167,11 +252,27 @@ def test_match_is_exact_where_it_can_be(settings_for, pack_of, trained):
 # Selection
 
 
-@pytest.mark.parametrize(("task", "metric", "rate"), [("adding", "mse", 0.3), ("memorize", "accuracy", 0.5)])
-def test_the_best_validation_is_selected_and_its_test_reported(task, metric, rate, settings_for, trained):
-    """A rate so large that validation goes up and down. A run that ends at the selected step must have the same numbers."""
+@pytest.mark.parametrize(
+    ("task", "metric", "rate"), [("adding", "mse", 0.3), ("memorize", "accuracy", 0.5)]
+)
+def test_the_best_validation_is_selected_and_its_test_reported(
+    task, metric, rate, settings_for, trained
+):
+    """A rate so large that validation goes up and down.
+
+    A run that ends at the selected step must have the same numbers.
+    """
     size = {"adding": ("task.length=8",), "memorize": ("task.items=2", "task.alphabet=3")}[task]
-    common = ("cell=gru", f"task={task}", *size, "model.hidden=8", f"optim.lr={rate}", "train.eval_every=7", "train.batch=10", "seed=1")
+    common = (
+        "cell=gru",
+        f"task={task}",
+        *size,
+        "model.hidden=8",
+        f"optim.lr={rate}",
+        "train.eval_every=7",
+        "train.batch=10",
+        "seed=1",
+    )
     run = settings_for(*common, "train.steps=60", *SHORT)
     (record,) = trained(run)
     curve = [row for row in Folder.of(run).curve() if row["split"] == "valid"]
@@ -179,15 +280,23 @@ def test_the_best_validation_is_selected_and_its_test_reported(task, metric, rat
     sign = -1 if metric == "accuracy" else 1
     best = min(curve, key=lambda row: (sign * row[metric], row["loss"]))
     assert record["best"]["step"] == best["step"] < 60
-    assert record["best"]["valid"][metric] == best[metric] and record["final"]["valid"][metric] == curve[-1][metric]
+    assert (
+        record["best"]["valid"][metric] == best[metric]
+        and record["final"]["valid"][metric] == curve[-1][metric]
+    )
     shorter = replace(run, train=replace(run.train, steps=best["step"]))
     (there,) = trained(shorter)
-    assert record["best"]["valid"] == there["final"]["valid"] and record["best"]["test"] == there["final"]["test"]
+    assert (
+        record["best"]["valid"] == there["final"]["valid"]
+        and record["best"]["test"] == there["final"]["test"]
+    )
     assert record["best"]["test"] != record["final"]["test"]
     assert record["primary"]["value"] == record["best"]["test"][metric]
     selected = torch.load(Folder.of(run).best_path, weights_only=True)
     last = torch.load(Folder.of(shorter).last_path, weights_only=True)["parameters"]
-    assert selected.keys() == last.keys() and all(torch.equal(selected[name], last[name]) for name in last)
+    assert selected.keys() == last.keys() and all(
+        torch.equal(selected[name], last[name]) for name in last
+    )
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best(settings_for, pack_of):
@@ -213,49 +322,82 @@ def test_dropout_masks_have_mean_one_and_two_values(settings_for, pack_of):
     run = settings_for(*ADDING, "model.layers=3", "model.dropout=0.3", "model.hidden=40")
     pack = pack_of(run, replace(run, seed=1))
     masks = pack.kept((50, 30), 4)
-    assert len(masks) == 2 and all(mask.shape == (2, 50, 30, 40) for mask in masks)  # between three layers are two places
+    assert len(masks) == 2 and all(
+        mask.shape == (2, 50, 30, 40) for mask in masks
+    )  # between three layers are two places
     for mask in masks:
         assert sorted(mask.unique().tolist()) == [0, pytest.approx(1 / 0.7)]
-        for k in range(2):  # 60,000 draws: four standard errors of the mean are √(0.3 / 0.7 / 60,000) · 4 = 0.0107
+        for k in range(
+            2
+        ):  # 60,000 draws: four standard errors of the mean are √(0.3 / 0.7 / 60,000) · 4 = 0.0107
             assert abs(mask[k].mean().item() - 1) < 0.0107
     different = [masks[0][0], masks[0][1], masks[1][0], pack.kept((50, 30), 5)[0][0]]
     for k, mask in enumerate(different):
-        for other in different[:k]:  # other seed, layer, step: half of the products of unrelated masks agree by chance
-            assert abs(((mask > 0) == (other > 0)).double().mean().item() - 0.58) < 0.02  # 0.7² + 0.3²
+        for other in different[
+            :k
+        ]:  # other seed, layer, step: half of the products of unrelated masks agree by chance
+            assert (
+                abs(((mask > 0) == (other > 0)).double().mean().item() - 0.58) < 0.02
+            )  # 0.7² + 0.3²
     assert all(torch.equal(a, b) for a, b in zip(masks, pack.kept((50, 30), 4), strict=True))
 
 
 def test_dropout_acts_between_layers_only(settings_for, pack_of):
-    """Nothing comes through a mask of zeros, whatever the input; but the layers below and above still do their work."""
+    """Nothing comes through a mask of zeros, whatever the input; but the layers below and above
+    still do their work.
+    """
     pack = pack_of(settings_for(*ADDING, "model.layers=2", "model.dropout=0.3"))
     network, state = pack.network, pack.network.zero_state(5)
     first, second = (pack.feeder.training(step, 5).x for step in (0, 1))
     mask = torch.zeros(1, 8, 5, 6, dtype=torch.float64)
-    (closed, states), (other, _) = (network(pack.unroll, x, state, True, [mask]) for x in (first, second))
+    (closed, states), (other, _) = (
+        network(pack.unroll, x, state, True, [mask]) for x in (first, second)
+    )
     assert torch.equal(closed, other)
-    (still, open_states), (free, _) = (network(pack.unroll, x, state, True, [torch.ones_like(mask)]) for x in (first, second))
+    (still, open_states), (free, _) = (
+        network(pack.unroll, x, state, True, [torch.ones_like(mask)]) for x in (first, second)
+    )
     assert not torch.equal(still, free) and torch.equal(states[0][0], open_states[0][0])
     assert torch.equal(still, network(pack.unroll, first, state, True)[0])
 
 
 def test_evaluation_knows_neither_dropout_nor_noise(settings_for, pack_of):
     plain = settings_for(*ADDING, *SHORT, "model.layers=2")
-    noisy = settings_for(*ADDING, *SHORT, "model.layers=2", "model.dropout=0.5", "train.input_noise=0.5")
+    noisy = settings_for(
+        *ADDING, *SHORT, "model.layers=2", "model.dropout=0.5", "train.input_noise=0.5"
+    )
     ours, theirs = Training(pack_of(noisy)), Training(pack_of(plain))
-    assert ours.evaluate("valid") == theirs.evaluate("valid") and ours.evaluate("test") == theirs.evaluate("test")
+    assert ours.evaluate("valid") == theirs.evaluate("valid") and ours.evaluate(
+        "test"
+    ) == theirs.evaluate("test")
     assert ours.evaluate("valid") != ours.evaluate("test")
     assert (ours.update() - theirs.update()).abs() > 1e-3
 
 
 def test_input_noise_has_the_strength_that_was_asked(settings_for, pack_of):
-    run = settings_for("cell=gru", "task=adding", "task.length=100", "train.input_noise=0.25", "model.dtype=float64")
-    pack = pack_of(run, replace(run, train=replace(run.train, input_noise=0.0)), replace(run, seed=1))
+    run = settings_for(
+        "cell=gru",
+        "task=adding",
+        "task.length=100",
+        "train.input_noise=0.25",
+        "model.dtype=float64",
+    )
+    pack = pack_of(
+        run, replace(run, train=replace(run.train, input_noise=0.0)), replace(run, seed=1)
+    )
     x = pack.feeder.training(3, 100).x
     noise = pack.noisy(x, 3) - x
-    assert abs(torch.corrcoef(noise[[0, 2]].flatten(1))[0, 1].item()) < 4 / 20_000**0.5  # every seed has noise of its own
+    assert (
+        abs(torch.corrcoef(noise[[0, 2]].flatten(1))[0, 1].item()) < 4 / 20_000**0.5
+    )  # every seed has noise of its own
     assert not noise[1].any()
-    assert abs(noise[0].std().item() / 0.25 - 1) < 4 / (2 * 20_000) ** 0.5 and abs(noise[0].mean().item()) < 4 * 0.25 / 20_000**0.5
-    assert not torch.equal(pack.noisy(x, 3), pack.noisy(x, 4)) and torch.equal(pack.noisy(x, 3), pack.noisy(x, 3))
+    assert (
+        abs(noise[0].std().item() / 0.25 - 1) < 4 / (2 * 20_000) ** 0.5
+        and abs(noise[0].mean().item()) < 4 * 0.25 / 20_000**0.5
+    )
+    assert not torch.equal(pack.noisy(x, 3), pack.noisy(x, 4)) and torch.equal(
+        pack.noisy(x, 3), pack.noisy(x, 3)
+    )
 
 
 def test_settings_that_cannot_act_are_refused(settings_for, pack_of):
@@ -270,16 +412,26 @@ def test_settings_that_cannot_act_are_refused(settings_for, pack_of):
 
 def test_a_run_can_diverge_at_its_first_step(settings_for, trained):
     run = settings_for(
-        "cell=relu", "task=adding", "task.length=8", "model.dtype=float32", "train.steps=5", "cell.init=scaled:1e30", "optim.lr=0.001", *SHORT
+        "cell=relu",
+        "task=adding",
+        "task.length=8",
+        "model.dtype=float32",
+        "train.steps=5",
+        "cell.init=scaled:1e30",
+        "optim.lr=0.001",
+        *SHORT,
     )
     calm = replace(run, cell=replace(run.cell, init="orthogonal"))
     for record, other in (trained(run, calm), (*trained(replace(run, study="alone")), None)):
         assert record["status"] == "diverged" and record["steps"] == 0 and record["best"] is None
         assert record["reason"] == (
-            "loss not finite at step 1; learning rate 0.001, gradient norm one step before 0; first not finite: R.h @ h of layer 0 at time step 2"
+            "loss not finite at step 1; learning rate 0.001, gradient norm one step before 0; "
+            "first not finite: R.h @ h of layer 0 at time step 2"
         )
         assert record["throughput"] == {"steps_per_s": None, "sequences_per_s": None}
-        assert other is None or (other["status"] == "finished" and other["throughput"]["steps_per_s"] > 0)
+        assert other is None or (
+            other["status"] == "finished" and other["throughput"]["steps_per_s"] > 0
+        )
     text = Folder.of(run).record_path.read_text()
     assert json.loads(text, parse_constant=pytest.fail)["final"]["test"]["mse"] is None
 
@@ -290,14 +442,26 @@ def test_eval_limit_takes_the_first_batches(settings_for, pack_of):
     pack = cut.pack
     batches = list(pack.feeder.evaluation("test", 20, None))
     assert [batch.x.shape[2] for batch in batches] == [20, 20, 10]
-    errors = [pack.network(pack.unroll, b.x, pack.network.zero_state(b.x.shape[2]), True)[0] - b.y for b in batches]
-    assert cut.evaluate("test")[0]["mse"] == pytest.approx(torch.cat(errors[:2], 1).square().mean().item(), rel=1e-13)
+    errors = [
+        pack.network(pack.unroll, b.x, pack.network.zero_state(b.x.shape[2]), True)[0] - b.y
+        for b in batches
+    ]
+    assert cut.evaluate("test")[0]["mse"] == pytest.approx(
+        torch.cat(errors[:2], 1).square().mean().item(), rel=1e-13
+    )
     whole = Training(pack_of(settings_for(*ADDING, *sizes)))
-    assert whole.evaluate("test")[0]["mse"] == pytest.approx(torch.cat(errors, 1).square().mean().item(), rel=1e-13)
+    assert whole.evaluate("test")[0]["mse"] == pytest.approx(
+        torch.cat(errors, 1).square().mean().item(), rel=1e-13
+    )
 
 
 def test_scores_do_not_depend_on_the_size_of_batches(settings_for, pack_of):
-    scores = [Training(pack_of(settings_for(*ADDING, *SHORT, f"train.eval_batch={size}"))).evaluate("valid")[0] for size in (40, 7)]
+    scores = [
+        Training(pack_of(settings_for(*ADDING, *SHORT, f"train.eval_batch={size}"))).evaluate(
+            "valid"
+        )[0]
+        for size in (40, 7)
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-13) and scores[0].keys() == {"mse", "loss"}
 
 

@@ -1,5 +1,7 @@
-"""What is done with trained runs: they open as they ended, score as their records say, write and play what a loop by hand would,
-and leave as files that PyTorch or ONNX Runtime alone computes alike. Broken folders are refused in one line."""
+"""What is done with trained runs: they open as they ended, score as their records say, write and
+play what a loop by hand would, and leave as files that PyTorch or ONNX Runtime alone computes
+alike. Broken folders are refused in one line.
+"""
 
 import csv
 import io
@@ -14,21 +16,30 @@ import torch
 from scipy.io import savemat
 
 from rnnbench.catalogue import choices, resolve
+from rnnbench.charts.trained import LOWEST
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
-from rnnbench.engine import run as engine_run
 from rnnbench.engine.network import Network
-from rnnbench.engine.plan import plan
+from rnnbench.equations.plan import plan
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.records import Folder, run_id
+from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.adding import Adding
-from rnnbench.trained import export, kept, music, program, sample, scores, text
-from rnnbench.trained.drawing import LOWEST
-from rnnbench.trained.opening import changed, open_run
+from rnnbench.tools import eval, export, kept, music, program, sample, text
+from rnnbench.tools.opening import changed, open_run
+from rnnbench.training import run as engine_run
 
-TINY = ("debug=tiny", "train.steps=6", "train.eval_every=3", "train.eval_limit=null", "model.hidden=6")
+TINY = (
+    "debug=tiny",
+    "train.steps=6",
+    "train.eval_every=3",
+    "train.eval_limit=null",
+    "model.hidden=6",
+)
 SYNTHETIC = ("task.valid_size=30", "task.test_size=50")
-VERSE = "so much depends upon a red wheel barrow glazed with rain water beside the white chickens\n" * 12
+VERSE = (
+    "so much depends upon a red wheel barrow glazed with rain water beside the white chickens\n"
+    * 12
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +70,14 @@ def writer(run_of, tmp_path):
     """A character model, and the file of its text."""
     corpus = tmp_path / "verse.txt"
     corpus.write_text(VERSE, "utf-8")
-    return run_of("cell=gru", "task=charlm", f"task.corpus={corpus}", "task.window=20", "train.steps=40", "optim.lr=0.02"), corpus
+    return run_of(
+        "cell=gru",
+        "task=charlm",
+        f"task.corpus={corpus}",
+        "task.window=20",
+        "train.steps=40",
+        "optim.lr=0.02",
+    ), corpus
 
 
 @pytest.fixture
@@ -96,7 +114,10 @@ def test_the_last_weights_too(adding):
     saved = torch.load(adding / "last.pt", weights_only=True)
     run = open_run(adding, weights="last")
     assert run.step == saved["step"] == 6
-    assert all(torch.equal(run.network.params[name][0], tensor) for name, tensor in saved["parameters"].items())
+    assert all(
+        torch.equal(run.network.params[name][0], tensor)
+        for name, tensor in saved["parameters"].items()
+    )
     assert kept.checkpoint(run.folder).keys() == saved.keys()
 
 
@@ -125,7 +146,11 @@ def test_data_are_where_this_machine_says(adding, monkeypatch, tmp_path):
 
 def test_an_engine_that_is_not_here_is_not_needed(adding):
     for path in (adding / "config.yaml", adding / "record.json"):
-        path.write_text(path.read_text().replace("device: auto", "device: cuda:7").replace('"device": "auto"', '"device": "cuda:7"'))
+        path.write_text(
+            path.read_text()
+            .replace("device: auto", "device: cuda:7")
+            .replace('"device": "auto"', '"device": "cuda:7"')
+        )
     assert open_run(adding).settings.engine.device == "auto"
     with pytest.raises(UserError, match="CUDA"):
         open_run(adding, {"engine.device": "cuda:7"})
@@ -153,16 +178,33 @@ def other_keys(place):
 BROKEN = {
     "no folder": (lambda place: place.rename(place.with_name("gone")), "no folder"),
     "no settings": (lambda place: (place / "config.yaml").unlink(), "is no run: no config.yaml"),
-    "torn settings": (lambda place: (place / "config.yaml").write_text("cell: {name: [\n"), "cannot read .*config.yaml"),
-    "foreign settings": (lambda place: (place / "config.yaml").write_text("- 1\n"), "does not hold the settings"),
+    "torn settings": (
+        lambda place: (place / "config.yaml").write_text("cell: {name: [\n"),
+        "cannot read .*config.yaml",
+    ),
+    "foreign settings": (
+        lambda place: (place / "config.yaml").write_text("- 1\n"),
+        "does not hold the settings",
+    ),
     "edited settings": (
-        lambda place: (place / "config.yaml").write_text((place / "config.yaml").read_text().replace("length: 10", "length: 20")),
+        lambda place: (place / "config.yaml").write_text(
+            (place / "config.yaml").read_text().replace("length: 10", "length: 20")
+        ),
         "edited",
     ),
     "other keys": (other_keys, "config.yaml was written by .*train.validation_batch"),
-    "torn record": (lambda place: (place / "record.json").write_text('{"schema": 1, '), "cannot read .*record.json .*torn"),
-    "other schema": (lambda place: edit(place / "record.json", lambda record: record.update(schema=2)), "is a record of schema 2; .* reads schema 1"),
-    "foreign record": (lambda place: (place / "record.json").write_text("[]"), "is no record of a run"),
+    "torn record": (
+        lambda place: (place / "record.json").write_text('{"schema": 1, '),
+        "cannot read .*record.json .*torn",
+    ),
+    "other schema": (
+        lambda place: edit(place / "record.json", lambda record: record.update(schema=2)),
+        "is a record of schema 2; .* reads schema 1",
+    ),
+    "foreign record": (
+        lambda place: (place / "record.json").write_text("[]"),
+        "is no record of a run",
+    ),
     "no weights": (lambda place: (place / "best.pt").unlink(), "no best.pt .*; train it anew"),
     "torn weights": (unreadable, "cannot read .*best.pt .*torn"),
     "foreign weights": (foreign, "best.pt does not hold the weights"),
@@ -194,11 +236,17 @@ def test_a_torn_checkpoint(adding):
 
 def test_a_cell_that_was_edited_since(run_of, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("from torch import tanh\n\n\ndef mine(W, R, b, x, h):\n    return tanh(W.h @ x + R.h @ h + b.h)\n")
+    file.write_text(
+        "from torch import tanh\n\n\ndef mine(W, R, b, x, h):\n    return tanh(W.h @ x + R.h @ h "
+        "+ b.h)\n"
+    )
     place = run_of(f"cell.step={file}:mine", "cell=own", "task=adding", *SYNTHETIC)
     assert open_run(place).plan.state == ("h",)
     file.write_text(file.read_text().replace("tanh(W", "2 * tanh(W"))
-    with pytest.raises(UserError, match=r"mine.py has changed since this run was trained \(SHA-256 .* then, .* now\)"):
+    with pytest.raises(
+        UserError,
+        match=r"mine.py has changed since this run was trained \(SHA-256 .* then, .* now\)",
+    ):
         open_run(place)
     file.unlink()
     with pytest.raises(UserError, match="no file"):
@@ -214,7 +262,10 @@ def test_a_text_that_was_edited_since(writer):
 
 def test_what_was_settled_cannot_change(adding):
     values = kept.config(Folder(adding), None)
-    assert changed(values, {"task.length": 20})["task"]["length"] == 20 and values["task"]["length"] == 10
+    assert (
+        changed(values, {"task.length": 20})["task"]["length"] == 20
+        and values["task"]["length"] == 10
+    )
     for key, told in {
         "model.hidden": "was settled",
         "cell.step": "was settled",
@@ -232,23 +283,29 @@ def test_what_was_settled_cannot_change(adding):
 # Scoring
 
 
-@pytest.mark.parametrize("overrides", [("cell=lstm", "task=adding", "seed=3"), ("cell=slstm", "task=copy", "task.length=5", "model.layers=2")])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("cell=lstm", "task=adding", "seed=3"),
+        ("cell=slstm", "task=copy", "task.length=5", "model.layers=2"),
+    ],
+)
 def test_scores_are_those_of_the_record(run_of, overrides):
     place = run_of(*overrides, *SYNTHETIC)
     record = json.loads((place / "record.json").read_text())
-    assert scores.evaluate(place).points[0].scores == record["best"]["test"]
-    assert scores.evaluate(place, weights="last").points[0].scores == record["final"]["test"]
-    assert scores.evaluate(place, split="valid").points[0].scores == record["best"]["valid"]
+    assert eval.evaluate(place).points[0].scores == record["best"]["test"]
+    assert eval.evaluate(place, weights="last").points[0].scores == record["final"]["test"]
+    assert eval.evaluate(place, split="valid").points[0].scores == record["best"]["valid"]
 
 
 def test_scores_of_text_are_those_of_the_record(writer):
     record = json.loads((writer[0] / "record.json").read_text())
-    assert scores.evaluate(writer[0]).points[0].scores == record["best"]["test"]
+    assert eval.evaluate(writer[0]).points[0].scores == record["best"]["test"]
 
 
 def test_another_length_is_another_test_set(adding):
     """Against a loop by hand over nn.LSTM with the weights of the file."""
-    got = scores.evaluate(adding, ["task.length=4,10,25"]).points
+    got = eval.evaluate(adding, ["task.length=4,10,25"]).points
     run = open_run(adding)
     saved = export.library(run)
     rnn, readout = torch.nn.LSTM(**saved["arguments"]), torch.nn.Linear(6, 1)
@@ -264,11 +321,16 @@ def test_another_length_is_another_test_set(adding):
 
 @pytest.mark.parametrize(
     ("task", "key", "values"),
-    [("copy", "task.length", "3,6"), ("arithmetic", "task.digits", "1,2,4"), ("memorize", "task.items", "1,2"), ("xml", "task.length", "50,80")],
+    [
+        ("copy", "task.length", "3,6"),
+        ("arithmetic", "task.digits", "1,2,4"),
+        ("memorize", "task.items", "1,2"),
+        ("xml", "task.length", "50,80"),
+    ],
 )
 def test_curves(run_of, task, key, values):
     place = run_of("cell=gru", f"task={task}", "train.steps=3", *SYNTHETIC)
-    curve = scores.evaluate(place, [f"{key}={values}"]).curve
+    curve = eval.evaluate(place, [f"{key}={values}"]).curve
     assert curve.at == [int(value) for value in values.split(",")]
     assert curve.trained == open_run(place).settings.task[key.removeprefix("task.")]
     assert np.isfinite([*curve.scores, *curve.baseline]).all()
@@ -277,9 +339,11 @@ def test_curves(run_of, task, key, values):
 def test_what_changes_the_shape_is_refused(run_of):
     place = run_of("cell=gru", "task=memorize", "task.alphabet=4", *SYNTHETIC)
     with pytest.raises(
-        UserError, match=r"task.alphabet=5: the task has 6 symbols and 5 outputs where the trained network has 5 and 4; train a run for it"
+        UserError,
+        match=r"task.alphabet=5: the task has 6 symbols and 5 outputs where the trained network "
+        r"has 5 and 4; train a run for it",
     ):
-        scores.evaluate(place, ["task.alphabet=5"])
+        eval.evaluate(place, ["task.alphabet=5"])
 
 
 def test_another_text_with_other_characters_is_refused(writer, tmp_path):
@@ -287,10 +351,10 @@ def test_another_text_with_other_characters_is_refused(writer, tmp_path):
     symbols = sorted(set(VERSE))
     other.write_text(VERSE.replace(symbols[-1], "ß"), "utf-8")
     with pytest.raises(UserError, match="other characters"):
-        scores.evaluate(writer[0], [f"task.corpus={other}"])
+        eval.evaluate(writer[0], [f"task.corpus={other}"])
     backwards = tmp_path / "backwards.txt"
     backwards.write_text(VERSE[::-1][:250], "utf-8")  # shorter than a batch of training
-    assert scores.evaluate(writer[0], [f"task.corpus={backwards}"]).points[0].scores["bpc"] > 0
+    assert eval.evaluate(writer[0], [f"task.corpus={backwards}"]).points[0].scores["bpc"] > 0
 
 
 @pytest.mark.parametrize(
@@ -299,32 +363,52 @@ def test_another_text_with_other_characters_is_refused(writer, tmp_path):
         ([], [{}]),
         (["a=1,2", "b=x"], [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}]),
         (["a=range(1,7,2)"], [{"a": 1}, {"a": 3}, {"a": 5}]),
-        (["a=true,null", "b=0.5,'x y'"], [{"a": a, "b": b} for a in (True, None) for b in (0.5, "x y")]),
+        (
+            ["a=true,null", "b=0.5,'x y'"],
+            [{"a": a, "b": b} for a in (True, None) for b in (0.5, "x y")],
+        ),
     ],
 )
 def test_combinations(typed, found):
-    assert list(scores.combined(typed)) == found
+    assert list(eval.combined(typed)) == found
 
 
-@pytest.mark.parametrize("typed", [["a"], ["a=[1,"], ["+a=1"], ["~a"], ["a=1", "a=2"], ["a=interval(0,1)"]])
+@pytest.mark.parametrize(
+    "typed", [["a"], ["a=[1,"], ["+a=1"], ["~a"], ["a=1", "a=2"], ["a=interval(0,1)"]]
+)
 def test_combinations_that_cannot_be_read(typed):
     with pytest.raises(UserError):
-        list(scores.combined(typed))
+        list(eval.combined(typed))
 
 
 def test_eval_prints_a_table_and_saves_a_curve(adding, run_of, capsys):
     memorize = run_of("cell=gru", "task=memorize", "train.steps=3", *SYNTHETIC)
-    before = scores.evaluate(adding).points[0].scores
-    scores.run_eval([str(adding), "task.length=5,10"])
+    before = eval.evaluate(adding).points[0].scores
+    eval.run_eval([str(adding), "task.length=5,10"])
     shown = capsys.readouterr().out
     assert "as trained" in shown and "mse without memory" in shown and "0.1667" in shown
     assert (adding / "eval-length.png").read_bytes()[:4] == b"\x89PNG"
     rows = list(csv.DictReader((adding / "eval-length.csv").read_text().splitlines()))
     assert [row["task.length"] for row in rows] == ["5", "10"]
     assert float(rows[1]["mse"]) == before["mse"]
-    scores.run_eval([str(adding), str(memorize), "task.length=5,10", "task.items=1,2"], out=str(adding / "both.svg"))
+    eval.run_eval(
+        [str(adding), str(memorize), "task.length=5,10", "task.items=1,2"],
+        out=str(adding / "both.svg"),
+    )
     drawn = (adding / "both.svg").read_text()
-    assert all(f">{word}<" in drawn for word in ("adding", "memorize", "task.length", "task.items", "without memory", "training", "lstm", "gru"))
+    assert all(
+        f">{word}<" in drawn
+        for word in (
+            "adding",
+            "memorize",
+            "task.length",
+            "task.items",
+            "without memory",
+            "training",
+            "lstm",
+            "gru",
+        )
+    )
     assert open_run(adding).step is not None  # what eval leaves behind does no harm
 
 
@@ -337,7 +421,7 @@ def test_eval_refuses(adding):
         ([str(adding), "task.length=5,1"], None, "task.length must be at least 2"),
     ):
         with pytest.raises(UserError, match=told):
-            scores.run_eval(arguments, out)
+            eval.run_eval(arguments, out)
     assert not list(adding.glob("eval*"))
 
 
@@ -346,7 +430,10 @@ def test_eval_refuses(adding):
 
 def by_hand(place, prompt, length):
     """The most probable text, by the equations of a GRU alone, in float64."""
-    weights = {name: tensor.double().numpy() for name, tensor in torch.load(place / "best.pt", weights_only=True).items()}
+    weights = {
+        name: tensor.double().numpy()
+        for name, tensor in torch.load(place / "best.pt", weights_only=True).items()
+    }
     made = open_run(place).plan
     columns = dict(zip(made.blocks["W"], np.split(weights["0.W"], 3, 1), strict=True))
     biases = dict(zip(made.blocks["b"], np.split(weights["0.b"], 3), strict=True))
@@ -387,7 +474,9 @@ def test_characters_are_drawn_by_their_probabilities():
     logits, rng = np.log([0.1, 0.2, 0.7]), np.random.default_rng(0)
     for temperature in (0.5, 1.0, 2.0):
         expected = np.array([0.1, 0.2, 0.7]) ** (1 / temperature)
-        counts = np.bincount([text.drawn(logits, temperature, rng) for _ in range(4000)], minlength=3)
+        counts = np.bincount(
+            [text.drawn(logits, temperature, rng) for _ in range(4000)], minlength=3
+        )
         assert np.abs(counts / 4000 - expected / expected.sum()).max() < 0.03
 
 
@@ -408,7 +497,11 @@ def test_text_goes_to_the_terminal_as_it_is_made(writer, monkeypatch):
 
 def test_what_cannot_be_written(writer, adding, run_of):
     for arguments, told in (
-        ({"prompt": "Zoë?"}, r"'Z' \(LATIN CAPITAL LETTER Z\), 'ë' \(LATIN SMALL LETTER E WITH DIAERESIS\), '\?' .*it knows"),
+        (
+            {"prompt": "Zoë?"},
+            r"'Z' \(LATIN CAPITAL LETTER Z\), 'ë' \(LATIN SMALL LETTER E WITH DIAERESIS\), '\?' "
+            r".*it knows",
+        ),
         ({"length": 0}, "--length must be at least 1, got 0"),
         ({"temperature": -1.0}, "--temperature must be"),
         ({"temperature": float("nan")}, "--temperature must be"),
@@ -442,8 +535,17 @@ def test_notes_of_a_roll():
 
 def test_chords_by_name():
     roll = music.chords("A0 C4 | - | F#4 Gb4 C8")
-    assert [np.flatnonzero(frame).tolist() for frame in roll] == [[0, 60 - LOWEST], [], [66 - LOWEST, 87]]
-    for prompt, told in (("H2", "'H2' is no note"), ("C4 |", "empty frame"), ("G9", "a piano has no G9"), ("do re", "'do' is no note")):
+    assert [np.flatnonzero(frame).tolist() for frame in roll] == [
+        [0, 60 - LOWEST],
+        [],
+        [66 - LOWEST, 87],
+    ]
+    for prompt, told in (
+        ("H2", "'H2' is no note"),
+        ("C4 |", "empty frame"),
+        ("G9", "a piano has no G9"),
+        ("do re", "'do' is no note"),
+    ):
         with pytest.raises(UserError, match=told):
             music.chords(prompt)
 
@@ -485,7 +587,11 @@ def test_music_is_a_midi_file_and_a_picture(played_run, tmp_path):
     roll, given = music.played(run, length=10, seed=1)
     assert (len(roll), given) == (18, 8)
     assert any((roll[:8] == sequence[:8]).all() for sequence in run.task.rolls["test"])
-    struck = [m.note - 21 for m in mido.MidiFile(played_run / "sample.mid").tracks[0] if m.type == "note_on"]
+    struck = [
+        m.note - 21
+        for m in mido.MidiFile(played_run / "sample.mid").tracks[0]
+        if m.type == "note_on"
+    ]
     assert sorted(struck) == sorted(key for _, _, key in music.notes(roll))
     with pytest.raises(UserError, match="--out names a MIDI file"):
         sample.run_sample(played_run, out="song.mp3")
@@ -520,7 +626,9 @@ TWINS = {"tanh", "relu", "irnn", "lstm", "lstm_b", "np", "gru_reset_after"}
 
 @pytest.mark.parametrize("cell", sorted(TWINS))
 @pytest.mark.parametrize(
-    "task", [("task=adding", "task.length=8"), ("task=copy", "task.length=4", "model.dtype=float64")], ids=["numbers", "symbols"]
+    "task",
+    [("task=adding", "task.length=8"), ("task=copy", "task.length=4", "model.dtype=float64")],
+    ids=["numbers", "symbols"],
 )
 def test_weights_in_torch_nn(run_of, cell, task):
     place = run_of(f"cell={cell}", *task, "model.layers=2", *SYNTHETIC)
@@ -536,7 +644,11 @@ def test_weights_in_torch_nn(run_of, cell, task):
     x = next(run.feeder.evaluation("test", 20, 1)).x
     with torch.no_grad():
         expected, _ = run.network(run.unroll, x, run.network.zero_state(x.shape[2]), last=False)
-        given = torch.nn.functional.one_hot(x[0], run.task.inputs).double() if run.task.symbols else x[0]
+        given = (
+            torch.nn.functional.one_hot(x[0], run.task.inputs).double()
+            if run.task.symbols
+            else x[0]
+        )
         got = readout(rnn(given)[0])
     assert (got - expected[0]).abs().max() < 1e-5
 
@@ -544,7 +656,9 @@ def test_weights_in_torch_nn(run_of, cell, task):
 def test_cells_that_torch_nn_does_not_have(run_of):
     for cell, why in (("gru", "resets before"), ("lstm_vanilla", "computes something else")):
         place = run_of(f"cell={cell}", "task=adding", "train.steps=3", *SYNTHETIC)
-        with pytest.raises(UserError, match=f"cell={cell} {why}.*{', '.join(sorted(TWINS))}.*--to onnx or --to pt2"):
+        with pytest.raises(
+            UserError, match=f"cell={cell} {why}.*{', '.join(sorted(TWINS))}.*--to onnx or --to pt2"
+        ):
             export.export(place, "torch")
         assert not (place / "model.pt").exists()
     with pytest.raises(UserError, match="unknown format for --to: 'keras'"):
@@ -579,7 +693,9 @@ def test_the_program_computes_what_the_network_does(settings_for, monkeypatch, c
     layers = [tuple(s[None] for s in states[k * count : (k + 1) * count]) for k in range(2)]
     expected, after = network(loop.unroll, x[None], layers, last=False)
     got = copy(x, *states)
-    for value, reference in zip(got, (expected, *(s for layer in after for s in layer)), strict=True):
+    for value, reference in zip(
+        got, (expected, *(s for layer in after for s in layer)), strict=True
+    ):
         torch.testing.assert_close(value, reference[0], rtol=1e-12, atol=1e-12)
 
 
@@ -599,15 +715,18 @@ if path.endswith("onnx"):
     import onnxruntime
     session = onnxruntime.InferenceSession(path)
     for call in calls:
-        results[call] = session.run(None, {i.name: batches[f"{call}/{k}"] for k, i in enumerate(session.get_inputs())})
+        feed = {i.name: batches[f"{call}/{k}"] for k, i in enumerate(session.get_inputs())}
+        results[call] = session.run(None, feed)
 else:
     import torch
     network = torch.export.load(path).module()
     for call in calls:
         count = sum(key.startswith(call + "/") for key in batches)
-        results[call] = [t.numpy() for t in network(*(torch.from_numpy(batches[f"{call}/{k}"]) for k in range(count)))]
+        given = (torch.from_numpy(batches[f"{call}/{k}"]) for k in range(count))
+        results[call] = [t.numpy() for t in network(*given)]
 assert not any(name.split(".")[0] == "rnnbench" for name in sys.modules)
-np.savez(out, **{f"{call}/{k}": value for call, values in results.items() for k, value in enumerate(values)})
+named = ((f"{call}/{k}", value) for call in results for k, value in enumerate(results[call]))
+np.savez(out, **dict(named))
 """
 
 
@@ -622,7 +741,9 @@ np.savez(out, **{f"{call}/{k}": value for call, values in results.items() for k,
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_files_compute_alike_without_us(run_of, tmp_path, to, overrides):
-    """Loaded where there is no rnnbench: predictions and states, other lengths and batches, and on from a state."""
+    """Loaded where there is no rnnbench: predictions and states, other lengths and batches, and on
+    from a state.
+    """
     if to == "onnx":
         for name in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(name)
@@ -636,21 +757,39 @@ def test_files_compute_alike_without_us(run_of, tmp_path, to, overrides):
         states = [torch.full_like(s, 0.3) for s in states] if call == "carried" else states
         given |= {f"{call}/{k}": value.numpy() for k, value in enumerate((x, *states))}
     np.savez(tmp_path / "given.npz", **given)
-    command = [sys.executable, "-W", "ignore", "-c", ALONE, str(path), str(tmp_path / "given.npz"), str(tmp_path / "got.npz")]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        ALONE,
+        str(path),
+        str(tmp_path / "given.npz"),
+        str(tmp_path / "got.npz"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     got = np.load(tmp_path / "got.npz")
     count = len(run.plan.state)
     for call in ("long", "one", "carried"):
         x, *states = (torch.from_numpy(given[f"{call}/{k}"]) for k in range(1 + len(made.states)))
-        layers = [tuple(s[None] for s in states[k * count : (k + 1) * count]) for k in range(run.network.layers)]
+        layers = [
+            tuple(s[None] for s in states[k * count : (k + 1) * count])
+            for k in range(run.network.layers)
+        ]
         with torch.no_grad():
             expected, after = run.network(run.unroll, x[None], layers, last=False)
         for k, reference in enumerate((expected, *(s for layer in after for s in layer))):
-            np.testing.assert_allclose(got[f"{call}/{k}"], reference[0].numpy(), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(
+                got[f"{call}/{k}"], reference[0].numpy(), rtol=1e-5, atol=1e-5
+            )
 
 
 def test_without_onnx(adding, monkeypatch):
-    monkeypatch.setattr(program, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(UserError, match=r"--to onnx needs onnxscript: pip install 'rnnbench\[onnx\]'"):
+    monkeypatch.setattr(
+        program, "find_spec", lambda name: None if name == "onnxscript" else object()
+    )
+    with pytest.raises(
+        UserError, match=r"--to onnx needs onnxscript: pip install 'rnnbench\[onnx\]'"
+    ):
         export.export(adding, "onnx")

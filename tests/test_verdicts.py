@@ -1,4 +1,6 @@
-"""Claims judged on runs: every kind, every way it can come out, and the error rates that the verdicts promise, by simulation."""
+"""Claims judged on runs: every kind, every way it can come out, and the error rates that the
+verdicts promise, by simulation.
+"""
 
 import math
 
@@ -11,25 +13,41 @@ from statsmodels.stats.power import NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 from statsmodels.stats.weightstats import ttost_ind
 
-from rnnbench.report.verdicts import judging, outcomes, patterns, scores
-from rnnbench.report.verdicts.judging import judge, together
-from rnnbench.report.verdicts.power import Estimated, fisher_power, smallest, student, welch
-from rnnbench.report.verdicts.selection import Side, Unanswerable, cases, matching, named, passes, side
-from rnnbench.study.design import Claim, Study
+from rnnbench.claims import judging, outcomes, patterns, scores
+from rnnbench.claims.design import Claim, Study
+from rnnbench.claims.judging import judge, together
+from rnnbench.claims.selection import Side, Unanswerable, cases, matching, named, passes, side
+from rnnbench.stats.power import Estimated, fisher_power, smallest, student, welch
 
 NAN = math.nan
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.0, 0.01, 0.02, -0.015, 0.015, 0.005, -0.005])
 
 
 def runs(*groups, **common):
-    """A frame as from `load`; a group: (settings, scores), NaN for a run that diverged, seeds in the order of the scores."""
+    """A frame as from `load`; a group: (settings, scores), NaN for a run that diverged, seeds in
+    the order of the scores.
+    """
     rows = []
     for settings, values in groups:
         for seed, value in enumerate(values):
             lost = not math.isfinite(value)
-            row = {"study": "s", "task": "copy", "cell": "lstm", "seed": seed, "status": "diverged" if lost else "finished", "diverged": lost}
-            row |= {"metric": "recall", "goal": "max", "value": 0.1 if lost else value, "valid": 0.1 if lost else value}
-            row["baseline"] = 10.0 if common.get("goal") == "min" else 0.1  # what ignorance scores, worse than any run that does not say otherwise
+            row = {
+                "study": "s",
+                "task": "copy",
+                "cell": "lstm",
+                "seed": seed,
+                "status": "diverged" if lost else "finished",
+                "diverged": lost,
+            }
+            row |= {
+                "metric": "recall",
+                "goal": "max",
+                "value": 0.1 if lost else value,
+                "valid": 0.1 if lost else value,
+            }
+            row["baseline"] = (
+                10.0 if common.get("goal") == "min" else 0.1
+            )  # what ignorance scores, worse than any run that does not say otherwise
             row |= {
                 "solved": None,
                 "solved_at": NAN,
@@ -44,9 +62,30 @@ def runs(*groups, **common):
 
 
 def claim(kind, **fields):
-    empty = {"says": "s", "source": "p", "published": "", "where": {}, "each": {}, "x": {"cell": "gru"}, "y": {"cell": "lstm"}, "groups": ()}
-    empty |= {"first": {}, "second": {}, "metric": "value", "goal": None, "log": False, "margin": 0.05, "relative": None, "range": None, "key": None}
-    return Claim(**(empty | {"id": "C", "kind": kind, "all": False, "holds": "all", "differs": ""} | fields))
+    empty = {
+        "says": "s",
+        "source": "p",
+        "published": "",
+        "where": {},
+        "each": {},
+        "x": {"cell": "gru"},
+        "y": {"cell": "lstm"},
+        "groups": (),
+    }
+    empty |= {
+        "first": {},
+        "second": {},
+        "metric": "value",
+        "goal": None,
+        "log": False,
+        "margin": 0.05,
+        "relative": None,
+        "range": None,
+        "key": None,
+    }
+    return Claim(
+        **(empty | {"id": "C", "kind": kind, "all": False, "holds": "all", "differs": ""} | fields)
+    )
 
 
 def study(*claims):
@@ -69,10 +108,17 @@ def pair(x, y, **common):
 
 
 def test_filters():
-    frame = runs(({"cell": "gru", "cell.forget_bias": 1.0}, [0.1, 0.2]), ({}, [0.3]), ({"task.length": 50, "status": "failed"}, [0.4]))
+    frame = runs(
+        ({"cell": "gru", "cell.forget_bias": 1.0}, [0.1, 0.2]),
+        ({}, [0.3]),
+        ({"task.length": 50, "status": "failed"}, [0.4]),
+    )
     assert list(matching(frame, {"cell.forget_bias": 1})["value"]) == [0.1, 0.2]
     assert list(matching(frame, {"cell.forget_bias": None})["value"]) == [0.3]
-    assert list(matching(frame, {"cell": ["gru", "lstm"]}, {"seed": {"max": 0}})["value"]) == [0.1, 0.3]
+    assert list(matching(frame, {"cell": ["gru", "lstm"]}, {"seed": {"max": 0}})["value"]) == [
+        0.1,
+        0.3,
+    ]
     with pytest.raises(Unanswerable, match=r"no column cell.forgetbias in these runs"):
         matching(frame, {"cell.forgetbias": 1})
     with pytest.raises(Unanswerable, match=r"no run has task.length=50 and cell=lstm"):
@@ -103,28 +149,52 @@ def test_a_filter_passes(value, wanted, answer):
 
 
 def test_what_exploded_counts_as_diverged():
-    """One finite score of 1e6 would hide any difference from a comparison of means; ranks see that side as the worse."""
+    """One finite score of 1e6 would hide any difference from a comparison of means; ranks see that
+    side as the worse.
+    """
     low = {"metric": "nll", "goal": "min", "baseline": 4.0}
     exploded = np.array([9.0, 8.0, 1e6, 30.0, 9.1, 8.5, 3.9, 3.8, 1e4, 3.7])
     groups = ({"cell": "gru"}, 3.0 + SPREAD), ({"cell": "lstm"}, exploded)
     case = one(runs(*groups, **low), "better", margin=0.05)
     assert case.verdict == "reproduced" and case.answer.test == "Mann-Whitney"
-    assert case.answer.p == pytest.approx(stats.mannwhitneyu(groups[0][1], np.where(exploded >= 8, np.inf, exploded)).pvalue, rel=1e-6)
-    assert one(runs(*groups, **(low | {"goal": "max"})), "better", margin=0.05).answer.test == "Welch"
+    assert case.answer.p == pytest.approx(
+        stats.mannwhitneyu(groups[0][1], np.where(exploded >= 8, np.inf, exploded)).pvalue, rel=1e-6
+    )
+    assert (
+        one(runs(*groups, **(low | {"goal": "max"})), "better", margin=0.05).answer.test == "Welch"
+    )
 
 
 def test_cases_are_all_combinations():
     assert cases({}) == [{}]
     made = cases({"task": ["adding", "copy"], "task.length": (20, 50)})
-    assert [named(case) for case in made] == ["adding length=20", "adding length=50", "copy length=20", "copy length=50"]
+    assert [named(case) for case in made] == [
+        "adding length=20",
+        "adding length=50",
+        "copy length=20",
+        "copy length=50",
+    ]
 
 
 def test_of_filters_on_one_column_the_last_counts():
     """As claims need it that put each of several cells beside the same one."""
-    frame = runs(*[({"cell": cell}, 0.5 + shift + SPREAD) for cell, shift in (("gru", 0.2), ("mgu", -0.2), ("lstm", 0))])
-    (judged,) = judge(frame, study(claim("better", each={"cell": ("gru", "mgu")}, x={}, holds="any")))
-    assert [case.verdict for case in judged.cases] == ["reproduced", "contradicted"] and judged.verdict == "reproduced"
-    assert "gru is better than lstm" in judged.cases[0].sentence and "mgu is worse than lstm" in judged.cases[1].sentence
+    frame = runs(
+        *[
+            ({"cell": cell}, 0.5 + shift + SPREAD)
+            for cell, shift in (("gru", 0.2), ("mgu", -0.2), ("lstm", 0))
+        ]
+    )
+    (judged,) = judge(
+        frame, study(claim("better", each={"cell": ("gru", "mgu")}, x={}, holds="any"))
+    )
+    assert [case.verdict for case in judged.cases] == [
+        "reproduced",
+        "contradicted",
+    ] and judged.verdict == "reproduced"
+    assert (
+        "gru is better than lstm" in judged.cases[0].sentence
+        and "mgu is worse than lstm" in judged.cases[1].sentence
+    )
 
 
 def test_validation_chooses_the_setting():
@@ -145,7 +215,13 @@ def test_tasks_of_several_lengths_are_not_one_sample():
 @pytest.mark.parametrize(
     ("gain", "spread", "verdict", "words"),
     [
-        (0.2, 1, "reproduced", "gru is better than lstm: recall 0.7 against 0.5, difference 0.2 [0.188, 0.212], corrected p < 0.001."),
+        (
+            0.2,
+            1,
+            "reproduced",
+            "gru is better than lstm: recall 0.7 against 0.5, difference 0.2 [0.188, 0.212], "
+            "corrected p < 0.001.",
+        ),
         (-0.2, 1, "contradicted", "gru is worse than lstm"),
         (0.0, 1, "contradicted", "gru and lstm differ by less than 0.05"),
         (0.0, 30, "not resolved", "gru and lstm are not told apart"),
@@ -182,13 +258,23 @@ def test_a_margin_may_be_a_share_and_scores_may_be_logarithms():
     case = one(pair(x, y, goal="min"), "better", log=True, margin=0.3)
     assert case.answer.effect == pytest.approx(-1) and case.verdict == "reproduced"
     assert "log10 recall" in case.sentence and case.answer.scaled[0] == pytest.approx(1 / 0.3)
-    assert one(pair(x, y), "equal", margin="5%").answer.scaled[0] == pytest.approx((x.mean() - y.mean()) / (0.05 * y.mean()))
-    assert one(pair(x, y), "equal", margin="25%", log=True).answer.scaled[0] == pytest.approx(-1 / math.log10(1.25))
+    assert one(pair(x, y), "equal", margin="5%").answer.scaled[0] == pytest.approx(
+        (x.mean() - y.mean()) / (0.05 * y.mean())
+    )
+    assert one(pair(x, y), "equal", margin="25%", log=True).answer.scaled[0] == pytest.approx(
+        -1 / math.log10(1.25)
+    )
     assert "has no logarithm" in one(pair(x - 0.01, y), "better", log=True).sentence
 
 
 @pytest.mark.parametrize(
-    ("gain", "spread", "verdict"), [(0.0, 1, "reproduced"), (0.1, 1, "contradicted"), (-0.1, 1, "contradicted"), (0.05, 1, "not resolved")]
+    ("gain", "spread", "verdict"),
+    [
+        (0.0, 1, "reproduced"),
+        (0.1, 1, "contradicted"),
+        (-0.1, 1, "contradicted"),
+        (0.05, 1, "not resolved"),
+    ],
 )
 def test_equal(gain, spread, verdict):
     x, y = 0.5 + gain + spread * SPREAD, 0.5 + spread * SPREAD
@@ -199,17 +285,29 @@ def test_equal(gain, spread, verdict):
     assert (case.against < 0.05) == (low > 0.05 or high < -0.05)
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.0, "reproduced"), (-0.5, "reproduced"), (0.05, "not resolved"), (0.1, "contradicted")])
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.0, "reproduced"), (-0.5, "reproduced"), (0.05, "not resolved"), (0.1, "contradicted")],
+)
 def test_no_better(gain, verdict):
     x, y = 0.5 + gain + SPREAD, 0.5 + SPREAD
     case = one(pair(x, y), "no_better")
     assert case.verdict == verdict
-    assert case.p == pytest.approx(stats.ttest_ind(x - 0.05, y, equal_var=False, alternative="less").pvalue)
+    assert case.p == pytest.approx(
+        stats.ttest_ind(x - 0.05, y, equal_var=False, alternative="less").pvalue
+    )
     assert one(pair(-x, -y, goal="min"), "no_better").verdict == verdict
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "verdict"), [(10, 1, "reproduced"), (0, 9, "contradicted"), (6, 4, "not resolved"), (150, 150, "contradicted"), (0, 0, "not resolved")]
+    ("x", "y", "verdict"),
+    [
+        (10, 1, "reproduced"),
+        (0, 9, "contradicted"),
+        (6, 4, "not resolved"),
+        (150, 150, "contradicted"),
+        (0, 0, "not resolved"),
+    ],
 )
 def test_share(x, y, verdict):
     n = 10 if max(x, y) <= 10 else 300
@@ -223,26 +321,39 @@ def test_share(x, y, verdict):
 
 def test_share_of_all_runs_or_of_the_chosen_setting():
     frame = runs(
-        *[({"cell": cell, "optim.lr": rate}, [0.5 - rate] * 6 if rate < 0.1 else [NAN] * 6) for cell in ("gru", "lstm") for rate in (0.01, 0.2)]
+        *[
+            ({"cell": cell, "optim.lr": rate}, [0.5 - rate] * 6 if rate < 0.1 else [NAN] * 6)
+            for cell in ("gru", "lstm")
+            for rate in (0.01, 0.2)
+        ]
     )
     assert one(frame, "share", metric="diverged", all=True).answer.n == (12, 12)
     assert one(frame, "share", metric="diverged").answer.n == (6, 6)
-    assert "no run of gru says whether it is solved" in one(frame, "share", metric="solved").sentence
+    assert (
+        "no run of gru says whether it is solved" in one(frame, "share", metric="solved").sentence
+    )
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(0.5, "reproduced"), (2.0, "contradicted"), (1.0, "not resolved")])
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(0.5, "reproduced"), (2.0, "contradicted"), (1.0, "not resolved")]
+)
 def test_sooner(factor, verdict):
     times = np.array([10.0, 11, 12, 13, 14, 15, 16, 17, 18, NAN])
     frame = pair(np.zeros(10), np.zeros(10))
     frame["solved_at"] = np.r_[factor * times + 0.1, times]
     case = one(frame, "sooner", margin=2.0)
-    at, seen = np.r_[np.nan_to_num(factor * times + 0.1, nan=100), np.nan_to_num(times, nan=100)], np.isfinite(np.r_[times, times])
+    at, seen = (
+        np.r_[np.nan_to_num(factor * times + 0.1, nan=100), np.nan_to_num(times, nan=100)],
+        np.isfinite(np.r_[times, times]),
+    )
     chi2, p = survdiff(at, seen.astype(float), np.repeat([0, 1], 10))
     assert case.verdict == verdict and case.p == pytest.approx(p)
     found = outcomes.hazard_ratio(factor * times + 0.1, 100, times, 100)
     assert (found.value / found.error) ** 2 == pytest.approx(chi2)
     assert "9 of 10 solved" in case.sentence
-    assert case.power == pytest.approx(stats.norm.sf(1.959964 - math.sqrt(18 / 4) * math.log(2)), abs=1e-3)  # Schoenfeld, 18 events
+    assert case.power == pytest.approx(
+        stats.norm.sf(1.959964 - math.sqrt(18 / 4) * math.log(2)), abs=1e-3
+    )  # Schoenfeld, 18 events
 
 
 def test_sooner_where_nobody_or_only_one_side_solves():
@@ -253,31 +364,65 @@ def test_sooner_where_nobody_or_only_one_side_solves():
     assert case.verdict == "reproduced" and math.isfinite(case.answer.high)
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [(0.1, "reproduced"), (-0.1, "contradicted"), (0.0, "not resolved")])
+@pytest.mark.parametrize(
+    ("slope", "verdict"), [(0.1, "reproduced"), (-0.1, "contradicted"), (0.0, "not resolved")]
+)
 def test_trend(slope, verdict):
-    frame = runs(*[({"cell.forget_bias": bias}, 0.5 + slope * bias + 2 * SPREAD) for bias in (0, 1, 2)])
-    case = one(frame, "trend", groups=tuple({"cell.forget_bias": bias} for bias in (0, 1, 2)), margin=0.2)
+    frame = runs(
+        *[({"cell.forget_bias": bias}, 0.5 + slope * bias + 2 * SPREAD) for bias in (0, 1, 2)]
+    )
+    case = one(
+        frame, "trend", groups=tuple({"cell.forget_bias": bias} for bias in (0, 1, 2)), margin=0.2
+    )
     assert case.verdict == verdict
-    assert case.answer.effect == pytest.approx(stats.kendalltau(frame["cell.forget_bias"], frame["value"]).statistic)
-    many = runs(*[({"cell.forget_bias": bias}, np.random.default_rng(bias).normal(size=200)) for bias in (0, 1, 2)])
-    assert one(many, "trend", groups=tuple({"cell.forget_bias": bias} for bias in (0, 1, 2)), margin=0.2).verdict == "contradicted"
+    assert case.answer.effect == pytest.approx(
+        stats.kendalltau(frame["cell.forget_bias"], frame["value"]).statistic
+    )
+    many = runs(
+        *[
+            ({"cell.forget_bias": bias}, np.random.default_rng(bias).normal(size=200))
+            for bias in (0, 1, 2)
+        ]
+    )
+    assert (
+        one(
+            many,
+            "trend",
+            groups=tuple({"cell.forget_bias": bias} for bias in (0, 1, 2)),
+            margin=0.2,
+        ).verdict
+        == "contradicted"
+    )
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(1.0, "reproduced"), (-1.0, "contradicted"), (0.0, "not resolved")])
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [(1.0, "reproduced"), (-1.0, "contradicted"), (0.0, "not resolved")]
+)
 def test_interaction(gain, verdict):
     """Of g = 0.1 / sd and of nothing; their variances are known."""
     n = 20
     base = stats.norm.ppf((np.arange(n) + 0.5) / n)
-    parts = [({"task": task, "cell": cell}, base + shift) for task, cell, shift in
-             [("xml", "gru", max(gain, 0) * 2), ("xml", "lstm", 0), ("jsb", "gru", max(-gain, 0) * 2), ("jsb", "lstm", 0)]]  # fmt: skip
-    case = one(runs(*parts), "interaction", first={"task": "xml"}, second={"task": "jsb"}, margin=0.2)
+    parts = [
+        ({"task": task, "cell": cell}, base + shift)
+        for task, cell, shift in [
+            ("xml", "gru", max(gain, 0) * 2),
+            ("xml", "lstm", 0),
+            ("jsb", "gru", max(-gain, 0) * 2),
+            ("jsb", "lstm", 0),
+        ]
+    ]
+    case = one(
+        runs(*parts), "interaction", first={"task": "xml"}, second={"task": "jsb"}, margin=0.2
+    )
     assert case.verdict == verdict
     g = 2 / base.std(ddof=1) * (1 - 3 / (4 * (2 * n - 2) - 1))
     assert case.answer.effect == pytest.approx(gain * g, rel=1e-3)
     assert case.answer.n == (n, n, n, n)
 
 
-@pytest.mark.parametrize(("centre", "verdict"), [(0.97, "reproduced"), (0.5, "contradicted"), (0.95, "not resolved")])
+@pytest.mark.parametrize(
+    ("centre", "verdict"), [(0.97, "reproduced"), (0.5, "contradicted"), (0.95, "not resolved")]
+)
 def test_within(centre, verdict):
     frame = runs(({}, 2 * (centre + SPREAD)), baseline=2.0)
     case = one(frame, "within", x={"cell": "lstm"}, range=(0.95, 1.0), relative="baseline")
@@ -291,14 +436,32 @@ def searched(effect_of_width):
     rng = np.random.default_rng(0)
     rate, width = rng.uniform(size=60), rng.integers(1, 5, size=60)
     frame = runs(({}, np.zeros(60)))
-    return frame.assign(**{"optim.lr": 10 ** (-3 * rate), "model.hidden": 16 * width, "value": rate**2 + effect_of_width * width})
+    return frame.assign(
+        **{
+            "optim.lr": 10 ** (-3 * rate),
+            "model.hidden": 16 * width,
+            "value": rate**2 + effect_of_width * width,
+        }
+    )
 
 
 @pytest.mark.parametrize(
-    ("key", "effect", "verdict"), [("optim.lr", 0.001, "reproduced"), ("optim.lr", 1.0, "contradicted"), ("interactions", 0.0, None)]
+    ("key", "effect", "verdict"),
+    [
+        ("optim.lr", 0.001, "reproduced"),
+        ("optim.lr", 1.0, "contradicted"),
+        ("interactions", 0.0, None),
+    ],
 )
 def test_importance(key, effect, verdict):
-    case = one(searched(effect), "importance", x={"cell": "lstm"}, key=key, range=(0.67, 1.0), where={"task": "copy"})
+    case = one(
+        searched(effect),
+        "importance",
+        x={"cell": "lstm"},
+        key=key,
+        range=(0.67, 1.0),
+        where={"task": "copy"},
+    )
     assert verdict is None or case.verdict == verdict
     assert 0 <= case.answer.effect <= 1 and case.answer.n == (60,)
     assert case.answer.low < case.answer.effect < case.answer.high
@@ -306,8 +469,14 @@ def test_importance(key, effect, verdict):
 
 def test_importance_that_cannot_be_told():
     frame = searched(0.1)
-    assert "model.layers does not vary" in one(frame, "importance", x={}, key="model.layers", range=(0.6, 1.0)).sentence
-    assert "variance is attributed from 20 on" in one(frame[:20], "importance", x={}, key="optim.lr", range=(0.6, 1.0)).sentence
+    assert (
+        "model.layers does not vary"
+        in one(frame, "importance", x={}, key="model.layers", range=(0.6, 1.0)).sentence
+    )
+    assert (
+        "variance is attributed from 20 on"
+        in one(frame[:20], "importance", x={}, key="optim.lr", range=(0.6, 1.0)).sentence
+    )
 
 
 # What is missing
@@ -334,22 +503,46 @@ def test_too_few_runs_resolve_nothing(kind, fields):
 
 @pytest.mark.parametrize("kind", judging.KINDS)
 def test_a_part_that_has_not_run_resolves_nothing(kind):
-    fields = {"where": {"task": "adding"}, "metric": "diverged", "range": (0, 1), "key": "optim.lr", "groups": ({}, {"cell": "gru"}), "first": {}}
+    fields = {
+        "where": {"task": "adding"},
+        "metric": "diverged",
+        "range": (0, 1),
+        "key": "optim.lr",
+        "groups": ({}, {"cell": "gru"}),
+        "first": {},
+    }
     case = one(pair(SPREAD, SPREAD), kind, **fields)
     assert case.sentence.startswith("Not resolved: no run has task=adding")
-    assert "no column nothing" in one(pair(SPREAD, SPREAD), kind, **(fields | {"where": {"nothing": 1}})).sentence
+    assert (
+        "no column nothing"
+        in one(pair(SPREAD, SPREAD), kind, **(fields | {"where": {"nothing": 1}})).sentence
+    )
 
 
 def test_all_claims_are_one_family():
     frame = runs(
-        *[({"cell": cell, "task.length": length}, 0.5 + shift + SPREAD) for cell, shift in (("gru", 0.01), ("lstm", 0)) for length in (20, 50)]
+        *[
+            ({"cell": cell, "task.length": length}, 0.5 + shift + SPREAD)
+            for cell, shift in (("gru", 0.01), ("lstm", 0))
+            for length in (20, 50)
+        ]
     )
-    first, second = judge(frame, study(claim("better", id="A", each={"task.length": (20, 50)}), claim("equal", id="B", where={"task.length": 20})))
+    first, second = judge(
+        frame,
+        study(
+            claim("better", id="A", each={"task.length": (20, 50)}),
+            claim("equal", id="B", where={"task.length": 20}),
+        ),
+    )
     assert first.family == second.family == 3
     raw = [case.answer.p for case in (*first.cases, *second.cases)]
-    assert [case.p for case in (*first.cases, *second.cases)] == pytest.approx(list(judging.holm(raw)))
+    assert [case.p for case in (*first.cases, *second.cases)] == pytest.approx(
+        list(judging.holm(raw))
+    )
     assert first.cases[0].power == pytest.approx(first.cases[0].answer.power(0.05 / 3))
-    assert first.sentence.startswith(f"{first.verdict.capitalize()} in 2 of 2 cases (length=20 and length=50)")
+    assert first.sentence.startswith(
+        f"{first.verdict.capitalize()} in 2 of 2 cases (length=20 and length=50)"
+    )
 
 
 R, C, N = "reproduced", "contradicted", "not resolved"
@@ -357,7 +550,15 @@ R, C, N = "reproduced", "contradicted", "not resolved"
 
 @pytest.mark.parametrize(
     ("verdicts", "all_of", "any_of"),
-    [([R, R], R, R), ([R, C], C, R), ([R, N], N, R), ([C, N], C, N), ([C, C], C, C), ([N], N, N), ([], N, N)],
+    [
+        ([R, R], R, R),
+        ([R, C], C, R),
+        ([R, N], N, R),
+        ([C, N], C, N),
+        ([C, C], C, C),
+        ([N], N, N),
+        ([], N, N),
+    ],
 )
 def test_claims_follow_from_cases(verdicts, all_of, any_of):
     assert (together(verdicts, "all"), together(verdicts, "any")) == (all_of, any_of)
@@ -376,34 +577,53 @@ def test_power_is_that_of_statsmodels():
     assert smallest(lambda size: found.power_apart(size, 0.01), 100) == pytest.approx(
         sd * TTestIndPower().solve_power(nobs1=12, alpha=0.01, power=0.8), rel=1e-4
     )
-    assert Estimated(0.0, 0.5).power_apart(1.2, 0.05) == pytest.approx(NormalIndPower().power(1.2 / 0.5 / math.sqrt(10 / 2), 10, 0.05))
+    assert Estimated(0.0, 0.5).power_apart(1.2, 0.05) == pytest.approx(
+        NormalIndPower().power(1.2 / 0.5 / math.sqrt(10 / 2), 10, 0.05)
+    )
     assert math.isnan(smallest(lambda size: 0.1, 1.0))
 
 
 def test_power_of_fishers_test_is_exact():
     rng = np.random.default_rng(1)
     draws = rng.binomial(12, 0.9, 400), rng.binomial(10, 0.3, 400)
-    seen = np.mean([stats.fisher_exact([[a, 12 - a], [b, 10 - b]]).pvalue <= 0.05 for a, b in zip(*draws, strict=True)])
+    seen = np.mean(
+        [
+            stats.fisher_exact([[a, 12 - a], [b, 10 - b]]).pvalue <= 0.05
+            for a, b in zip(*draws, strict=True)
+        ]
+    )
     assert fisher_power(0.3, 0.6, (12, 10), 0.05) == pytest.approx(seen, abs=0.05)
     rough = NormalIndPower().power(proportion_effectsize(0.6, 0.5), 300, 0.05)
     assert fisher_power(0.5, 0.1, (300, 300), 0.05) == pytest.approx(rough, abs=0.06)
 
 
 def simulated(monkeypatch, seed, studies, *claims, n=10, shift=0.0):
-    """The verdicts of many studies whose scores are normal, those of gru shifted. Selecting runs, which takes the time, is left out."""
+    """The verdicts of many studies whose scores are normal, those of gru shifted.
+
+    Selecting runs, which takes the time, is left out.
+    """
     rng, drawn = np.random.default_rng(seed), {}
 
     def side(frame, where, *filters, every=False):
         name = repr(filters)
         if name not in drawn:  # the same baseline for all cells
-            drawn[name] = pd.DataFrame({"value": rng.normal(size=n) + shift * ("gru" in name), "diverged": False, "metric": "recall", "id": "i"})
+            drawn[name] = pd.DataFrame(
+                {
+                    "value": rng.normal(size=n) + shift * ("gru" in name),
+                    "diverged": False,
+                    "metric": "recall",
+                    "id": "i",
+                }
+            )
         return Side(named(filters[-1]), drawn[name], "max", "seeds")
 
     monkeypatch.setattr(scores, "side", side)
     found = []
     for _ in range(studies):
         drawn.clear()
-        found.append([case for judged in judge(pd.DataFrame(), study(*claims)) for case in judged.cases])
+        found.append(
+            [case for judged in judge(pd.DataFrame(), study(*claims)) for case in judged.cases]
+        )
     return found
 
 
@@ -412,21 +632,39 @@ def share_of(found, verdict):
 
 
 def test_studies_without_any_difference_are_rarely_wrong(monkeypatch):
-    """Five cells against one baseline on two tasks, and nothing between them: a decided direction is wrong, in at most 6 % of studies."""
-    claims = [claim("better", id=f"C{k}", x={"cell": f"cell{k}"}, each={"task": ("adding", "copy")}, margin=0.5) for k in range(5)]
+    """Five cells against one baseline on two tasks, and nothing between them: a decided direction
+    is wrong, in at most 6 % of studies.
+    """
+    claims = [
+        claim(
+            "better",
+            id=f"C{k}",
+            x={"cell": f"cell{k}"},
+            each={"task": ("adding", "copy")},
+            margin=0.5,
+        )
+        for k in range(5)
+    ]
     found = simulated(monkeypatch, 3, 300, *claims)
     assert np.mean([any(case.p < 0.05 for case in cases) for cases in found]) <= 0.06
 
 
-@pytest.mark.parametrize(("kind", "shift", "margin"), [("better", 1.5, 1.5), ("equal", 0.0, 1.5), ("no_better", 0.0, 1.2)])
+@pytest.mark.parametrize(
+    ("kind", "shift", "margin"),
+    [("better", 1.5, 1.5), ("equal", 0.0, 1.5), ("no_better", 0.0, 1.2)],
+)
 def test_the_reported_power_is_met(monkeypatch, kind, shift, margin):
     found = simulated(monkeypatch, 4, 500, claim(kind, margin=margin), shift=shift)
-    assert share_of(found, "reproduced") == pytest.approx(np.mean([case.power for (case,) in found]), abs=0.05)
+    assert share_of(found, "reproduced") == pytest.approx(
+        np.mean([case.power for (case,) in found]), abs=0.05
+    )
 
 
 @pytest.mark.parametrize("shift", [1.0, -1.0])
 def test_nothing_is_decided_at_the_margin(monkeypatch, shift):
-    """Neither equality nor a larger difference where the true difference is the margin: each in 5 % of studies, and noise."""
+    """Neither equality nor a larger difference where the true difference is the margin: each in 5 %
+    of studies, and noise.
+    """
     found = simulated(monkeypatch, 5, 600, claim("equal", margin=1.0), n=20, shift=shift)
     assert share_of(found, "reproduced") <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 600)
     assert share_of(found, "contradicted") <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 600)
@@ -453,5 +691,7 @@ def test_estimates_agree_with_scipy():
     test = stats.ttest_ind(x, y, equal_var=False)
     assert welch(x, y).apart() == pytest.approx(test.pvalue)
     assert welch(x, y).interval() == pytest.approx(tuple(test.confidence_interval(0.95)))
-    assert student(x).interval() == pytest.approx(tuple(stats.ttest_1samp(x, 0).confidence_interval(0.95)))
+    assert student(x).interval() == pytest.approx(
+        tuple(stats.ttest_1samp(x, 0).confidence_interval(0.95))
+    )
     assert math.isnan(welch([1.0] * 5, [2.0] * 5).apart())

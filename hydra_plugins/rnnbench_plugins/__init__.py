@@ -1,7 +1,9 @@
-"""rnnbench's sweepers and launcher, where Hydra looks for plugins. Everything heavy is imported when a sweep starts.
+"""rnnbench's sweepers and launcher, where Hydra looks for plugins.
 
-`rnnbench train -m …` uses them by default: hydra/sweeper=grid and hydra/launcher=packs. hydra/sweeper=random draws trials.
-Hydra's own launchers, and other people's, get one job at a time.
+Everything heavy is imported when a sweep starts.
+
+`rnnbench train -m …` uses them by default: hydra/sweeper=grid and hydra/launcher=packs.
+hydra/sweeper=random draws trials. Hydra's own launchers, and other people's, get one job at a time.
 """
 
 from collections.abc import Sequence
@@ -25,17 +27,32 @@ class PackLauncher(Launcher):
     def __init__(self, **options: Any) -> None:
         self.options = options
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.context, self.config = hydra_context, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Hydra's way in, for other sweepers; what they want to know of a run is its primary score."""
-        from rnnbench.records import Folder
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Hydra's way in, for other sweepers; what they want to know of a run is its
+        primary score.
+        """
+        from rnnbench.runs.records import Folder
 
-        made = self.run([{key: value for key, _, value in (o.partition("=") for o in overrides)} for overrides in job_overrides])
+        made = self.run(
+            [
+                {key: value for key, _, value in (o.partition("=") for o in overrides)}
+                for overrides in job_overrides
+            ]
+        )
         records = [Folder.of(job.settings).record() or {} for job in made]
         return [
-            JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED, _return_value=(record.get("primary") or {}).get("value"))
+            JobReturn(
+                overrides=list(job.overrides),
+                status=JobStatus.COMPLETED,
+                _return_value=(record.get("primary") or {}).get("value"),
+            )
             for job, record in zip(made, records, strict=True)
         ]
 
@@ -55,15 +72,25 @@ class PackLauncher(Launcher):
 
         loader = self.context.config_loader
         options = typed(Options, OmegaConf.create(self.options), "")
-        return planned(jobs, groups_in(jobs, loader), lambda overrides: loader.load_sweep_config(self.config, list(overrides))), options
+        return planned(
+            jobs,
+            groups_in(jobs, loader),
+            lambda overrides: loader.load_sweep_config(self.config, list(overrides)),
+        ), options
 
 
 class _OwnSweeper(Sweeper):
-    """What both sweepers share: jobs as data, to our launcher as they are, to any other as lists of overrides."""
+    """What both sweepers share: jobs as data, to our launcher as they are, to any other as lists of
+    overrides.
+    """
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def jobs(self, arguments: Sequence[str]) -> list[dict[str, str]]:
         from rnnbench.sweep.planning import jobs_of
@@ -77,9 +104,19 @@ class _OwnSweeper(Sweeper):
         jobs = self.jobs(arguments)
         if isinstance(self.launcher, PackLauncher):
             return self.launcher.run(jobs)
-        codes = [result.return_value for result in self.launcher.launch([list(typed(job)) for job in jobs], initial_job_idx=0)]
-        if failed := [code for code in codes if code]:  # where the launcher has processes of its own, all that comes back
-            raise SomeFailed(f"{len(codes) - len(failed)} of {len(codes)} runs are done; what kept the others from it stands above")
+        codes = [
+            result.return_value
+            for result in self.launcher.launch(
+                [list(typed(job)) for job in jobs], initial_job_idx=0
+            )
+        ]
+        if failed := [
+            code for code in codes if code
+        ]:  # where the launcher has processes of its own, all that comes back
+            raise SomeFailed(
+                f"{len(codes) - len(failed)} of {len(codes)} runs are done; what kept the others "
+                f"from it stands above"
+            )
         return codes
 
     def draw(self, axes: Any) -> Any:
@@ -96,7 +133,9 @@ class GridSweeper(_OwnSweeper):
 
 
 class RandomSweeper(_OwnSweeper):
-    """Trials drawn from interval(…), choice(…) and range(…), the same for every combination of the rest."""
+    """Trials drawn from interval(…), choice(…) and range(…), the same for every combination of the
+    rest.
+    """
 
     def __init__(self, **draws: Any) -> None:
         self.draws = draws

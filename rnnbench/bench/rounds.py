@@ -1,4 +1,6 @@
-"""Contenders take turns, one pass each, so that whatever else the machine does falls on all alike."""
+"""Contenders take turns, one pass each, so that whatever else the machine does falls on all
+alike.
+"""
 
 import multiprocessing
 import time
@@ -14,23 +16,47 @@ from rnnbench.bench.contender import TASKS, Contender, Shape, serve
 from rnnbench.bench.peers import MODULES
 from rnnbench.compose import environment
 
-KEEPING = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}  # read by the C library when a process starts
+KEEPING = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+}  # read by the C library when a process starts
 WARM_UP = 2
 PAUSE = 0.005  # seconds between two passes: threads that wait for more work have gone to sleep then
-LOADED = ["rnnbench.bench.peers", "rnnbench.engine.pack", "rnnbench.engine.run", "rnnbench.compose"]
+LOADED = [
+    "rnnbench.bench.peers",
+    "rnnbench.engine.pack",
+    "rnnbench.training.run",
+    "rnnbench.compose",
+]
 Row = dict[str, Any]
 
 
-def contenders(cell: str, shape: Shape, peers: bool, threads: Sequence[int], replicas: int) -> list[Contender]:
-    """All that one round compares. Beyond the first number of threads: our engine and torch.nn. Peers have no replicas."""
+def contenders(
+    cell: str, shape: Shape, peers: bool, threads: Sequence[int], replicas: int
+) -> list[Contender]:
+    """All that one round compares. Beyond the first number of threads: our engine and torch.nn.
+
+    Peers have no replicas.
+    """
     ways = ["native", "loop"]
     if peers and replicas == 1:
-        ways += ["by hand", *(["torch.nn", "torch.nn kept"] if cell in MODULES else []), *(["lax.scan"] if find_spec("jax") else [])]
+        ways += [
+            "by hand",
+            *(["torch.nn", "torch.nn kept"] if cell in MODULES else []),
+            *(["lax.scan"] if find_spec("jax") else []),
+        ]
     made = [Contender(cell, way, shape, threads[0], replicas) for way in ways]
-    made += [Contender(cell, way, shape, count, replicas) for count in threads[1:] for way in ways if way in ("native", "torch.nn")]
+    made += [
+        Contender(cell, way, shape, count, replicas)
+        for count in threads[1:]
+        for way in ways
+        if way in ("native", "torch.nn")
+    ]
     task, longer = TASKS.get(shape[2], ("", 0))
     if task and shape[1] > longer + 1:
-        made += [Contender(cell, way, shape, threads[0], replicas, task) for way in ("native", "loop")]
+        made += [
+            Contender(cell, way, shape, threads[0], replicas, task) for way in ("native", "loop")
+        ]
     return made
 
 
@@ -44,7 +70,10 @@ def compared(round_: Sequence[Contender], repeats: int) -> list[Row]:
             for k in [*range(first, len(running)), *range(first)]:
                 time.sleep(PAUSE)
                 answers[k].append(_asked(running[k], True, round_[k]))
-        return [asdict(c) | _summary(a[WARM_UP:], _asked(r, False, c)) for c, r, a in zip(round_, running, answers, strict=True)]
+        return [
+            asdict(c) | _summary(a[WARM_UP:], _asked(r, False, c))
+            for c, r, a in zip(round_, running, answers, strict=True)
+        ]
 
 
 def _summary(answers: Sequence[Row], known: Row) -> Row:
@@ -52,7 +81,11 @@ def _summary(answers: Sequence[Row], known: Row) -> Row:
     row = {"times": times, "median": median(times), "quartiles": spread(times)}
     if "kernel" in answers[0]:
         outside = [1 - a["kernel"] / a["seconds"] for a in answers]
-        row |= {"kernel_median": median(a["kernel"] for a in answers), "outside": median(outside), "outside_quartiles": spread(outside)}
+        row |= {
+            "kernel_median": median(a["kernel"] for a in answers),
+            "outside": median(outside),
+            "outside_quartiles": spread(outside),
+        }
     if "gflop" in known:
         row["gflops"] = known.pop("gflop") / row["median"]
     return row | known
@@ -74,7 +107,9 @@ def _asked(process: Connection, more: bool, contender: Contender) -> Row:
 
 @contextmanager
 def _process(contender: Contender) -> Iterator[Connection]:
-    """A process of its own, so that none profits from the memory that another keeps: as fresh as after the imports."""
+    """A process of its own, so that none profits from the memory that another keeps: as fresh as
+    after the imports.
+    """
     kept = contender.way.endswith("kept")
     if kept:
         context: Any = multiprocessing.get_context("spawn")

@@ -10,9 +10,11 @@ def gru(W, R, b, x, h):
     """Gated recurrent unit, reset before the recurrent product.
 
     Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder, arXiv v3;
-        Chung et al. (2014), Empirical evaluation of gated recurrent neural networks; Jozefowicz et al. (2015).
-    Reading: z multiplies the old state, as in Cho and Jozefowicz; in Chung it multiplies the candidate, which only
-        changes the sign of the gate's weights. arXiv v1 of Cho resets after the product: `gru_reset_after`.
+        Chung et al. (2014), Empirical evaluation of gated recurrent neural networks; Jozefowicz et
+        al. (2015).
+    Reading: z multiplies the old state, as in Cho and Jozefowicz; in Chung it multiplies the
+        candidate, which only changes the sign of the gate's weights. arXiv v1 of Cho resets after
+        the product: `gru_reset_after`.
     """
     r = sigmoid(W.r @ x + R.r @ h + b.r)
     z = sigmoid(W.z @ x + R.z @ h + b.z)
@@ -24,8 +26,8 @@ def gru_reset_after(W, R, b, x, h):
     """Gated recurrent unit, reset after the recurrent product: the form of cuDNN and PyTorch.
 
     Source: Cho et al. (2014), arXiv v1; `torch.nn.GRU`.
-    Reading: the recurrent product has a bias of its own, m, inside the reset; the other gates have one bias each
-        where PyTorch keeps two.
+    Reading: the recurrent product has a bias of its own, m, inside the reset; the other gates have
+        one bias each where PyTorch keeps two.
     """
     r = sigmoid(W.r @ x + R.r @ h + b.r)
     z = sigmoid(W.z @ x + R.z @ h + b.z)

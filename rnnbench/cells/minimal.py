@@ -18,7 +18,8 @@ def janet(W, R, b, x, h, *, beta=1.0):
     """Just another network: an LSTM with nothing but its forget gate.
 
     Source: van der Westhuizen & Lasenby (2018), The unreasonable effectiveness of the forget gate.
-    Reading: the authors' form with β = 1 taken from the gate before it weighs the candidate; β = 0 couples exactly.
+    Reading: the authors' form with β = 1 taken from the gate before it weighs the candidate; β = 0
+        couples exactly.
     """
     s = W.f @ x + R.f @ h + b.f
     n = tanh(W.n @ x + R.n @ h + b.n)

@@ -1,6 +1,8 @@
-"""The vanilla LSTM and the eight variants of Greff et al. (2017), written out in full, in the order of the paper.
+"""The vanilla LSTM and the eight variants of Greff et al. (2017), written out in full, in the order
+of the paper.
 
-z is the block input, i, f and o the input, forget and output gate, c the cell state, y the output. Peepholes are
+z is the block input, i, f and o the input, forget and output gate, c the cell state, y the output.
+Peepholes are
 diagonal: a vector per gate. A removed gate has no parameters.
 """
 
@@ -10,8 +12,8 @@ from torch import sigmoid, tanh
 def lstm_vanilla(W, R, p, b, x, y, c):
     """Vanilla LSTM: three gates, diagonal peepholes, output activation.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey,
-        variant V; Graves & Schmidhuber (2005).
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant V; Graves & Schmidhuber (2005).
     Reading: the input and forget gate look at the old cell state, the output gate at the new one.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
@@ -25,7 +27,8 @@ def lstm_vanilla(W, R, p, b, x, y, c):
 def nig(W, R, p, b, x, y, c):
     """No input gate, i = 1.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NIG.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NIG.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     f = sigmoid(W.f @ x + R.f @ y + p.f * c + b.f)
@@ -37,7 +40,8 @@ def nig(W, R, p, b, x, y, c):
 def nfg(W, R, p, b, x, y, c):
     """No forget gate, f = 1: a pure accumulator.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NFG.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NFG.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     i = sigmoid(W.i @ x + R.i @ y + p.i * c + b.i)
@@ -49,7 +53,8 @@ def nfg(W, R, p, b, x, y, c):
 def nog(W, R, p, b, x, y, c):
     """No output gate, o = 1.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NOG.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NOG.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     i = sigmoid(W.i @ x + R.i @ y + p.i * c + b.i)
@@ -61,7 +66,8 @@ def nog(W, R, p, b, x, y, c):
 def niaf(W, R, p, b, x, y, c):
     """No input activation function: the block input is linear.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NIAF.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NIAF.
     """
     z = W.z @ x + R.z @ y + b.z
     i = sigmoid(W.i @ x + R.i @ y + p.i * c + b.i)
@@ -74,7 +80,8 @@ def niaf(W, R, p, b, x, y, c):
 def noaf(W, R, p, b, x, y, c):
     """No output activation function: the output is unbounded.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NOAF.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NOAF.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     i = sigmoid(W.i @ x + R.i @ y + p.i * c + b.i)
@@ -87,7 +94,8 @@ def noaf(W, R, p, b, x, y, c):
 def np(W, R, b, x, y, c):
     """No peepholes: the same equations as `lstm`.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant NP.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant NP.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     i = sigmoid(W.i @ x + R.i @ y + b.i)
@@ -100,8 +108,10 @@ def np(W, R, b, x, y, c):
 def cifg(W, R, p, b, x, y, c):
     """Coupled input and forget gate: what is forgotten is written, i = 1 - f.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey, variant CIFG.
-    Reading: the paper keeps the input gate and sets f = 1 - i; naming the kept gate f only changes the sign of its weights.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant CIFG.
+    Reading: the paper keeps the input gate and sets f = 1 - i; naming the kept gate f only changes
+        the sign of its weights.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     f = sigmoid(W.f @ x + R.f @ y + p.f * c + b.f)
@@ -111,11 +121,13 @@ def cifg(W, R, p, b, x, y, c):
 
 
 def fgr(W, R, p, b, x, y, c, i, f, o):
-    """Full gate recurrence: the gates of the last step feed the gates of this one, through nine more matrices.
+    """Full gate recurrence: nine more matrices lead from the gates of the last step to this one's.
 
-    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space odyssey,
-        variant FGR; the original LSTM of Hochreiter & Schmidhuber (1997) had these connections.
-    Reading: R.fi leads from the forget gate of the last step to the input gate of this one; gates start at 0.
+    Source: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: a search space
+        odyssey, variant FGR; the original LSTM of Hochreiter & Schmidhuber (1997) had these
+        connections.
+    Reading: R.fi leads from the forget gate of the last step to the input gate of this one; gates
+        start at 0.
     """
     z = tanh(W.z @ x + R.z @ y + b.z)
     i_new = sigmoid(W.i @ x + R.i @ y + R.ii @ i + R.fi @ f + R.oi @ o + p.i * c + b.i)

@@ -8,8 +8,9 @@ def slstm(W, R, b, x, h, c, n, m):
     """Scalar LSTM: exponential input gate, a running normaliser n and a stabiliser m.
 
     Source: Beck et al. (2024), xLSTM: extended long short-term memory, eqs. 8 to 17.
-    Reading: one head, so recurrent matrices are dense; the sigmoid form of the forget gate. The stabiliser cancels
-        out of c / n, so that starting it at 0 equals starting it at the first input gate.
+    Reading: one head, so recurrent matrices are dense; the sigmoid form of the forget gate. The
+        stabiliser cancels out of c / n, so that starting it at 0 equals starting it at the first
+        input gate.
     """
     z = tanh(W.z @ x + R.z @ h + b.z)
     i = W.i @ x + R.i @ h + b.i

@@ -1,0 +1,3 @@
+"""Networks of layers for K replicas: unrolling through time, initial weights, optimisers, batches,
+packs.
+"""

@@ -40,7 +40,9 @@ class Feeder:
         return replace(self, seeds=tuple(self.seeds[k] for k in runs))
 
     def training(self, step: int, size: int) -> Stacked:
-        drawn = {seed: self.task.batch(Draw(seed), step, size) for seed in dict.fromkeys(self.seeds)}
+        drawn = {
+            seed: self.task.batch(Draw(seed), step, size) for seed in dict.fromkeys(self.seeds)
+        }
         return self._stacked([drawn[seed] for seed in self.seeds])
 
     def evaluation(self, split: Split, size: int, limit: int | None) -> Iterator[Stacked]:
@@ -49,7 +51,9 @@ class Feeder:
         streams = {seed: self.task.evaluation(split, Draw(seed), size) for seed in seeds}
         for batches in islice(zip(*streams.values(), strict=True), limit):
             drawn = dict(zip(seeds, batches, strict=True))
-            yield self._stacked([drawn[seed] for seed in self.seeds] if self.task.per_seed else list(batches))
+            yield self._stacked(
+                [drawn[seed] for seed in self.seeds] if self.task.per_seed else list(batches)
+            )
 
     def _stacked(self, batches: Sequence[Batch]) -> Stacked:
         first = batches[0]
@@ -65,7 +69,12 @@ class Feeder:
     def _tensor(self, arrays: Sequence[np.ndarray], padded: bool = True) -> Tensor:
         longest = max(len(a) for a in arrays)
         if padded and any(len(a) < longest for a in arrays):
-            arrays = [np.concatenate([a, np.zeros((longest - len(a), *a.shape[1:]), a.dtype)]) for a in arrays]
+            arrays = [
+                np.concatenate([a, np.zeros((longest - len(a), *a.shape[1:]), a.dtype)])
+                for a in arrays
+            ]
         whole = torch.from_numpy(np.stack(arrays) if len(arrays) > 1 else arrays[0][None])
         whole = whole.to(self.device, self.dtype if whole.is_floating_point() else whole.dtype)
-        return whole.expand(len(self.seeds), *whole.shape[1:])  # one batch for all where seeds do not matter
+        return whole.expand(
+            len(self.seeds), *whole.shape[1:]
+        )  # one batch for all where seeds do not matter

@@ -1,7 +1,7 @@
 """How parameters start. Rules by name, drawn block by block from streams of their own.
 
-Each block of each replica is a function of (seed, layer, block) alone: cells that share a block name and its shape
-start it alike, and a replica does not depend on its pack.
+Each block of each replica is a function of (seed, layer, block) alone: cells that share a block
+name and its shape start it alike, and a replica does not depend on its pack.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnnbench.draw import Draw
-from rnnbench.engine.plan import Plan
+from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError, unknown
 from rnnbench.settings import Cell
 
@@ -23,7 +23,10 @@ def glorot(rng: np.random.Generator, rows: int, columns: int, _: float) -> Array
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int, gain: float) -> Array:
-    """A random orthogonal matrix, uniformly distributed, times `gain`. Saxe, McClelland & Ganguli (2014)."""
+    """A random orthogonal matrix, uniformly distributed, times `gain`.
+
+    Saxe, McClelland & Ganguli (2014).
+    """
     q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))  # without this the distribution is that of LAPACK's conventions
     return gain * (q if rows >= columns else q.T)
@@ -34,9 +37,15 @@ RULES: dict[str, tuple[Callable[[np.random.Generator, int, int, float], Array], 
     "constant": (lambda rng, rows, columns, value: np.full((rows, columns), value), 0.0),
     "normal": (lambda rng, rows, columns, std: rng.normal(0, std, (rows, columns)), 1.0),
     "uniform": (lambda rng, rows, columns, limit: rng.uniform(-limit, limit, (rows, columns)), 1.0),
-    "scaled": (lambda rng, rows, columns, scale: rng.normal(0, scale / columns**0.5, (rows, columns)), 1.0),
+    "scaled": (
+        lambda rng, rows, columns, scale: rng.normal(0, scale / columns**0.5, (rows, columns)),
+        1.0,
+    ),
     "identity": (lambda rng, rows, columns, scale: scale * np.eye(rows, columns), 1.0),
-    "horizon": (lambda rng, rows, columns, longest: rng.uniform(0, 2 ** (1 / longest), (rows, columns)), 0.0),
+    "horizon": (
+        lambda rng, rows, columns, longest: rng.uniform(0, 2 ** (1 / longest), (rows, columns)),
+        0.0,
+    ),
     "glorot": (glorot, 0.0),
     "orthogonal": (orthogonal, 1.0),
 }
@@ -51,7 +60,9 @@ SCHEMES = {
 }
 
 
-def initial(plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden: int, horizon: int | None) -> dict[str, Array]:
+def initial(
+    plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden: int, horizon: int | None
+) -> dict[str, Array]:
     """The parameters of one layer of one replica, shaped as in `network.layer_shapes`.
 
     Raises UserError if `cell.init` or `cell.forget_bias` cannot act on this cell.
@@ -60,30 +71,49 @@ def initial(plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden:
     blocks = {}
     for (family, name), rule in rules.items():
         rows = {"W": inputs, "R": hidden}.get(family, 1)
-        blocks[family, name] = _drawn(rule, draw(f"init {layer} {family}.{name}"), rows, hidden, horizon)
+        blocks[family, name] = _drawn(
+            rule, draw(f"init {layer} {family}.{name}"), rows, hidden, horizon
+        )
     blocks |= _memory(plan, cell, draw, layer, hidden, horizon)
     tensors = {"W": [blocks["W", n] for n in plan.blocks["W"]]}
-    tensors |= {f"R{g}": [blocks["R", n] for n in names] for g, (_, names) in enumerate(plan.groups)}
-    tensors |= {family: [blocks[family, n][0] for n in plan.blocks[family]] for family in "pb" if plan.blocks[family]}
+    tensors |= {
+        f"R{g}": [blocks["R", n] for n in names] for g, (_, names) in enumerate(plan.groups)
+    }
+    tensors |= {
+        family: [blocks[family, n][0] for n in plan.blocks[family]]
+        for family in "pb"
+        if plan.blocks[family]
+    }
     return {name: np.concatenate(parts, -1) for name, parts in tensors.items()}
 
 
 def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
-    """(family, block) → rule, from `cell.init`. Diagonals start as the paper has them, else at 0; biases at 0."""
+    """(family, block) → rule, from `cell.init`.
+
+    Diagonals start as the paper has them, else at 0; biases at 0.
+    """
     scheme, _, number = cell.init.partition(":")
     if number and scheme in ("paper", "glorot", "orthogonal"):
-        raise UserError(f"cell.init={cell.init}: {scheme} takes no number; write cell.init={scheme}")
+        raise UserError(
+            f"cell.init={cell.init}: {scheme} takes no number; write cell.init={scheme}"
+        )
     for key in cell.paper:
         family, _, name = key.partition(".")
         if not plan.blocks.get(family) or (name and name not in plan.blocks[family]):
             raise UserError(f"cell.paper names {key}, which cell '{cell.name}' does not have")
     if scheme == "paper":
         if not cell.paper:
-            raise UserError(f"cell.init=paper: cell '{cell.name}' states no initialisation of its own; choose one of {', '.join(SCHEMES)}")
+            raise UserError(
+                f"cell.init=paper: cell '{cell.name}' states no initialisation of its own; choose "
+                f"one of {', '.join(SCHEMES)}"
+            )
         families = {"p": "constant 0", "b": "constant 0"} | cell.paper
     elif scheme in SCHEMES:
         if number and not _positive(number):
-            raise UserError(f"cell.init={cell.init}: after the colon stands a positive number, as in {scheme}:1, got '{number}'")
+            raise UserError(
+                f"cell.init={cell.init}: after the colon stands a positive number, as in "
+                f"{scheme}:1, got '{number}'"
+            )
         W, R = (rule.format(number or 1) for rule in SCHEMES[scheme])
         families = {"W": W, "R": R, "p": cell.paper.get("p", "constant 0"), "b": "constant 0"}
     else:
@@ -93,12 +123,16 @@ def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
         for name in names:
             rule = families.get(f"{family}.{name}", families.get(family))
             if rule is None:
-                raise UserError(f"cell.paper gives no rule for {family}.{name} of cell '{cell.name}'")
+                raise UserError(
+                    f"cell.paper gives no rule for {family}.{name} of cell '{cell.name}'"
+                )
             found[family, name] = rule
     return found
 
 
-def _drawn(rule: str, rng: np.random.Generator, rows: int, columns: int, horizon: int | None) -> Array:
+def _drawn(
+    rule: str, rng: np.random.Generator, rows: int, columns: int, horizon: int | None
+) -> Array:
     word, _, number = rule.partition(" ")
     if word not in RULES:
         raise unknown("rule", rule, RULES)
@@ -108,21 +142,36 @@ def _drawn(rule: str, rng: np.random.Generator, rows: int, columns: int, horizon
     return function(rng, rows, columns, float(number) if number else default)
 
 
-def _memory(plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon: int | None) -> dict[tuple[str, str], Array]:
-    """What forget_bias or chrono initialisation put into the biases of the gates that hold and write memory."""
+def _memory(
+    plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon: int | None
+) -> dict[tuple[str, str], Array]:
+    """What forget_bias or chrono initialisation put into the biases of the gates that hold and
+    write memory.
+    """
     scheme, _, longest = cell.init.partition(":")
     if cell.forget_bias is None and scheme != "chrono":
         return {}
     asked = "cell.init=chrono" if scheme == "chrono" else f"cell.forget_bias={cell.forget_bias:g}"
     if scheme == "chrono" and cell.forget_bias is not None:
-        raise UserError(f"{asked} and cell.forget_bias={cell.forget_bias:g} both set the same bias; keep one")
+        raise UserError(
+            f"{asked} and cell.forget_bias={cell.forget_bias:g} both set the same bias; keep one"
+        )
     if cell.forget is None:
-        own = "; for a cell of your own say which with cell.forget=+f or cell.forget=-z" if cell.digest else ""
-        raise UserError(f"{asked} has no effect: no gate of cell '{cell.name}' decides what is kept; remove it{own}")
+        own = (
+            "; for a cell of your own say which with cell.forget=+f or cell.forget=-z"
+            if cell.digest
+            else ""
+        )
+        raise UserError(
+            f"{asked} has no effect: no gate of cell '{cell.name}' decides what is kept; remove "
+            f"it{own}"
+        )
     sign, name = (-1 if cell.forget.startswith("-") else 1), cell.forget.lstrip("+-")
     for gate in (name, cell.write or name):
         if gate not in plan.blocks["b"]:
-            raise unknown(f"bias in cell.forget or cell.write of cell '{cell.name}':", gate, plan.blocks["b"])
+            raise unknown(
+                f"bias in cell.forget or cell.write of cell '{cell.name}':", gate, plan.blocks["b"]
+            )
     if scheme != "chrono":
         return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
     most = float(longest) if longest else _needed(horizon, asked, "cell.init=chrono:100")
@@ -135,7 +184,10 @@ def _memory(plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon
 
 def _needed(horizon: int | None, asked: str, remedy: str) -> float:
     if horizon is None:
-        raise UserError(f"{asked} needs the longest lag that matters, and this task names none; write {remedy} for 100 steps")
+        raise UserError(
+            f"{asked} needs the longest lag that matters, and this task names none; write "
+            f"{remedy} for 100 steps"
+        )
     return float(horizon)
 
 

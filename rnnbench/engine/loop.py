@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, stack
 from torch.nn import functional as F
 
-from rnnbench.engine.plan import Plan
+from rnnbench.equations.plan import Plan
 
 Params = dict[str, Tensor]  # one layer: "W" (K, I, ·H), "R0"… (K, H, ·H), "p" and "b" (K, ·H)
 State = tuple[Tensor, ...]  # each (K, B, H), in the order of `plan.state`
 
 
 def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """All steps from `state`: the outputs (K, T, B, H) and the last state. x: inputs (K, T, B, I), or symbols (K, T, B)."""
+    """All steps from `state`: the outputs (K, T, B, H) and the last state.
+
+    x: inputs (K, T, B, I), or symbols (K, T, B).
+    """
     return along(plan, params, input_product(plan, params, x), state)
 
 
@@ -31,7 +34,10 @@ def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Te
 
 
 def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
-    """W x for all steps at once, with the biases that ride on it: (K, T, B, G). x: (K, T, B, I), or symbols (K, T, B)."""
+    """W x for all steps at once, with the biases that ride on it: (K, T, B, G).
+
+    x: (K, T, B, I), or symbols (K, T, B).
+    """
     W = params["W"]
     K, T, B = x.shape[:3]
     bias = _folded_bias(plan, params)
@@ -68,7 +74,9 @@ def _parts(plan: Plan, wx_KTBG: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The hoisted product, step by step, in the parts that a step takes."""
     width = wx_KTBG.shape[-1] // len(plan.blocks["W"])
     parts = wx_KTBG.split([len(names) * width for names in plan.parts], -1)
-    return zip(*(part.unbind(1) for part in parts), strict=True)  # unbind: its gradient is one stack, not T padded slices
+    return zip(
+        *(part.unbind(1) for part in parts), strict=True
+    )  # unbind: its gradient is one stack, not T padded slices
 
 
 def _fixed(plan: Plan, params: Params) -> tuple[Tensor | dict[str, Tensor], ...]:
@@ -80,4 +88,8 @@ def _fixed(plan: Plan, params: Params) -> tuple[Tensor | dict[str, Tensor], ...]
 def vectors(plan: Plan, params: Params, family: str) -> dict[str, Tensor]:
     """The blocks of `p` or `b` by name, each (K, 1, H)."""
     names = plan.blocks[family]
-    return dict(zip(names, params[family].unsqueeze(1).chunk(len(names), -1), strict=True)) if names else {}
+    return (
+        dict(zip(names, params[family].unsqueeze(1).chunk(len(names), -1), strict=True))
+        if names
+        else {}
+    )

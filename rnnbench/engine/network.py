@@ -1,7 +1,7 @@
 """Layers of one plan and a linear read-out, for K replicas at once.
 
-All parameters of all replicas live in one tensor (K, P), and so do gradients, so that clipping and optimisers are
-a few operations on two tensors. Named views are what the engines see.
+All parameters of all replicas live in one tensor (K, P), and so do gradients, so that clipping and
+optimisers are a few operations on two tensors. Named views are what the engines see.
 
 Axes: K replicas   T time steps   B batch   I input width   H state width   C outputs.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rnnbench.engine.loop import Params, State, gate_values, input_product
-from rnnbench.engine.plan import Plan
+from rnnbench.equations.plan import Plan
 
 Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]
 
@@ -25,20 +25,45 @@ def layer_shapes(plan: Plan, inputs: int, hidden: int) -> dict[str, tuple[int, .
     """The parameter tensors of one layer, without the replica axis."""
     shapes: dict[str, tuple[int, ...]] = {"W": (inputs, len(plan.blocks["W"]) * hidden)}
     shapes |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(plan.groups)}
-    shapes |= {family: (len(plan.blocks[family]) * hidden,) for family in "pb" if plan.blocks[family]}
+    shapes |= {
+        family: (len(plan.blocks[family]) * hidden,) for family in "pb" if plan.blocks[family]
+    }
     return shapes
 
 
 class Network:
-    """Parameters of K networks of equal shape and what they compute. Parameters start at zero: see `init`."""
+    """Parameters of K networks of equal shape and what they compute.
+
+    Parameters start at zero: see `init`.
+    """
 
     def __init__(
-        self, plan: Plan, replicas: int, inputs: int, hidden: int, layers: int, outputs: int, symbols: bool, dtype: torch.dtype, device: str
+        self,
+        plan: Plan,
+        replicas: int,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        outputs: int,
+        symbols: bool,
+        dtype: torch.dtype,
+        device: str,
     ):
-        self.plan, self.replicas, self.hidden, self.layers, self.symbols = plan, replicas, hidden, layers, symbols
+        self.plan, self.replicas, self.hidden, self.layers, self.symbols = (
+            plan,
+            replicas,
+            hidden,
+            layers,
+            symbols,
+        )
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(layers):
-            shapes |= {f"{layer}.{name}": shape for name, shape in layer_shapes(plan, inputs if layer == 0 else hidden, hidden).items()}
+            shapes |= {
+                f"{layer}.{name}": shape
+                for name, shape in layer_shapes(
+                    plan, inputs if layer == 0 else hidden, hidden
+                ).items()
+            }
         self.shapes = shapes | {"readout.W": (hidden, outputs), "readout.b": (outputs,)}
         self.count = sum(map(prod, self.shapes.values()))
         self.flat = torch.zeros(replicas, self.count, dtype=dtype, device=device)
@@ -62,22 +87,34 @@ class Network:
 
     def gradient(self, loss_K: Tensor) -> Tensor:
         """The gradient (K, P) of every replica's loss with respect to its own parameters."""
-        parts = torch.autograd.grad(loss_K.sum(), list(self.params.values()))  # replicas share nothing: the sum's gradient is each one's
+        parts = torch.autograd.grad(
+            loss_K.sum(), list(self.params.values())
+        )  # replicas share nothing: the sum's gradient is each one's
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def layer(self, index: int) -> Params:
-        return {name.split(".")[1]: tensor for name, tensor in self.params.items() if name.startswith(f"{index}.")}
+        return {
+            name.split(".")[1]: tensor
+            for name, tensor in self.params.items()
+            if name.startswith(f"{index}.")
+        }
 
     def zero_state(self, batch: int) -> list[State]:
         zero = self.flat.new_zeros(self.replicas, batch, self.hidden)
         return [tuple(zero for _ in self.plan.state) for _ in range(self.layers)]
 
     def __call__(
-        self, unroll: Unroll, x: Tensor, states: Sequence[State], last: bool, keep: Sequence[Tensor] | None = None
+        self,
+        unroll: Unroll,
+        x: Tensor,
+        states: Sequence[State],
+        last: bool,
+        keep: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[State]]:
         """Predictions (K, T, B, C), or (K, B, C) if `last`, and the states after the last step.
 
-        keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0 and 1 / (1 - rate).
+        keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0
+            and 1 / (1 - rate).
         """
         after: list[State] = []
         for index in range(self.layers):
@@ -95,19 +132,26 @@ class Network:
         for index in range(self.layers):
             params = self.layer(index)
             wx = input_product(self.plan, params, x)
-            found |= {f"{index}.{gate}": values for gate, values in gate_values(self.plan, params, wx, states[index]).items()}
+            found |= {
+                f"{index}.{gate}": values
+                for gate, values in gate_values(self.plan, params, wx, states[index]).items()
+            }
             x, _ = unroll(self.plan, params, x, states[index])
         return found
 
 
 class ReadOut(torch.autograd.Function):
-    """x (K, N, H) times W (K, H, C) plus b (K, C): what `torch.baddbmm` makes of it, bit for bit, in less time, and the same bits whatever K is."""
+    """x (K, N, H) times W (K, H, C) plus b (K, C): what `torch.baddbmm` makes of it, bit for bit,
+    in less time, and the same bits whatever K is.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(x, W)
         K, b = len(x), b.unsqueeze(1)
-        if K == W.shape[2] == 1:  # a vector alone goes another way through the library, which rounds otherwise
+        if (
+            K == W.shape[2] == 1
+        ):  # a vector alone goes another way through the library, which rounds otherwise
             x, W, b = (t.expand(2, -1, -1) for t in (x, W, b))
         return torch.baddbmm(b, x, W)[:K]
 
@@ -115,9 +159,13 @@ class ReadOut(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, W = ctx.saved_tensors
-        turned = W.transpose(1, 2).contiguous()  # as it lies, the product takes five times as long where there are few outputs
+        turned = (
+            W.transpose(1, 2).contiguous()
+        )  # as it lies, the product takes five times as long where there are few outputs
         K, H, C = W.shape
-        apart = (H * C + 15) // 16 * 16  # each begins at a multiple of 64 bytes; elsewhere the library rounds otherwise
+        apart = (
+            (H * C + 15) // 16 * 16
+        )  # each begins at a multiple of 64 bytes; elsewhere the library rounds otherwise
         slope_W = W.new_empty(K, apart)[:, : H * C].unflatten(1, (H, C))
         torch.bmm(x.transpose(1, 2), slope, out=slope_W)
         return slope.bmm(turned), slope_W, slope.sum(1)

@@ -1,8 +1,10 @@
-"""Optimisers over one flat tensor: all parameters of K runs at once, each run with numbers of its own.
+"""Optimisers over one flat tensor: all parameters of K runs at once, each run with numbers of its
+own.
 
-Parameters and gradients are (K, P); learning rate, momentum, decay and clipping are vectors over K. The update
-rules are those of torch.optim, the clipping that of torch.nn.utils, per replica. Nothing reduces over K: a
-replica whose numbers are not finite leaves the others untouched. Knows nothing of cells, tasks or losses.
+Parameters and gradients are (K, P); learning rate, momentum, decay and clipping are vectors over K.
+The update rules are those of torch.optim, the clipping that of torch.nn.utils, per replica. Nothing
+reduces over K: a replica whose numbers are not finite leaves the others untouched. Knows nothing of
+cells, tasks or losses.
 
 Axes: K replicas   P parameters of one replica.
 """
@@ -15,29 +17,41 @@ from torch import Tensor
 
 from rnnbench.settings import Optim
 
-STATE = {"sgd": ("velocity",), "nesterov": ("velocity",), "rmsprop": ("square", "velocity"), "adam": ("mean", "square")}
+STATE = {
+    "sgd": ("velocity",),
+    "nesterov": ("velocity",),
+    "rmsprop": ("square", "velocity"),
+    "adam": ("mean", "square"),
+}
 
 
 class Optimizer:
     """SGD, Nesterov, RMSprop or Adam for K replicas.
 
-    state: (K, P) buffers, and for adam the (K,) number of updates. Which ones depends on the kind alone, never on the
-    numbers of the replicas, so that rows can be cut out and stacked again with other companions.
+    state: (K, P) buffers, and for adam the (K,) number of updates. Which ones depends on the kind
+        alone, never on the numbers of the replicas, so that rows can be cut out and stacked again
+        with other companions.
     """
 
     def __init__(self, optims: Sequence[Optim], parameters: Tensor) -> None:
         assert len({o.name for o in optims}) == 1, "the runs of a pack share one kind of optimiser"
-        assert parameters.dim() == 2 and len(parameters) == len(optims), f"{len(optims)} runs, parameters {tuple(parameters.shape)}"
+        assert parameters.dim() == 2 and len(parameters) == len(optims), (
+            f"{len(optims)} runs, parameters {tuple(parameters.shape)}"
+        )
         self.name = optims[0].name
         self.state = {key: torch.zeros_like(parameters) for key in STATE[self.name]}
 
-        def column(values: Sequence[float]) -> Tensor:  # (K, 1); differences and logarithms are taken in double precision before
+        def column(
+            values: Sequence[float],
+        ) -> Tensor:  # (K, 1); differences and logarithms are taken in double precision before
             return torch.tensor(values, dtype=torch.float64).to(parameters)[:, None]
 
         self._clips_norm = any(o.clip_norm is not None for o in optims)
         self._clips_value = any(o.clip_value is not None for o in optims)
         self._clip_norm = column([math.inf if o.clip_norm is None else o.clip_norm for o in optims])
-        self._clip_value = column([math.inf if o.clip_value is None else o.clip_value for o in optims])
+        self._clip_value = column(
+            [math.inf if o.clip_value is None else o.clip_value for o in optims]
+        )
         self._eps = column([o.eps or 0.0 for o in optims])
         self._momentum = column([o.momentum or 0.0 for o in optims])
         self._has_momentum = any(o.momentum for o in optims)
@@ -45,9 +59,17 @@ class Optimizer:
             self._fresh = column([1 - (o.decay or 0.0) for o in optims])
         if self.name == "adam":
             betas = [(o.beta1 or 0.0, o.beta2 or 0.0) for o in optims]
-            self._fresh1, self._fresh2 = column([1 - b for b, _ in betas]), column([1 - b for _, b in betas])
-            self._log1, self._log2 = (column([math.log(b) if b else -math.inf for b in beta]) for beta in zip(*betas, strict=True))
-            self.state["count"] = torch.zeros(len(optims), dtype=torch.int64, device=parameters.device)
+            self._fresh1, self._fresh2 = (
+                column([1 - b for b, _ in betas]),
+                column([1 - b for _, b in betas]),
+            )
+            self._log1, self._log2 = (
+                column([math.log(b) if b else -math.inf for b in beta])
+                for beta in zip(*betas, strict=True)
+            )
+            self.state["count"] = torch.zeros(
+                len(optims), dtype=torch.int64, device=parameters.device
+            )
         self._scratch = torch.empty_like(parameters)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -55,24 +77,43 @@ class Optimizer:
 
     @torch.no_grad()
     def clip(self, gradient_KP: Tensor) -> Tensor:
-        """Clip in place; returns the norms before. First the norm, then the values, so one norm serves and both bounds hold.
+        """Clip in place; returns the norms before.
 
-        fmin, unlike clamp, takes 1 over NaN: an unclipped replica whose norm overflows keeps its gradient, as it would alone.
+        First the norm, then the values, so one norm serves and both bounds hold.
+
+        fmin, unlike clamp, takes 1 over NaN: an unclipped replica whose norm overflows keeps its
+            gradient, as it would alone.
         """
         norm_K: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1)
         if self._clips_norm:
             factor = self._clip_norm / (norm_K[:, None] + 1e-6)
             gradient_KP.mul_(factor.fmin(torch.ones_like(factor)))
         if self._clips_value:
-            torch.minimum(gradient_KP, self._clip_value, out=gradient_KP)  # many times faster than clamp_ with two columns
+            torch.minimum(
+                gradient_KP, self._clip_value, out=gradient_KP
+            )  # many times faster than clamp_ with two columns
             torch.maximum(gradient_KP, -self._clip_value, out=gradient_KP)
         return norm_K
 
     @torch.no_grad()
-    def update(self, parameters: Tensor, gradient_KP: Tensor, rate_K: Tensor, alive_K: Tensor | None = None) -> None:
-        """One step in place; replicas that are not alive keep parameters and state bit for bit. None: all are alive."""
-        rule = {"sgd": self._sgd, "nesterov": self._nesterov, "rmsprop": self._rmsprop, "adam": self._adam}[self.name]
-        dead = torch.empty(0, dtype=torch.int64) if alive_K is None else (~alive_K).nonzero()[:, 0].to(parameters.device)
+    def update(
+        self, parameters: Tensor, gradient_KP: Tensor, rate_K: Tensor, alive_K: Tensor | None = None
+    ) -> None:
+        """One step in place; replicas that are not alive keep parameters and state bit for bit.
+
+        None: all are alive.
+        """
+        rule = {
+            "sgd": self._sgd,
+            "nesterov": self._nesterov,
+            "rmsprop": self._rmsprop,
+            "adam": self._adam,
+        }[self.name]
+        dead = (
+            torch.empty(0, dtype=torch.int64)
+            if alive_K is None
+            else (~alive_K).nonzero()[:, 0].to(parameters.device)
+        )
         tensors = [parameters, *self.state.values()] if len(dead) else []
         kept = [t.index_select(0, dead) for t in tensors]
         rule(parameters, gradient_KP, rate_K.to(parameters)[:, None])
@@ -91,26 +132,39 @@ class Optimizer:
         parameters.addcmul_(gradient, -rate)
 
     def _rmsprop(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        square = self.state["square"].lerp_(torch.mul(gradient, gradient, out=self._scratch), self._fresh)
-        step = torch.div(gradient, torch.sqrt(square, out=self._scratch).add_(self._eps), out=self._scratch)
+        square = self.state["square"].lerp_(
+            torch.mul(gradient, gradient, out=self._scratch), self._fresh
+        )
+        step = torch.div(
+            gradient, torch.sqrt(square, out=self._scratch).add_(self._eps), out=self._scratch
+        )
         if self._has_momentum:
             step = self.state["velocity"].mul_(self._momentum).add_(step)
         parameters.addcmul_(step, -rate)
 
     def _adam(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        """rate/(1-β1ᵗ)·m / (√(v/(1-β2ᵗ)) + ε), with both corrections moved to the vectors over K; expm1 keeps 1-βᵗ exact."""
+        """rate/(1-β1ᵗ)·m / (√(v/(1-β2ᵗ)) + ε), with both corrections moved to the vectors over K;
+        expm1 keeps 1-βᵗ exact.
+        """
         count = self.state["count"].add_(1)[:, None]
         mean = self.state["mean"].lerp_(gradient, self._fresh1)
-        square = self.state["square"].lerp_(torch.mul(gradient, gradient, out=self._scratch), self._fresh2)
+        square = self.state["square"].lerp_(
+            torch.mul(gradient, gradient, out=self._scratch), self._fresh2
+        )
         root = torch.expm1(count * self._log2).neg_().sqrt_()
-        step = torch.div(mean, torch.sqrt(square, out=self._scratch).add_(self._eps * root), out=self._scratch)
-        parameters.addcmul_(step, rate * root / torch.expm1(count * self._log1))  # the denominator is -(1-β1ᵗ)
+        step = torch.div(
+            mean, torch.sqrt(square, out=self._scratch).add_(self._eps * root), out=self._scratch
+        )
+        parameters.addcmul_(
+            step, rate * root / torch.expm1(count * self._log1)
+        )  # the denominator is -(1-β1ᵗ)
 
 
 class Schedule:
     """The learning rates of K replicas, of whatever schedules, on the host in double precision.
 
-    state: (K,) what plateaus have multiplied the rate by so far, and the evaluations since the last better one.
+    state: (K,) what plateaus have multiplied the rate by so far, and the evaluations since the last
+        better one.
     """
 
     def __init__(self, optims: Sequence[Optim], total_steps: int) -> None:
@@ -124,18 +178,26 @@ class Schedule:
         self._every = vector([o.every or 1.0 for o in optims])
         self._drop = vector([o.factor or 1.0 if o.schedule == "plateau" else 1.0 for o in optims])
         self._wait = vector([o.wait or 0.0 for o in optims])
-        self.state = {"scale": torch.ones_like(self._lr), "since": torch.zeros(len(optims), dtype=torch.int64)}
+        self.state = {
+            "scale": torch.ones_like(self._lr),
+            "since": torch.zeros(len(optims), dtype=torch.int64),
+        }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         restore(self.state, state)
 
     def rate(self, step: int) -> Tensor:
-        """(K,) for update number `step`, from 0. The cosine would be zero at `total_steps`, one past the last update."""
+        """(K,) for update number `step`, from 0.
+
+        The cosine would be zero at `total_steps`, one past the last update.
+        """
         cosine = 1 + self._cosine * (math.cos(math.pi * step / self.total_steps) - 1) / 2
         return self._lr * cosine * self._stair ** (step // self._every) * self.state["scale"]
 
     def observe(self, better_K: Tensor) -> None:
-        """An evaluation took place; was it the best so far? A drop is for good: a later better one only ends the dropping."""
+        """An evaluation took place; was it the best so far? A drop is for good: a later better one
+        only ends the dropping.
+        """
         since = self.state["since"]
         since.copy_(torch.where(better_K.to(since.device), 0, since + 1))
         self.state["scale"].mul_(torch.where(since > self._wait, self._drop, 1.0))
@@ -145,5 +207,7 @@ def restore(state: dict[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copy in place, so that whatever holds the tensors (a captured graph) keeps seeing them."""
     assert state.keys() == saved.keys(), f"expected the state {sorted(state)}, got {sorted(saved)}"
     for key, tensor in state.items():
-        assert tensor.shape == saved[key].shape, f"{key}: expected {tuple(tensor.shape)}, got {tuple(saved[key].shape)}"
+        assert tensor.shape == saved[key].shape, (
+            f"{key}: expected {tuple(tensor.shape)}, got {tuple(saved[key].shape)}"
+        )
         tensor.copy_(saved[key])

@@ -1,6 +1,9 @@
-"""A pack: runs of equal shape, trained at once along the replica axis K. A single run is a pack of one.
+"""A pack: runs of equal shape, trained at once along the replica axis K.
 
-Runs of a pack may differ in seed, the optimiser's numbers, clipping, initialisation, forget bias and input noise.
+A single run is a pack of one.
+
+Runs of a pack may differ in seed, the optimiser's numbers, clipping, initialisation, forget bias
+and input noise.
 """
 
 import os
@@ -17,7 +20,7 @@ from rnnbench.engine.batches import Feeder
 from rnnbench.engine.init import glorot, initial
 from rnnbench.engine.network import Network, Unroll
 from rnnbench.engine.optimizers import Optimizer, Schedule
-from rnnbench.engine.plan import Plan, plan
+from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError
 from rnnbench.settings import Engine, Model, Settings, one_of, shape
 from rnnbench.tasks.contract import Task
@@ -29,32 +32,57 @@ class Pack:
     """Everything that training K runs needs: task, data, network, optimiser, schedule, engine."""
 
     def __init__(self, runs: Sequence[Settings], function: Callable[..., Any], task: Task) -> None:
-        assert all(shape(run) == shape(runs[0]) for run in runs), "the runs of a pack have equal shapes"
+        assert all(shape(run) == shape(runs[0]) for run in runs), (
+            "the runs of a pack have equal shapes"
+        )
         first = runs[0]
         self.runs, self.task, self.train = runs, task, first.train
         self.plan = plan(function, first.cell.constants)
-        self.device, self.engine, self.unroll = chosen(first.engine, self.plan, getattr(torch, first.model.dtype))
+        self.device, self.engine, self.unroll = chosen(
+            first.engine, self.plan, getattr(torch, first.model.dtype)
+        )
         self.threads = torch.get_num_threads()
         self.hidden = width(self.plan, first.model, task)
         dtype = getattr(torch, first.model.dtype)
         self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
         fits(self.plan, first.model, task, self.hidden, len(runs))
         self._rehearse()
-        self.network = Network(self.plan, len(runs), task.inputs, self.hidden, first.model.layers, task.outputs, task.symbols, dtype, self.device)
+        self.network = Network(
+            self.plan,
+            len(runs),
+            task.inputs,
+            self.hidden,
+            first.model.layers,
+            task.outputs,
+            task.symbols,
+            dtype,
+            self.device,
+        )
         self._initialise()
         self.optimizer = Optimizer([run.optim for run in runs], self.network.flat)
         self.schedule = Schedule([run.optim for run in runs], first.train.steps)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
-            raise UserError("train.input_noise needs real-valued inputs; this task's inputs are symbols: set it to 0")
+            raise UserError(
+                "train.input_noise needs real-valued inputs; this task's inputs are symbols: set "
+                "it to 0"
+            )
 
     def _rehearse(self) -> None:
-        """Draw data once, so that what they or their size forbid is known before anything is written."""
+        """Draw data once, so that what they or their size forbid is known before anything is
+        written.
+        """
         model, size = self.runs[0].model, self.train.batch
         steps = self.feeder.training(0, 1).x.shape[1]
-        columns = model.layers * self.hidden * len(self.plan.blocks["W"])  # of the hoisted products: less than training needs
+        columns = (
+            model.layers * self.hidden * len(self.plan.blocks["W"])
+        )  # of the hoisted products: less than training needs
         refuse_above_memory(
-            f"train.batch={size} sequences of {steps} steps", "activations", size * steps * columns * len(self.runs), model, "smaller batches"
+            f"train.batch={size} sequences of {steps} steps",
+            "activations",
+            size * steps * columns * len(self.runs),
+            model,
+            "smaller batches",
         )
         self.feeder.training(0, size)
 
@@ -64,26 +92,40 @@ class Pack:
             draw = Draw(run.seed)
             for layer in range(run.model.layers):
                 inputs = self.task.inputs if layer == 0 else self.hidden
-                values = initial(self.plan, run.cell, draw, layer, inputs, self.hidden, self.task.horizon)
+                values = initial(
+                    self.plan, run.cell, draw, layer, inputs, self.hidden, self.task.horizon
+                )
                 for name, value in values.items():
                     named[f"{layer}.{name}"][k] = torch.from_numpy(value)
-            named["readout.W"][k] = torch.from_numpy(glorot(draw("init readout"), self.hidden, self.task.outputs, 0))
+            named["readout.W"][k] = torch.from_numpy(
+                glorot(draw("init readout"), self.hidden, self.task.outputs, 0)
+            )
 
     def noisy(self, x: torch.Tensor, step: int) -> torch.Tensor:
         """Inputs (K, T, B, I) with Gaussian noise of each run's own strength and stream."""
         if not any(self.noise):
             return x
-        drawn = [std * Draw(run.seed)("input noise", step).normal(size=x.shape[1:]) for std, run in zip(self.noise, self.runs, strict=True)]
+        drawn = [
+            std * Draw(run.seed)("input noise", step).normal(size=x.shape[1:])
+            for std, run in zip(self.noise, self.runs, strict=True)
+        ]
         return x + torch.from_numpy(np.stack(drawn)).to(x)
 
     def kept(self, shape_TB: tuple[int, int], step: int) -> list[torch.Tensor] | None:
-        """What dropout leaves of the inputs of every layer but the first: (K, T, B, H) of 0 and 1 / (1 - rate)."""
+        """What dropout leaves of the inputs of every layer but the first: (K, T, B, H) of 0 and 1 /
+        (1 - rate).
+        """
         rate = self.runs[0].model.dropout
         if not rate:
             return None
         size = (*shape_TB, self.hidden)
         masks = [
-            np.stack([Draw(run.seed)(f"dropout {layer}", step).random(size, np.float32) >= rate for run in self.runs])
+            np.stack(
+                [
+                    Draw(run.seed)(f"dropout {layer}", step).random(size, np.float32) >= rate
+                    for run in self.runs
+                ]
+            )
             for layer in range(1, self.runs[0].model.layers)
         ]
         return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
@@ -98,9 +140,15 @@ def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Un
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"engine.device must be auto, cpu, cuda or cuda:N, got '{device}'")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use engine.device=cpu")
+        raise UserError(
+            f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use "
+            f"engine.device=cpu"
+        )
     if (index := int(device.partition(":")[2] or 0)) and index >= torch.cuda.device_count():
-        raise UserError(f"engine.device={device}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
+        raise UserError(
+            f"engine.device={device}: this machine has CUDA devices 0 to "
+            f"{torch.cuda.device_count() - 1}"
+        )
     if engine.threads is not None:
         torch.set_num_threads(engine.threads)
     if engine.name == "loop":
@@ -119,8 +167,13 @@ def width(plan: Plan, model: Model, task: Task) -> int:
     wanted, hidden = int(model.match.partition(":")[2]), 1
     if parameters(plan, model, task, 1) > wanted:
         least = parameters(plan, model, task, 1)
-        raise UserError(f"model.match={model.match}: one unit alone has {least} parameters on this task; ask for at least that")
-    while parameters(plan, model, task, hidden + 1) <= wanted:  # grows fast: widths are in the thousands at most
+        raise UserError(
+            f"model.match={model.match}: one unit alone has {least} parameters on this task; ask "
+            f"for at least that"
+        )
+    while (
+        parameters(plan, model, task, hidden + 1) <= wanted
+    ):  # grows fast: widths are in the thousands at most
         hidden += 1
     return min(hidden, hidden + 1, key=lambda h: abs(parameters(plan, model, task, h) - wanted))
 
@@ -134,11 +187,23 @@ def parameters(plan: Plan, model: Model, task: Task, hidden: int) -> int:
 def fits(plan: Plan, model: Model, task: Task, hidden: int, replicas: int) -> None:
     """Refuse a network whose parameters, gradients and optimiser state cannot be in memory."""
     needed = 6 * parameters(plan, model, task, hidden) * replicas
-    refuse_above_memory(f"model.hidden={hidden}, model.layers={model.layers}", "parameters and optimiser", needed, model, "fewer units")
+    refuse_above_memory(
+        f"model.hidden={hidden}, model.layers={model.layers}",
+        "parameters and optimiser",
+        needed,
+        model,
+        "fewer units",
+    )
 
 
 def refuse_above_memory(asked: str, what: str, numbers: int, model: Model, remedy: str) -> None:
     """Refuse what needs more numbers in memory than this machine can hold."""
-    needed, present = numbers * (8 if model.dtype == "float64" else 4) / 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    needed, present = (
+        numbers * (8 if model.dtype == "float64" else 4) / 2**30,
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+    )
     if needed > present:
-        raise UserError(f"{asked} needs {needed:.3g} GiB for {what}; this machine has {present:.0f} GiB: use {remedy}")
+        raise UserError(
+            f"{asked} needs {needed:.3g} GiB for {what}; this machine has {present:.0f} GiB: use "
+            f"{remedy}"
+        )

@@ -17,14 +17,20 @@ def peak_memory(device: str) -> int:
     """Bytes: of the device if it is a GPU, else the most this process ever had resident."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def provenance(device: str, threads: int) -> dict[str, Any]:
     """What the numbers were made with and on."""
     return {
         "git": commit(),
-        "versions": {"rnnbench": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "versions": {
+            "rnnbench": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "cpu": cpu_name(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "threads": threads,
@@ -37,7 +43,12 @@ def commit() -> str | None:
     top = Path(__file__).resolve().parents[2]
     if not (top / ".git").exists():  # git would find whatever repository the installation lies in
         return None
-    described = subprocess.run(["git", "-C", str(top), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    described = subprocess.run(
+        ["git", "-C", str(top), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return described.stdout.strip() or None
 
 
@@ -46,4 +57,7 @@ def cpu_name() -> str:
     """The processor's own name for itself, where the system tells."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

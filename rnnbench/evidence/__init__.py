@@ -1,0 +1,1 @@
+"""Independent references for the cells, and the comparison with them."""

@@ -1,7 +1,9 @@
-"""Complex numbers, one at a time: the arithmetic of the scalar references, and their exact derivatives.
+"""Complex numbers, one at a time: the arithmetic of the scalar references, and their exact
+derivatives.
 
-A function of real numbers is evaluated at x + ih with a tiny h; the imaginary part over h is the derivative, with
-no subtraction and hence no loss of digits (Squire & Trapp, 1998). Knows nothing of tensors, engines or cells.
+A function of real numbers is evaluated at x + ih with a tiny h; the imaginary part over h is the
+derivative, with no subtraction and hence no loss of digits (Squire & Trapp, 1998). Knows nothing of
+tensors, engines or cells.
 """
 
 import cmath
@@ -45,7 +47,9 @@ def maximum(a: complex, b: complex) -> complex:
     return a if a.real > b.real else b
 
 
-def sequence(step: Step, w: Weights, inputs: Sequence[Vector], state: States) -> tuple[list[Vector], States]:
+def sequence(
+    step: Step, w: Weights, inputs: Sequence[Vector], state: States
+) -> tuple[list[Vector], States]:
     """The outputs at every time (the first state) and the states at the end."""
     outputs = []
     for x in inputs:
@@ -55,8 +59,13 @@ def sequence(step: Step, w: Weights, inputs: Sequence[Vector], state: States) ->
 
 
 def gradient(function: Callable[[], complex], numbers: list[Any]) -> list[Any]:
-    """The derivative of `function()` by every entry of `numbers` (nested lists that it reads), in the same nesting."""
-    return [gradient(function, entry) if isinstance(entry, list) else _slope(function, numbers, k) for k, entry in enumerate(numbers)]
+    """The derivative of `function()` by every entry of `numbers` (nested lists that it reads), in
+    the same nesting.
+    """
+    return [
+        gradient(function, entry) if isinstance(entry, list) else _slope(function, numbers, k)
+        for k, entry in enumerate(numbers)
+    ]
 
 
 def _slope(function: Callable[[], complex], numbers: Vector, k: int) -> float:

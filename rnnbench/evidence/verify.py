@@ -1,7 +1,8 @@
 """Evidence that what trains is what the equations say, for any cell: `verify(function)`.
 
-The planned computation is held against an independent scalar reference, against the literal equations, and against
-torch.nn where the mathematics coincide. Errors are relative to the largest entry of the quantity compared.
+The planned computation is held against an independent scalar reference, against the literal
+equations, and against torch.nn where the mathematics coincide. Errors are relative to the largest
+entry of the quantity compared.
 """
 
 import inspect
@@ -15,14 +16,27 @@ import torch
 from torch import nn
 
 from rnnbench.engine.network import layer_shapes
-from rnnbench.engine.plan import Plan, plan
+from rnnbench.equations.plan import Plan, plan
 from rnnbench.evidence import scalar
 from rnnbench.evidence.arithmetic import Step
-from rnnbench.evidence.problem import H, I, Problem, Quantities, counted, differences, differentiated, draw, library, literal, planned
+from rnnbench.evidence.problem import (
+    H,
+    I,
+    Problem,
+    Quantities,
+    counted,
+    differences,
+    differentiated,
+    draw,
+    library,
+    literal,
+    planned,
+)
 
 OURS = "rnnbench.cells."  # a user's cell may carry the name of one of ours and other equations
 
-# cell → module, its gates in the order in which it stacks them, and the bias that it keeps inside the reset
+# cell → module, its gates in the order in which it stacks them, and the bias that it keeps inside
+# the reset
 LIBRARY: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
     "tanh": (lambda: nn.RNN(I, H), "h", None),
     "relu": (lambda: nn.RNN(I, H, nonlinearity="relu"), "h", None),
@@ -43,13 +57,20 @@ class Check:
 
 
 def verify(function: Callable[..., Any], constants: Mapping[str, Any] | None = None) -> list[Check]:
-    """Everything that can be said for the cell `function` with these constants. UserError if it is not a cell."""
+    """Everything that can be said for the cell `function` with these constants.
+
+    UserError if it is not a cell.
+    """
     made, given = plan(function, constants), dict(constants or {})
     problem = draw(made)
     return [
         against_scalar(made, problem, reference(function, given), given),
         against_literal(made, problem, given),
-        *(against_library(made, problem, function, dtype) for dtype in TOLERANCE if ours(function) and not given and function.__name__ in LIBRARY),
+        *(
+            against_library(made, problem, function, dtype)
+            for dtype in TOLERANCE
+            if ours(function) and not given and function.__name__ in LIBRARY
+        ),
         counts(made, problem),
         reaches(made, problem, given),
     ]
@@ -65,7 +86,9 @@ def reference(function: Callable[..., Any], constants: Mapping[str, Any]) -> Ste
     return step if step and set(constants) <= set(inspect.signature(step).parameters) else None
 
 
-def against_scalar(made: Plan, problem: Problem, step: Step | None, constants: Mapping[str, Any]) -> Check:
+def against_scalar(
+    made: Plan, problem: Problem, step: Step | None, constants: Mapping[str, Any]
+) -> Check:
     """Values and gradients of the planned computation equal those of plain Python numbers."""
     name = "scalar reference"
     if step is None:
@@ -80,12 +103,18 @@ def against_scalar(made: Plan, problem: Problem, step: Step | None, constants: M
 
 
 def against_literal(made: Plan, problem: Problem, constants: Mapping[str, Any]) -> Check:
-    """Values and gradients of the planned computation equal those of the function itself, one vector at a time."""
+    """Values and gradients of the planned computation equal those of the function itself, one
+    vector at a time.
+    """
     expected = differentiated(problem, literal(made.trace.function, constants, made.state))
-    return _compared("literal equations", differentiated(problem, planned(made)), expected, torch.float64)
+    return _compared(
+        "literal equations", differentiated(problem, planned(made)), expected, torch.float64
+    )
 
 
-def against_library(made: Plan, problem: Problem, function: Callable[..., Any], dtype: torch.dtype) -> Check:
+def against_library(
+    made: Plan, problem: Problem, function: Callable[..., Any], dtype: torch.dtype
+) -> Check:
     """Values and gradients of the planned computation equal those of torch.nn."""
     build, gates, inner = LIBRARY[function.__name__]
     module = build().to(dtype)
@@ -95,30 +124,49 @@ def against_library(made: Plan, problem: Problem, function: Callable[..., Any], 
 
 
 def counts(made: Plan, problem: Problem) -> Check:
-    """As many parameters are created as are counted, printed as a formula, and read by the equations."""
+    """As many parameters are created as are counted, printed as a formula, and read by the
+    equations.
+    """
     created = sum(map(prod, layer_shapes(made, I, H).values()))
     read = sum(tensor[0].numel() for tensor in problem.blocks.values())
     printed = evaluated(made.formula, I, H)
     counted = made.count(I, H)
-    detail = f"{made.formula} with d={I}, n={H}: {printed}; counted {counted}, created {created}, read by the equations {read}"
+    detail = (
+        f"{made.formula} with d={I}, n={H}: {printed}; counted {counted}, created "
+        f"{created}, read by the equations {read}"
+    )
     return Check("parameter count", created == read == printed == counted, detail)
 
 
 def evaluated(formula: str, d: int, n: int) -> int:
     """'4dn + 4n² + 7n' as a number."""
-    return sum(int(times or 1) * {"dn": d * n, "n²": n * n, "n": n}[unit] for times, unit in re.findall(r"(\d*)(dn|n²|n)", formula))
+    return sum(
+        int(times or 1) * {"dn": d * n, "n²": n * n, "n": n}[unit]
+        for times, unit in re.findall(r"(\d*)(dn|n²|n)", formula)
+    )
 
 
 def reaches(made: Plan, problem: Problem, constants: Mapping[str, Any]) -> Check:
-    """No block is idle: an unused one would be counted, and make comparisons at equal size unfair."""
+    """No block is idle: an unused one would be counted, and make comparisons at equal size
+    unfair.
+    """
     found = differentiated(problem, literal(made.trace.function, constants, made.state))
     idle = [name for name in problem.blocks if not found[f"the gradient of {name}"].any()]
-    detail = f"without effect on outputs and states: {', '.join(idle)}" if idle else f"all {len(problem.blocks)} blocks act on outputs or states"
+    detail = (
+        f"without effect on outputs and states: {', '.join(idle)}"
+        if idle
+        else f"all {len(problem.blocks)} blocks act on outputs or states"
+    )
     return Check("no idle block", not idle, detail)
 
 
 def _compared(name: str, got: Quantities, expected: Quantities, dtype: torch.dtype) -> Check:
     errors = {what: error for error, what in differences(got, expected)}
-    worst = max(errors, key=lambda what: errors[what] if errors[what] == errors[what] else float("inf"))
-    detail = f"largest error {errors[worst]:.1e} of the largest entry, in {worst}; allowed {TOLERANCE[dtype]:.0e}"
+    worst = max(
+        errors, key=lambda what: errors[what] if errors[what] == errors[what] else float("inf")
+    )
+    detail = (
+        f"largest error {errors[worst]:.1e} of the largest entry, in {worst}; allowed "
+        f"{TOLERANCE[dtype]:.0e}"
+    )
     return Check(name, errors[worst] <= TOLERANCE[dtype], detail)

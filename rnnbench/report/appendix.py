@@ -1,20 +1,28 @@
-"""Every run with the command that repeats it, the files that went in, and where cells and tasks come from."""
+"""Every run with the command that repeats it, the files that went in, and where cells and tasks
+come from.
+"""
 
 import math
 
 import pandas as pd
 
-from rnnbench.report.choice import Study, said, varied
-from rnnbench.report.document import Column, Entry, Group, Runs, Table, anchor, count, number, plural
+from rnnbench.formatting import anchor, count, number, plural
+from rnnbench.report.document import Column, Entry, Group, Runs, Table
 from rnnbench.report.leaderboard import ARROW
 from rnnbench.report.sources import of_cell, of_task
+from rnnbench.stats.selection import Study, said, varied
 
 UNITS = {"value": "test", "valid": "valid"}
 
 
 def runs(study: Study) -> list[Runs]:
-    """The runs of each task and cell, folded away: id, seed, what varies, scores, status, command."""
-    return [_runs(study, task, cell, members) for (task, cell), members in study.frame.groupby(["task", "cell"], sort=True)]
+    """The runs of each task and cell, folded away: id, seed, what varies, scores, status,
+    command.
+    """
+    return [
+        _runs(study, task, cell, members)
+        for (task, cell), members in study.frame.groupby(["task", "cell"], sort=True)
+    ]
 
 
 def _runs(study: Study, task: str, cell: str, members: pd.DataFrame) -> Runs:
@@ -45,7 +53,9 @@ def _runs(study: Study, task: str, cell: str, members: pd.DataFrame) -> Runs:
             Entry("yes" if run["id"] in counted else "–", "yes" if run["id"] in counted else "no"),
             Entry(str(run["command"]), code=True),
         ]
-        for _, run in members.sort_values([*keys, "seed", "id"], key=lambda column: column.map(_ordering)).iterrows()
+        for _, run in members.sort_values(
+            [*keys, "seed", "id"], key=lambda column: column.map(_ordering)
+        ).iterrows()
     ]
     heading = f"{task}, {cell}: {plural(len(members), 'run')}"
     table = Table(anchor("runs", task, cell), heading, columns, [Group("", rows)])
@@ -70,13 +80,22 @@ def digests(study: Study) -> Table | None:
         column = f"{kind}.digest"
         if column in study.frame:
             found = study.frame[study.frame[column].notna()].drop_duplicates([kind, column])
-            rows += [[Entry(kind), Entry(str(run[kind])), Entry(str(run[column]), code=True)] for _, run in found.iterrows()]
-    columns = [Column("kind", "kind", align="left"), Column("name", "name", align="left"), Column("SHA-256", "sha256", align="left")]
+            rows += [
+                [Entry(kind), Entry(str(run[kind])), Entry(str(run[column]), code=True)]
+                for _, run in found.iterrows()
+            ]
+    columns = [
+        Column("kind", "kind", align="left"),
+        Column("name", "name", align="left"),
+        Column("SHA-256", "sha256", align="left"),
+    ]
     return Table("digests", "Files that went in", columns, [Group("", rows)]) if rows else None
 
 
 def bibliography(study: Study) -> Table:
-    """What each cell and task is, where its equations come from, and which reading was chosen where sources disagree."""
+    """What each cell and task is, where its equations come from, and which reading was chosen where
+    sources disagree.
+    """
     columns = [
         Column("name", "name", align="left"),
         Column("what it is", "summary", align="left", prose=True),
@@ -87,12 +106,33 @@ def bibliography(study: Study) -> Table:
     tasks = study.frame.drop_duplicates("task.name").sort_values("task.name")
     groups = []
     for heading, found in (
-        ("Cells", [(run["cell.name"], of_cell(str(run["cell.name"]), str(run["cell.step"]))) for _, run in cells.iterrows()]),
-        ("Tasks", [(run["task.name"], of_task(str(run["task.type"]))) for _, run in tasks.iterrows()]),
+        (
+            "Cells",
+            [
+                (run["cell.name"], of_cell(str(run["cell.name"]), str(run["cell.step"])))
+                for _, run in cells.iterrows()
+            ],
+        ),
+        (
+            "Tasks",
+            [(run["task.name"], of_task(str(run["task.type"]))) for _, run in tasks.iterrows()],
+        ),
     ):
         rows = [
-            [Entry(str(name)), *(Entry(text.replace("`", "") or "–") for text in (about.summary, about.source, about.reading))]
+            [
+                Entry(str(name)),
+                *(
+                    Entry(text.replace("`", "") or "–")
+                    for text in (about.summary, about.source, about.reading)
+                ),
+            ]
             for name, about in found
         ]
         groups.append(Group(heading, rows))
-    return Table("bibliography", "Sources, as the docstrings of cells and tasks name them", columns, groups, sortable=False)
+    return Table(
+        "bibliography",
+        "Sources, as the docstrings of cells and tasks name them",
+        columns,
+        groups,
+        sortable=False,
+    )

@@ -1,27 +1,34 @@
-"""Cells beside one another: Greff's table, Jozefowicz's table, who beats whom how often, average ranks."""
+"""Cells beside one another: Greff's table, Jozefowicz's table, who beats whom how often, average
+ranks.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnbench.report.choice import Sample, Study, said
-from rnnbench.report.compare import Comparison, family_said, standing, with_best
-from rnnbench.report.document import Column, Entry, Group, Table, anchor, by_first, count, interval, number, plural, probability
+from rnnbench.formatting import anchor, by_first, count, interval, number, plural, probability
+from rnnbench.report.document import Column, Entry, Group, Table
 from rnnbench.report.leaderboard import ARROW
-from rnnbench.report.ranks import Ranks, improvement, ranks
 from rnnbench.report.sources import family
-from rnnbench.report.statistics import FEWEST, usable
+from rnnbench.stats.compare import Comparison, family_said, standing, with_best
+from rnnbench.stats.ranks import Ranks, improvement, ranks
+from rnnbench.stats.selection import Sample, Study, said
+from rnnbench.stats.statistics import FEWEST, usable
 
 
 def told(comparisons: Sequence[Comparison], verdict: str) -> str:
     """Who is better, or worse, than the baseline on what; empty if nobody is."""
-    parts = by_first([(found.x.cell, found.x.task) for found in comparisons if found.verdict == verdict])
+    parts = by_first(
+        [(found.x.cell, found.x.task) for found in comparisons if found.verdict == verdict]
+    )
     return f"{verdict.capitalize()} than {comparisons[0].y.cell}: {parts}" if parts else ""
 
 
 def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
-    """Each cell against the baseline cell: means, differences, effects, p, and what could have been seen."""
+    """Each cell against the baseline cell: means, differences, effects, p, and what could have been
+    seen.
+    """
     by_task: dict[str, list[Comparison]] = {}
     for found in comparisons:
         by_task.setdefault(found.x.task, []).append(found)
@@ -39,20 +46,33 @@ def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
     groups = []
     for task, members in by_task.items():
         reference, metric = members[0].y, members[0].y.runs["metric"].iloc[0]
-        rows = [[*_head(reference), *[Entry("–", "")] * 5, Entry("baseline")], *([*_head(f.x), *_contrast(f)] for f in members)]
+        rows = [
+            [*_head(reference), *[Entry("–", "")] * 5, Entry("baseline")],
+            *([*_head(f.x), *_contrast(f)] for f in members),
+        ]
         groups.append(Group(f"{task}: test {metric} {ARROW[reference.goal]}", rows))
     notes = [
-        f"{family_said(list(comparisons), study.baseline)} Difference: mean minus mean of {study.baseline}, with Welch's 95 % interval. "
-        "Effect: Hedges' g with its 95 % interval. p: Welch's test; the rank test of Mann and Whitney (R) where a run diverged, "
+        f"{family_said(list(comparisons), study.baseline)} Difference: mean minus mean of "
+        f"{study.baseline}, with Welch's 95 % interval. "
+        "Effect: Hedges' g with its 95 % interval. p: Welch's test; the rank test of Mann and "
+        "Whitney (R) where a run diverged, "
         "since ranks can hold a run without a score: as the worst.",
-        "Detectable: the smallest true difference that the strictest step of the correction would have found four times in five, given this n and "
+        "Detectable: the smallest true difference that the strictest step of the correction would "
+        "have found four times in five, given this n and "
         "spread. Not resolved is not equal: a difference smaller than that could be there.",
     ]
     if any(f.x.by == "trials" or f.y.by == "trials" for f in comparisons):
-        notes.append("Samples are the best trials of a search: selection makes their spread too small and these p-values too optimistic.")
+        notes.append(
+            "Samples are the best trials of a search: selection makes their spread too small and "
+            "these p-values too optimistic."
+        )
     if any(f.y.tried > 1 and f.y.by == "seeds" for f in comparisons):
-        notes.append("Each cell stands with the setting that validation chose for it, over its seeds.")
-    return Table("greff", f"Every cell against {study.baseline}, task by task", columns, groups, notes)
+        notes.append(
+            "Each cell stands with the setting that validation chose for it, over its seeds."
+        )
+    return Table(
+        "greff", f"Every cell against {study.baseline}, task by task", columns, groups, notes
+    )
 
 
 def _head(sample: Sample) -> list[Entry]:
@@ -60,60 +80,131 @@ def _head(sample: Sample) -> list[Entry]:
     lost = sample.scores.size - scores.size
     mean = float(scores.mean()) if scores.size else math.nan
     aside = f"+ {lost} without" if lost else ""
-    return [Entry(sample.cell, runs=key), Entry(count(scores.size), scores.size, aside, runs=key), Entry(number(mean), mean, runs=key)]
+    return [
+        Entry(sample.cell, runs=key),
+        Entry(count(scores.size), scores.size, aside, runs=key),
+        Entry(number(mean), mean, runs=key),
+    ]
 
 
 def _contrast(found: Comparison) -> list[Entry]:
     key, gap = anchor("runs", found.x.task, found.x.cell), found.difference
     return [
-        Entry(number(gap.difference, 3), gap.difference, interval(gap.low, gap.high), (gap.low, gap.high), key),
-        Entry(number(gap.g, 3), gap.g, interval(gap.g_low, gap.g_high), (gap.g_low, gap.g_high), key),
-        Entry(probability(found.p), found.p, mark="R" if found.test == "rank" and not math.isnan(found.p) else "", bold=found.significant, runs=key),
+        Entry(
+            number(gap.difference, 3),
+            gap.difference,
+            interval(gap.low, gap.high),
+            (gap.low, gap.high),
+            key,
+        ),
+        Entry(
+            number(gap.g, 3), gap.g, interval(gap.g_low, gap.g_high), (gap.g_low, gap.g_high), key
+        ),
+        Entry(
+            probability(found.p),
+            found.p,
+            mark="R" if found.test == "rank" and not math.isnan(found.p) else "",
+            bold=found.significant,
+            runs=key,
+        ),
         Entry(probability(found.p_rank), found.p_rank, runs=key),
         Entry(number(found.detectable.difference, 3), found.detectable.difference, runs=key),
-        Entry(found.verdict or ("no spread" if "spread" in found.why else f"n < {FEWEST}"), bold=found.significant),
+        Entry(
+            found.verdict or ("no spread" if "spread" in found.why else f"n < {FEWEST}"),
+            bold=found.significant,
+        ),
     ]
 
 
 def jozefowicz_table(study: Study) -> Table:
-    """Cells × tasks: test score of what validation chose; families of equations grouped, a cell's forget-bias rows beside it."""
+    """Cells × tasks: test score of what validation chose; families of equations grouped, a cell's
+    forget-bias rows beside it.
+    """
     comparisons = with_best(study)
     against = {(f.x.task, f.x.cell): f for f in comparisons}
     winners = {f.y.task: f.y.cell for f in comparisons}
-    winners |= {task: members[0].cell for task in study.tasks if task not in winners and len(members := study.of(task)) == 1}
+    winners |= {
+        task: members[0].cell
+        for task in study.tasks
+        if task not in winners and len(members := study.of(task)) == 1
+    }
     ordered = _ordered(study)
     biased = any(facts[2] != "–" for facts in ordered.values())
-    columns = [Column("cell", "cell", align="left"), *[Column("forget bias", "forget_bias")] * biased]
+    columns = [
+        Column("cell", "cell", align="left"),
+        *[Column("forget bias", "forget_bias")] * biased,
+    ]
     for task in study.tasks:
         some = study.of(task)
-        columns.append(Column(task, anchor(task), f"{some[0].runs['metric'].iloc[0]} {ARROW[some[0].goal]}" if some else ""))
+        columns.append(
+            Column(
+                task,
+                anchor(task),
+                f"{some[0].runs['metric'].iloc[0]} {ARROW[some[0].goal]}" if some else "",
+            )
+        )
     grouped: dict[str, list[list[Entry]]] = {}
     for cell, facts in ordered.items():
         row = [Entry(cell), *[Entry(facts[2])] * biased]
-        row += [_score(study.samples.get((task, cell)), winners.get(task) == cell, against.get((task, cell))) for task in study.tasks]
+        row += [
+            _score(
+                study.samples.get((task, cell)),
+                winners.get(task) == cell,
+                against.get((task, cell)),
+            )
+            for task in study.tasks
+        ]
         grouped.setdefault(facts[0], []).append(row)
     groups = [Group(heading, rows) for heading, rows in grouped.items()]
-    notes = ["Bold: the best. ≈: not distinguishable from the best. " + family_said(comparisons, "the best cell of a task")]
+    notes = [
+        "Bold: the best. ≈: not distinguishable from the best. "
+        + family_said(comparisons, "the best cell of a task")
+    ]
     if all(math.isnan(f.p) for f in comparisons):
-        notes = [f"Bold: the highest standing number. {family_said(comparisons, '')}"] if comparisons else []
+        notes = (
+            [f"Bold: the highest standing number. {family_said(comparisons, '')}"]
+            if comparisons
+            else []
+        )
     else:
-        notes.append("The best was picked by looking, which makes differences from it look larger than they are.")
+        notes.append(
+            "The best was picked by looking, which makes differences from it look larger than "
+            "they are."
+        )
     notes.append(
-        "Each number is the mean over the seeds of the setting with the best validation score (in brackets: ± standard deviation, n), "
-        "or, where a search gave each setting one run, the test score of its best trial by validation."
+        "Each number is the mean over the seeds of the setting with the best validation score (in "
+        "brackets: ± standard deviation, n), "
+        "or, where a search gave each setting one run, the test score of its best trial by "
+        "validation."
     )
-    caption = "After search: test score of what validation chose, ablations and forget-bias rows beside the cell they come from"
+    caption = (
+        "After search: test score of what validation chose, ablations and forget-bias rows "
+        "beside the cell they come from"
+    )
     return Table("jozefowicz", caption, columns, groups, notes)
 
 
 def _ordered(study: Study) -> Mapping[str, tuple[str, str, str]]:
-    """cell → (family, equations, forget bias), families as files are named, the equations of a family together, no bias first."""
+    """cell → (family, equations, forget bias), families as files are named, the equations of a
+    family together, no bias first.
+    """
     facts = {}
     for cell, members in study.frame.groupby("cell", sort=True):
         step, bias = str(members["cell.step"].iloc[0]), members["cell.forget_bias"].iloc[0]
         facts[str(cell)] = (family(step), step, "–" if said(bias) == "null" else said(bias))
     own = {cell for cell, found in facts.items() if found[1].rpartition(".")[2] == str(cell)}
-    return dict(sorted(facts.items(), key=lambda item: (item[1][1].rpartition(".")[0], item[1][1], item[0] not in own, item[1][2] != "–", item[0])))
+    return dict(
+        sorted(
+            facts.items(),
+            key=lambda item: (
+                item[1][1].rpartition(".")[0],
+                item[1][1],
+                item[0] not in own,
+                item[1][2] != "–",
+                item[0],
+            ),
+        )
+    )
 
 
 def _score(sample: Sample | None, winner: bool, found: Comparison | None) -> Entry:
@@ -138,10 +229,21 @@ def improvement_tables(study: Study) -> list[Table]:
         members = study.of(task)
         if len(members) < 2:
             continue
-        columns = [Column("cell", "cell", align="left"), *(Column(f"> {s.cell}", s.cell) for s in members)]
-        rows = [[Entry(x.cell, runs=anchor("runs", task, x.cell)), *(_wins(x, y) for y in members)] for x in members]
+        columns = [
+            Column("cell", "cell", align="left"),
+            *(Column(f"> {s.cell}", s.cell) for s in members),
+        ]
+        rows = [
+            [Entry(x.cell, runs=anchor("runs", task, x.cell)), *(_wins(x, y) for y in members)]
+            for x in members
+        ]
         tables.append(
-            Table(f"improvement-{anchor(task)}", f"{task}. Probability that a run of the row beats a run of the column", columns, [Group("", rows)])
+            Table(
+                f"improvement-{anchor(task)}",
+                f"{task}. Probability that a run of the row beats a run of the column",
+                columns,
+                [Group("", rows)],
+            )
         )
     return tables
 
@@ -155,20 +257,32 @@ def _wins(x: Sample, y: Sample) -> Entry:
     if x is y:
         return Entry("·", "")
     found = improvement(x.scores, y.scores, x.goal)
-    return Entry(f"{found.value:.2f}", found.value, f"[{found.low:.2f}, {found.high:.2f}]", (found.low, found.high), anchor("runs", x.task, x.cell))
+    return Entry(
+        f"{found.value:.2f}",
+        found.value,
+        f"[{found.low:.2f}, {found.high:.2f}]",
+        (found.low, found.high),
+        anchor("runs", x.task, x.cell),
+    )
 
 
 def average_ranks(study: Study) -> tuple[Ranks, list[str]]:
-    """Ranks over the tasks that every cell has results on, and the cells in the order of the ranks."""
+    """Ranks over the tasks that every cell has results on, and the cells in the order of
+    the ranks.
+    """
     cells = list(study.cells)
     tasks = [task for task in study.tasks if all((task, cell) in study.samples for cell in cells)]
     table = [[standing(study.samples[task, cell]) for cell in cells] for task in tasks]
-    return ranks(np.reshape(table, (len(tasks), len(cells))), [study.samples[task, cells[0]].goal for task in tasks]), cells
+    return ranks(
+        np.reshape(table, (len(tasks), len(cells))),
+        [study.samples[task, cells[0]].goal for task in tasks],
+    ), cells
 
 
 def ranks_said(study: Study, found: Ranks) -> str:
     """Why there are no average ranks, in a sentence."""
     return (
-        f"Average ranks need at least {FEWEST} tasks and 3 cells with results on all of them; here {plural(found.tasks, 'task')} "
+        f"Average ranks need at least {FEWEST} tasks and 3 cells with results on all of them; "
+        f"here {plural(found.tasks, 'task')} "
         f"and {plural(len(study.cells), 'cell')} have them, so none are given."
     )

@@ -1,12 +1,15 @@
-"""What was asked and how it was done, said from the settings of the runs alone; and what they ran on."""
+"""What was asked and how it was done, said from the settings of the runs alone; and what they ran
+on.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.report.choice import Study, said, varied
-from rnnbench.report.document import Column, Entry, Group, Table, count, listing, plural
+from rnnbench.formatting import count, listing, plural
+from rnnbench.report.document import Column, Entry, Group, Table
+from rnnbench.stats.selection import Study, said, varied
 
 MANY = 6  # values of a setting that are listed one by one
 STATUS = ("finished", "stopped", "diverged", "failed")
@@ -20,7 +23,10 @@ def question(study: Study) -> str:
         return f"How well does {study.baseline} do on {tasks}?"
     if len(others) == 1:
         return f"How does {others[0]} compare with {study.baseline} on {tasks}?"
-    return f"How do {plural(len(others), 'cell')} ({listing(others)}) compare with {study.baseline} on {tasks}?"
+    return (
+        f"How do {plural(len(others), 'cell')} ({listing(others)}) compare with "
+        f"{study.baseline} on {tasks}?"
+    )
 
 
 def design(study: Study) -> str:
@@ -37,10 +43,14 @@ def design(study: Study) -> str:
     rules = []
     if "seeds" in by:
         rules.append(
-            "the setting with the best mean validation score over its seeds" if searched else "each run's step with the best validation score"
+            "the setting with the best mean validation score over its seeds"
+            if searched
+            else "each run's step with the best validation score"
         )
     if "trials" in by:
-        rules.append("the best trials by validation (a tenth; a quarter where a tenth is fewer than five)")
+        rules.append(
+            "the best trials by validation (a tenth; a quarter where a tenth is fewer than five)"
+        )
     chosen = f"; {listing(rules)} {'were' if 'trials' in by else 'was'} chosen" if rules else ""
     text = f"{' '.join(parts)}{chosen}, and the test score there is reported."
     return text[0].upper() + text[1:]
@@ -51,20 +61,33 @@ def _seeds(seeds: Sequence[int]) -> str:
         return f"one seed ({seeds[0]})"
     if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
-    return f"{len(seeds)} seeds" + (f" ({listing([str(s) for s in seeds])})" if len(seeds) <= MANY else "")
+    return f"{len(seeds)} seeds" + (
+        f" ({listing([str(s) for s in seeds])})" if len(seeds) <= MANY else ""
+    )
 
 
 def _varied(frame: pd.DataFrame) -> dict[str, str]:
     """setting → its values, for what differs between runs of the same cell and task."""
-    keys = dict.fromkeys(key for _, runs in frame.groupby(["task", "cell"], sort=True) for key in varied(runs))
+    keys = dict.fromkeys(
+        key for _, runs in frame.groupby(["task", "cell"], sort=True) for key in varied(runs)
+    )
     return {key: _values(frame[key].dropna().tolist()) for key in keys}
 
 
 def _values(values: Sequence[Any]) -> str:
-    distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value if isinstance(value, (int, float)) else str(value)))
+    distinct = sorted(
+        set(values),
+        key=lambda value: (
+            isinstance(value, str),
+            value if isinstance(value, (int, float)) else str(value),
+        ),
+    )
     if len(distinct) <= MANY:
         return listing([said(value) for value in distinct], "or")
-    first, last = (f"{value:.3g}" if isinstance(value, float) else said(value) for value in (distinct[0], distinct[-1]))
+    first, last = (
+        f"{value:.3g}" if isinstance(value, float) else said(value)
+        for value in (distinct[0], distinct[-1])
+    )
     return f"{first} to {last} ({len(distinct):,} values)"
 
 
@@ -72,7 +95,9 @@ def _budget(frame: pd.DataFrame) -> str:
     budgets: dict[str, list[str]] = {}
     for task, runs in frame.groupby("task", sort=True):
         steps, batch = (sorted(set(runs[f"train.{key}"])) for key in ("steps", "batch"))
-        text = f"{' or '.join(map(count, steps))} steps of {' or '.join(map(count, batch))} sequences"
+        text = (
+            f"{' or '.join(map(count, steps))} steps of {' or '.join(map(count, batch))} sequences"
+        )
         budgets.setdefault(text, []).append(str(task))
     if len(budgets) == 1:
         return next(iter(budgets))
@@ -82,22 +107,33 @@ def _budget(frame: pd.DataFrame) -> str:
 def facts(study: Study) -> Table:
     """Number of runs, versions, commits, engines, processors: what the records say."""
     frame = study.frame
-    states = [f"{n:,} {status}" for status in STATUS if (n := int((frame["status"] == status).sum()))]
+    states = [
+        f"{n:,} {status}" for status in STATUS if (n := int((frame["status"] == status).sum()))
+    ]
     rows = {
         "runs": f"{len(frame):,} ({listing(states)})",
         "baseline cell": study.baseline,
         "parameters": _span(frame["params"]),
-        "time": f"{_duration(frame['seconds_train'].sum())} of training, {_duration(frame['seconds_eval'].sum())} of evaluation, "
+        "time": f"{_duration(frame['seconds_train'].sum())} of training, "
+        f"{_duration(frame['seconds_eval'].sum())} of evaluation, "
         "summed over runs (packed ones share theirs)",
         "engine": _counted(frame, "engine"),
         "processor": _counted(frame, "provenance.cpu"),
         "device": _counted(frame, "provenance.device"),
         "commit": _counted(frame, "provenance.git"),
-        **{column.rpartition(".")[2]: _counted(frame, column) for column in frame if str(column).startswith("provenance.versions.")},
+        **{
+            column.rpartition(".")[2]: _counted(frame, column)
+            for column in frame
+            if str(column).startswith("provenance.versions.")
+        },
     }
     columns = [Column("", "what", align="left"), Column("", "value", align="left", prose=True)]
     return Table(
-        "facts", "What ran, and on what", columns, [Group("", [[Entry(key), Entry(value)] for key, value in rows.items() if value])], sortable=False
+        "facts",
+        "What ran, and on what",
+        columns,
+        [Group("", [[Entry(key), Entry(value)] for key, value in rows.items() if value])],
+        sortable=False,
     )
 
 
@@ -107,7 +143,9 @@ def _counted(frame: pd.DataFrame, column: str) -> str:
         return ""
     sizes = frame[column].fillna("not recorded").map(said).value_counts()
     named = sorted(sizes.items(), key=lambda item: (-item[1], str(item[0])))
-    return str(named[0][0]) if len(named) == 1 else listing([f"{name} ({n:,})" for name, n in named])
+    return (
+        str(named[0][0]) if len(named) == 1 else listing([f"{name} ({n:,})" for name, n in named])
+    )
 
 
 def _span(values: "pd.Series[float]") -> str:

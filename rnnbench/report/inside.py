@@ -1,44 +1,63 @@
-"""The report's part about what goes on inside the cells, from the probe.json of runs that were probed. Nothing is said without any."""
+"""The report's part about what goes on inside the cells, from the probe.json of runs that were
+probed. Nothing is said without any.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rnnbench.inside import pictures
-from rnnbench.inside.found import TIMES, Short, read, short
-from rnnbench.report.choice import Study
-from rnnbench.report.document import Column, Entry, Group, Picture, Table, anchor, listing, number, plural
-from rnnbench.report.figures import picture
+from rnnbench.charts import dynamics
+from rnnbench.charts.figures import picture
+from rnnbench.charts.picture import Picture
+from rnnbench.charts.probes import TIMES, Short, read, short
+from rnnbench.formatting import anchor, listing, number, plural
+from rnnbench.report.document import Column, Entry, Group, Table
+from rnnbench.stats.selection import Study
 
-Probes = dict[str, dict[str, tuple[str, dict[str, Any]]]]  # task → cell → (run, what was found in it)
+Probes = dict[
+    str, dict[str, tuple[str, dict[str, Any]]]
+]  # task → cell → (run, what was found in it)
 
 
 def inside(study: Study) -> Iterator[str | Table | Picture]:
-    """Per task the gradients through time of all probed cells, then gates of one, then a table of all. Empty if no run was probed."""
+    """Per task the gradients through time of all probed cells, then gates of one, then a table of
+    all. Empty if no run was probed.
+    """
     known = probes(study)
     if not known:
         return
     count = sum(map(len, known.values()))
     yield (
-        f"What `rnnbench probe` found in {plural(count, 'run')}, one of each cell: the one that validation chose if it was probed, else the first "
-        "that was. A single run is an example, not evidence. L is the loss at the last step T that counts, s a state with all its parts."
+        f"What `rnnbench probe` found in {plural(count, 'run')}, one of each cell: the one that "
+        f"validation chose if it was probed, else the first "
+        "that was. A single run is an example, not evidence. L is the loss at the last step T "
+        "that counts, s a state with all its parts."
     )
-    look = pictures.styles(study.cells)
+    look = dynamics.styles(study.cells)
     for task, cells in known.items():
         found = {cell: one for cell, (_, one) in cells.items()}
         sequences = max(one["sequences"] for one in found.values())
         caption = (
-            f"{task}: norm of the gradient of the last loss with respect to the state k steps before it, relative to k = 1. Median and middle half "
+            f"{task}: norm of the gradient of the last loss with respect to the state k steps "
+            f"before it, relative to k = 1. Median and middle half "
             f"of {plural(sequences, 'validation sequence')}, first layer."
         )
-        yield picture(f"gradients-{anchor(task)}", pictures.gradient_norms(found, known=look), caption)
-        caption = f"{task}: influence of every step of one sequence on the loss at its end; the darker, the more (three decades, each row by itself)."
-        yield picture(f"sensitivity-{anchor(task)}", pictures.sensitivity(found), caption)
+        yield picture(
+            f"gradients-{anchor(task)}", dynamics.gradient_norms(found, known=look), caption
+        )
+        caption = (
+            f"{task}: influence of every step of one sequence on the loss at its end; the "
+            f"darker, the more (three decades, each row by itself)."
+        )
+        yield picture(f"sensitivity-{anchor(task)}", dynamics.sensitivity(found), caption)
         for cell, one in found.items():
             time = "trained" if one.get("trained") else "initial"
             if one[time]["shown"]["gates"]:
-                caption = f"{cell} on {task}, {TIMES[time]}: every gate on one validation sequence, units down and time across; dark is open."
-                yield picture(f"gates-{anchor(task, cell)}", pictures.gate_map(one[time]), caption)
+                caption = (
+                    f"{cell} on {task}, {TIMES[time]}: every gate on one validation "
+                    f"sequence, units down and time across; dark is open."
+                )
+                yield picture(f"gates-{anchor(task, cell)}", dynamics.gate_map(one[time]), caption)
     yield _table(known)
 
 
@@ -68,16 +87,33 @@ def _table(known: Probes) -> Table:
         Column("largest |s|", "largest"),
     ]
     groups = [
-        Group(task, [_row(cell, run, time, short(one[time])) for cell, (run, one) in cells.items() for time in TIMES if one.get(time)])
+        Group(
+            task,
+            [
+                _row(cell, run, time, short(one[time]))
+                for cell, (run, one) in cells.items()
+                for time in TIMES
+                if one.get(time)
+            ],
+        )
         for task, cells in known.items()
     ]
     notes = [
-        "Horizon: steps after which the gradient has fallen to 1/e, or 1/100, for good, counted from the state that the last step reads; "
-        "“>”: not within the sequence. Growth: the largest Lyapunov exponent (Benettin et al., 1980), conditional on the input, over three quarters "
-        "of a sequence: below 0 the past is forgotten, above 0 small differences grow. Saturated: share of gate values below 0.1 or above 0.9.",
+        "Horizon: steps after which the gradient has fallen to 1/e, or 1/100, for good, counted "
+        "from the state that the last step reads; "
+        "“>”: not within the sequence. Growth: the largest Lyapunov exponent (Benettin et al., "
+        "1980), conditional on the input, over three quarters "
+        "of a sequence: below 0 the past is forgotten, above 0 small differences grow. Saturated: "
+        "share of gate values below 0.1 or above 0.9.",
         *_divergences(known),
     ]
-    return Table("inside", "Memory, growth and saturation in the runs that were probed", columns, groups, notes)
+    return Table(
+        "inside",
+        "Memory, growth and saturation in the runs that were probed",
+        columns,
+        groups,
+        notes,
+    )
 
 
 def _row(cell: str, run: str, time: str, found: Short) -> list[Entry]:
@@ -85,7 +121,12 @@ def _row(cell: str, run: str, time: str, found: Short) -> list[Entry]:
     return [
         Entry(cell, runs=anchor("run", run)),
         Entry(TIMES[time]),
-        *(Entry(text, value) for text, value in zip(found.horizons, (found.horizon_e, found.horizon_100), strict=True)),
+        *(
+            Entry(text, value)
+            for text, value in zip(
+                found.horizons, (found.horizon_e, found.horizon_100), strict=True
+            )
+        ),
         Entry(number(found.lyapunov, 3), found.lyapunov),
         Entry(saturated, found.saturated),
         Entry("not finite" if found.largest is None else number(found.largest, 3), found.largest),
@@ -94,8 +135,19 @@ def _row(cell: str, run: str, time: str, found: Short) -> list[Entry]:
 
 def _divergences(known: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]) -> list[str]:
     every = [(cell, task, one) for task, cells in known.items() for cell, (_, one) in cells.items()]
-    told = [f"{cell} on {task} ({one['divergence']['reason']})" for cell, task, one in every if _replayed(one)]
-    return [f"Diverged, and diverged again at the same step when replayed from the checkpoint: {listing(told)}."] if told else []
+    told = [
+        f"{cell} on {task} ({one['divergence']['reason']})"
+        for cell, task, one in every
+        if _replayed(one)
+    ]
+    return (
+        [
+            f"Diverged, and diverged again at the same step when replayed from the checkpoint: "
+            f"{listing(told)}."
+        ]
+        if told
+        else []
+    )
 
 
 def _replayed(one: Mapping[str, Any]) -> bool:

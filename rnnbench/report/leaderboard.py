@@ -1,4 +1,6 @@
-"""The leaderboard of a task: what each cell reached, how surely, how soon, how fast; and what ignorance scores."""
+"""The leaderboard of a task: what each cell reached, how surely, how soon, how fast; and what
+ignorance scores.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from rnnbench.report.choice import Sample, Study
-from rnnbench.report.compare import generator, standing
-from rnnbench.report.document import Column, Entry, Group, Table, anchor, count, interval, listing, number
-from rnnbench.report.solving import Share, Time, share, time_to_target
-from rnnbench.report.statistics import Estimate, iqm, mean
+from rnnbench.formatting import anchor, count, interval, listing, number
+from rnnbench.report.document import Column, Entry, Group, Table
+from rnnbench.stats.compare import generator, standing
+from rnnbench.stats.selection import Sample, Study
+from rnnbench.stats.statistics import Estimate, iqm, mean
+from rnnbench.stats.survival import Share, Time, share, time_to_target
 
 ARROW = {"min": "↓", "max": "↑"}
 
@@ -20,7 +23,9 @@ def leaderboards(study: Study) -> list[Table]:
 
 
 def leaderboard(task: str, samples: Sequence[Sample]) -> Table:
-    """Cells by what they reached, best first; the last row is what a model without memory scores."""
+    """Cells by what they reached, best first; the last row is what a model without memory
+    scores.
+    """
     first = samples[0]
     metric, goal = first.runs["metric"].iloc[0], first.goal
     sign = 1 if goal == "min" else -1
@@ -41,7 +46,9 @@ def leaderboard(task: str, samples: Sequence[Sample]) -> Table:
     rows = [_row(sample) for sample in ordered]
     ignorant, blank = _only(first.runs["baseline"]), Entry("–", "")
     if not math.isnan(ignorant):
-        rows.append([Entry("without memory"), *[blank] * 4, Entry(number(ignorant), ignorant), *[blank] * 4])
+        rows.append(
+            [Entry("without memory"), *[blank] * 4, Entry(number(ignorant), ignorant), *[blank] * 4]
+        )
     target = _only(first.runs["target"])
     aim = (
         f"Solved: validation reached {metric} {number(target)}."
@@ -64,7 +71,12 @@ def _row(sample: Sample) -> list[Entry]:
     return [
         Entry(sample.cell, runs=key),
         _params(best["params"], key),
-        Entry(count(len(best)), len(best), f"of {count(len(sample.runs))}" if len(best) < len(sample.runs) else "", runs=key),
+        Entry(
+            count(len(best)),
+            len(best),
+            f"of {count(len(sample.runs))}" if len(best) < len(sample.runs) else "",
+            runs=key,
+        ),
         _share(solved, key),
         _share(diverged, key),
         _estimate(mean(scores, generator("mean", sample.task, sample.cell)), excluded, key),
@@ -77,7 +89,12 @@ def _row(sample: Sample) -> list[Entry]:
 
 def _params(params: "pd.Series[float]", key: str) -> Entry:
     low, high = params.min(), params.max()
-    return Entry(count(params.median()), float(params.median()), f"{count(low)} to {count(high)}" if low != high else "", runs=key)
+    return Entry(
+        count(params.median()),
+        float(params.median()),
+        f"{count(low)} to {count(high)}" if low != high else "",
+        runs=key,
+    )
 
 
 def _share(found: Share | None, key: str) -> Entry:
@@ -88,15 +105,28 @@ def _share(found: Share | None, key: str) -> Entry:
 
 
 def _estimate(found: Estimate, excluded: int, key: str) -> Entry:
-    return Entry(number(found.value), found.value, interval(found.low, found.high), (found.low, found.high), key, mark="†" if excluded else "")
+    return Entry(
+        number(found.value),
+        found.value,
+        interval(found.low, found.high),
+        (found.low, found.high),
+        key,
+        mark="†" if excluded else "",
+    )
 
 
 def _time(found: Time | None, key: str) -> Entry:
     if found is None:
         return Entry("–", "")
     if math.isnan(found.median):
-        return Entry("not reached", math.inf, f"{found.solved}/{found.n}", (math.nan, math.nan), key)
-    aside = f"[{count(found.low)}, {'∞' if math.isinf(found.high) else count(found.high)}]" if found.n > 1 else ""
+        return Entry(
+            "not reached", math.inf, f"{found.solved}/{found.n}", (math.nan, math.nan), key
+        )
+    aside = (
+        f"[{count(found.low)}, {'∞' if math.isinf(found.high) else count(found.high)}]"
+        if found.n > 1
+        else ""
+    )
     return Entry(count(found.median), found.median, aside, (found.low, found.high), key)
 
 
@@ -110,16 +140,22 @@ def legend(samples: Sequence[Sample]) -> list[str]:
     if trials := [s for s in samples if s.by == "trials"]:
         sizes = sorted({len(s.best) for s in trials})
         notes.append(
-            f"n: the best {listing([str(n) for n in sizes], 'or')} trials by validation where each setting had one run. "
-            "Selected trials are more alike than new runs would be: intervals are too narrow, p-values too small."
+            f"n: the best {listing([str(n) for n in sizes], 'or')} trials by validation where "
+            f"each setting had one run. "
+            "Selected trials are more alike than new runs would be: intervals are too narrow, "
+            "p-values too small."
         )
     notes.append(
-        "Brackets: 95 % intervals; shares by Wilson, mean and interquartile mean (IQM) by bootstrap (BCa). Time to target: median by "
-        "Kaplan and Meier, with runs that never got there counted as needing more than their budget. Best: test score of the run with the "
+        "Brackets: 95 % intervals; shares by Wilson, mean and interquartile mean (IQM) by "
+        "bootstrap (BCa). Time to target: median by "
+        "Kaplan and Meier, with runs that never got there counted as needing more than their "
+        "budget. Best: test score of the run with the "
         "best validation score."
     )
     if any(not np.isfinite(s.scores).all() for s in samples):
-        notes.append("†: without the runs that have no score, because they diverged or it is no number.")
+        notes.append(
+            "†: without the runs that have no score, because they diverged or it is no number."
+        )
     if any(len(s.best) == 1 for s in samples):
         notes.append("One run has no spread: no interval is given.")
     return notes

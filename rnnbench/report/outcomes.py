@@ -1,4 +1,6 @@
-"""What went wrong, with reasons, and what papers report for the same task: diverged, failed, never solved, published."""
+"""What went wrong, with reasons, and what papers report for the same task: diverged, failed, never
+solved, published.
+"""
 
 import math
 import re
@@ -6,16 +8,19 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from rnnbench.formatting import anchor, by_first, interval, listing, number, plural
 from rnnbench.published import Published, published
-from rnnbench.report.choice import Sample, Study, said
-from rnnbench.report.compare import standing
-from rnnbench.report.document import Column, Entry, Group, Table, anchor, by_first, interval, listing, number, plural
-from rnnbench.report.solving import share
-from rnnbench.report.statistics import usable
+from rnnbench.report.document import Column, Entry, Group, Table
+from rnnbench.stats.compare import standing
+from rnnbench.stats.selection import Sample, Study, said
+from rnnbench.stats.statistics import usable
+from rnnbench.stats.survival import share
 
 
 def diverged_table(study: Study) -> Table | None:
-    """Per task and cell: how many runs diverged, under which settings, and what their records say; None if none did."""
+    """Per task and cell: how many runs diverged, under which settings, and what their records say;
+    None if none did.
+    """
     columns = [
         Column("cell", "cell", align="left"),
         Column("diverged", "diverged"),
@@ -49,7 +54,8 @@ def diverged_table(study: Study) -> Table | None:
         if rows:
             groups.append(Group(task, rows))
     notes = [
-        "Share of all runs, with Wilson's 95 % interval. Settings: those that varied, as the diverged runs had them. "
+        "Share of all runs, with Wilson's 95 % interval. Settings: those that varied, as the "
+        "diverged runs had them. "
         "Reason: of the run that diverged soonest."
     ]
     return Table("diverged", "Runs that diverged", columns, groups, notes) if groups else None
@@ -58,7 +64,10 @@ def diverged_table(study: Study) -> Table | None:
 def _ranges(lost: pd.DataFrame, sample: Sample) -> Iterator[str]:
     """Where the diverged runs lie: `optim.lr 0.05`, or a range of numbers."""
     for key in sample.setting:
-        values = sorted({said(value) for value in lost[key]}, key=lambda text: (float(text) if _numeric(text) else math.inf, text))
+        values = sorted(
+            {said(value) for value in lost[key]},
+            key=lambda text: (float(text) if _numeric(text) else math.inf, text),
+        )
         if len(values) <= 4:
             yield f"{key} {listing(values, 'or')}"
         elif all(map(_numeric, values)):
@@ -89,7 +98,10 @@ def failed_table(study: Study) -> Table | None:
         ]
         for _, run in failed.iterrows()
     ]
-    notes = ["Failed runs are in no number of this report. Asking again with the command of a run repeats it."]
+    notes = [
+        "Failed runs are in no number of this report. Asking again with the command of a run "
+        "repeats it."
+    ]
     return Table("failed", "Runs that failed", columns, [Group("", rows)], notes) if rows else None
 
 
@@ -108,14 +120,21 @@ def never_solved(study: Study) -> list[str]:
             continue
         without = [s.cell for s in members if not s.runs["solved"].fillna(False).any()]
         if len(without) == len(members):
-            sentences.append(f"No run of any cell reached the target of {task} ({plural(sum(len(s.runs) for s in members), 'run')}).")
+            sentences.append(
+                f"No run of any cell reached the target of {task} "
+                f"({plural(sum(len(s.runs) for s in members), 'run')})."
+            )
         elif without:
-            sentences.append(f"{task} was never solved by {listing(without)}, whatever the setting.")
+            sentences.append(
+                f"{task} was never solved by {listing(without)}, whatever the setting."
+            )
     return sentences
 
 
 def published_table(study: Study) -> Table | None:
-    """Ours beside what papers report for this cell on this very task; None if no paper in the data file does."""
+    """Ours beside what papers report for this cell on this very task; None if no paper in the data
+    file does.
+    """
     columns = [
         Column("cell", "cell", align="left"),
         Column("metric", "metric", align="left"),
@@ -127,20 +146,35 @@ def published_table(study: Study) -> Table | None:
     ]
     groups = []
     for task in study.tasks:
-        rows = [row for sample in study.of(task) for metric, found in _numbers(sample) for row in [_beside(sample, metric, found)]]
+        rows = [
+            row
+            for sample in study.of(task)
+            for metric, found in _numbers(sample)
+            for row in [_beside(sample, metric, found)]
+        ]
         if rows:
             groups.append(Group(task, rows))
     notes = [
-        "Ours: mean test score over the runs that this report rests on, with the lowest and the highest; sizes, budgets and searches differ "
-        "from the papers' unless the conditions say otherwise, so a difference is no error on either side. "
+        "Ours: mean test score over the runs that this report rests on, with the lowest and the "
+        "highest; sizes, budgets and searches differ "
+        "from the papers' unless the conditions say otherwise, so a difference is no error on "
+        "either side. "
         "Unverified: remembered, not seen in the paper; not to be cited from here."
     ]
-    return Table("published", "Ours and theirs, same task, same form", columns, groups, notes) if groups else None
+    return (
+        Table("published", "Ours and theirs, same task, same form", columns, groups, notes)
+        if groups
+        else None
+    )
 
 
 def _numbers(sample: Sample) -> Iterator[tuple[str, Published]]:
     row = sample.best.iloc[0]
-    settings = {str(key).partition(".")[2]: value for key, value in row.items() if str(key).startswith("task.")}
+    settings = {
+        str(key).partition(".")[2]: value
+        for key, value in row.items()
+        if str(key).startswith("task.")
+    }
     for column in sample.best.columns:
         if str(column).startswith("test.") and sample.best[column].notna().any():
             metric = str(column).partition(".")[2]
@@ -155,7 +189,9 @@ def _beside(sample: Sample, metric: str, found: Published) -> list[Entry]:
     return [
         Entry(sample.cell, runs=anchor("runs", sample.task, sample.cell)),
         Entry(metric),
-        Entry(number(mean), mean, interval(*bounds), bounds, anchor("runs", sample.task, sample.cell)),
+        Entry(
+            number(mean), mean, interval(*bounds), bounds, anchor("runs", sample.task, sample.cell)
+        ),
         Entry(number(found.value), found.value),
         Entry("yes" if found.verified else "unverified"),
         Entry(found.paper),
@@ -169,6 +205,10 @@ def worst_said(study: Study) -> str:
     for task in study.tasks:
         for sample in study.of(task):
             ignorant, score = float(sample.runs["baseline"].iloc[0]), standing(sample)
-            if math.isfinite(ignorant) and math.isfinite(score) and (score >= ignorant if sample.goal == "min" else score <= ignorant):
+            if (
+                math.isfinite(ignorant)
+                and math.isfinite(score)
+                and (score >= ignorant if sample.goal == "min" else score <= ignorant)
+            ):
                 below.append((sample.cell, task))
     return f"No better than a model without memory: {by_first(below)}." if below else ""

@@ -1,7 +1,8 @@
-"""The report as files: one page without network, Markdown, tables, figures, written when all of it is ready.
+"""The report as files: one page without network, Markdown, tables, figures, written when all of it
+is ready.
 
-The page is a Jinja2 template with escaping on; Markdown and LaTeX escape in `tables`. Nothing here looks at a clock: equal
-records make equal bytes.
+The page is a Jinja2 template with escaping on; Markdown and LaTeX escape in `tables`. Nothing here
+looks at a clock: equal records make equal bytes.
 """
 
 import re
@@ -12,25 +13,36 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnbench.charts.picture import Picture
+from rnnbench.claims.design import Study as Known
 from rnnbench.errors import UserError
-from rnnbench.records import write
 from rnnbench.report import studied, tables
-from rnnbench.report.choice import Study, study
-from rnnbench.report.document import Picture, Runs, Section, Table
-from rnnbench.report.frame import load
+from rnnbench.report.document import Runs, Section, Table
 from rnnbench.report.sections import sections
-from rnnbench.study.design import Study as Known
+from rnnbench.runs.frame import load
+from rnnbench.runs.records import write
+from rnnbench.stats.selection import Study, study
 
 TEMPLATES = Path(__file__).with_name("templates")
-FILES = {"tables": (".tex", ".csv"), "figures": (".svg", ".png")}  # what of these two folders is the report's
+FILES = {
+    "tables": (".tex", ".csv"),
+    "figures": (".svg", ".png"),
+}  # what of these two folders is the report's
 
 
-def write_report(places: Sequence[str], out: Path | None = None, baseline: str | None = None, known: Sequence[Known] | None = None) -> Path:
+def write_report(
+    places: Sequence[str],
+    out: Path | None = None,
+    baseline: str | None = None,
+    known: Sequence[Known] | None = None,
+) -> Path:
     """Write the report of the runs in these places (see `load`); returns the page.
 
-    out: default `report` in the first place, or beside it if that is a file. Of out/tables and out/figures, files of a report that
-    this one lacks are removed. known: the studies whose claims these runs are for; None: those of ours whose label they carry.
-    Raises UserError if there is no run, no such baseline cell, or no writing there.
+    out: default `report` in the first place, or beside it if that is a file. Of out/tables and
+        out/figures, files of a report that
+    this one lacks are removed. known: the studies whose claims these runs are for; None: those of
+        ours whose label they carry. Raises UserError if there is no run, no such baseline cell, or
+        no writing there.
     """
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
@@ -50,21 +62,40 @@ def write_report(places: Sequence[str], out: Path | None = None, baseline: str |
 
 
 def rendered(asked: Study, parts: Sequence[Section]) -> dict[str, bytes]:
-    """Path in the folder of the report → content; the page last, so that what it stands for is there when it is."""
+    """Path in the folder of the report → content; the page last, so that what it stands for is
+    there when it is.
+    """
     files: dict[str, bytes] = {}
     for part in every(parts):
         if isinstance(part, Picture):
             files |= {f"figures/{part.name}.svg": part.svg, f"figures/{part.name}.png": part.png}
         elif isinstance(part, Table):
-            files |= {f"tables/{part.name}.tex": tables.latex(part).encode(), f"tables/{part.name}.csv": tables.csv_text(part).encode()}
-    files["tables/runs.csv"] = asked.frame.drop(columns="folder").to_csv(index=False, lineterminator="\n").encode()
+            files |= {
+                f"tables/{part.name}.tex": tables.latex(part).encode(),
+                f"tables/{part.name}.csv": tables.csv_text(part).encode(),
+            }
+    files["tables/runs.csv"] = (
+        asked.frame.drop(columns="folder").to_csv(index=False, lineterminator="\n").encode()
+    )
     title = f"Report: {', '.join(sorted(set(asked.frame['study'].astype(str))))}"
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    environment.filters |= {"table": tables.html, "picture": inline, "kind": lambda part: type(part).__name__}
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
+    environment.filters |= {
+        "table": tables.html,
+        "picture": inline,
+        "kind": lambda part: type(part).__name__,
+    }
     page = environment.get_template("index.html").render(title=title, sections=parts)
     plain = environment.overlay(autoescape=False)  # type: ignore[no-untyped-call]
     plain.filters |= {"table": tables.markdown, "text": tables.markdown_text}
-    files["report.md"] = (plain.get_template("report.md").render(title=title, sections=parts).strip() + "\n").encode()
+    files["report.md"] = (
+        plain.get_template("report.md").render(title=title, sections=parts).strip() + "\n"
+    ).encode()
     files["index.html"] = page.encode()
     return files
 
@@ -74,7 +105,9 @@ def every(parts: Iterable[Section]) -> Iterator[Any]:
 
 
 def inline(picture: Picture) -> Markup:
-    """The SVG as a part of the page: identifiers of its own, a name for who cannot see it, as wide as there is room."""
+    """The SVG as a part of the page: identifiers of its own, a name for who cannot see it, as wide
+    as there is room.
+    """
     text = picture.svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
@@ -87,5 +120,7 @@ def inline(picture: Picture) -> Markup:
     body = re.sub(r'\bid="', f'id="{picture.name}-', body)
     body = re.sub(r'(?:xlink:)?href="#', f'href="#{picture.name}-', body)
     body = body.replace("url(#", f"url(#{picture.name}-")
-    start = Markup('<svg viewBox="{}" role="img" aria-label="{}" style="max-width: {}pt">').format(box[1] if box else "", picture.alt, f"{width:g}")
+    start = Markup('<svg viewBox="{}" role="img" aria-label="{}" style="max-width: {}pt">').format(
+        box[1] if box else "", picture.alt, f"{width:g}"
+    )
     return start + Markup(body.strip())

@@ -1,4 +1,5 @@
-"""Where equations and tasks come from: their docstrings, read from the source text, since importing it would load torch.
+"""Where equations and tasks come from: their docstrings, read from the source text, since importing
+it would load torch.
 
 Cells stand in families, one file each; the file's first line names the family.
 """
@@ -14,7 +15,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def docstring(target: str) -> str | None:
-    """The docstring of `rnnbench.cells.gru.gru`, or of the module without a name behind it; None for what is not ours or not there."""
+    """The docstring of `rnnbench.cells.gru.gru`, or of the module without a name behind it; None
+    for what is not ours or not there.
+    """
     top, _, rest = target.partition(".")
     if top != "rnnbench":
         return None  # a user's file: it may have changed since, and is not ours to read
@@ -25,18 +28,35 @@ def docstring(target: str) -> str | None:
             tree: ast.AST | None = ast.parse(file.read_text("utf-8"))
             for name in parts[k:]:
                 body = getattr(tree, "body", [])
-                tree = next((n for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name), None)
-            return ast.get_docstring(tree) if isinstance(tree, (ast.Module, ast.FunctionDef, ast.ClassDef)) else None
+                tree = next(
+                    (
+                        n
+                        for n in body
+                        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name
+                    ),
+                    None,
+                )
+            return (
+                ast.get_docstring(tree)
+                if isinstance(tree, (ast.Module, ast.FunctionDef, ast.ClassDef))
+                else None
+            )
     return None
 
 
 def of_cell(name: str, step: str) -> About:
-    """What is known of a cell: the comment of its configuration first where that has a source of its own, as in `rnnbench show`."""
+    """What is known of a cell: the comment of its configuration first where that has a source of
+    its own, as in `rnnbench show`.
+    """
     said, own = about(docstring(step)), remark("cell", name) if name in choices("cell") else None
     if own is None or not own.source:
         return said
     source = own.source.rstrip(".")
-    return About(own.summary, said.source if said.source.startswith(source) else f"{source}; {said.source}".strip("; "), said.reading)
+    return About(
+        own.summary,
+        said.source if said.source.startswith(source) else f"{source}; {said.source}".strip("; "),
+        said.reading,
+    )
 
 
 def of_task(kind: str) -> About:
@@ -45,7 +65,9 @@ def of_task(kind: str) -> About:
 
 
 def family(step: str) -> str:
-    """The heading that a cell stands under: the first line of the file of its equations, or `Own cells`."""
+    """The heading that a cell stands under: the first line of the file of its equations, or `Own
+    cells`.
+    """
     module = step.rpartition(".")[0]
     text = docstring(module) if step.startswith("rnnbench.") else None
     return text.split("\n")[0].split(":")[0].rstrip(".") if text else "Own cells"

@@ -1,28 +1,46 @@
-"""What a report says of runs that belong to a study of ours: its question, its claims and what became of them."""
+"""What a report says of runs that belong to a study of ours: its question, its claims and what
+became of them.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from rnnbench.report import figures
-from rnnbench.report.choice import Study
-from rnnbench.report.document import Column, Entry, Group, Picture, Table, anchor, interval, number, plural, probability
-from rnnbench.report.statistics import FEWEST
-from rnnbench.report.verdicts.answer import ALPHA, OPEN
-from rnnbench.report.verdicts.judging import Case, Judged, counted, judge
-from rnnbench.study.design import Study as Known
-from rnnbench.study.design import of_label
+from rnnbench.charts import figures
+from rnnbench.charts.picture import Picture
+from rnnbench.claims.answer import ALPHA, OPEN
+from rnnbench.claims.design import Study as Known
+from rnnbench.claims.design import of_label
+from rnnbench.claims.judging import Case, Judged, counted, judge
+from rnnbench.formatting import anchor, interval, number, plural, probability
+from rnnbench.report.document import Column, Entry, Group, Table
+from rnnbench.report.forest import forests
+from rnnbench.stats.selection import Study
+from rnnbench.stats.statistics import FEWEST
 
 
 def known(frame: pd.DataFrame) -> list[Known]:
     """The studies whose label these runs carry."""
-    return [found for label in sorted(set(frame["study"].astype(str))) if (found := of_label(label)) is not None]
+    return [
+        found
+        for label in sorted(set(frame["study"].astype(str)))
+        if (found := of_label(label)) is not None
+    ]
 
 
 def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Picture]:
-    """Of each study: how many claims came out how, which, a figure of all cases, and the numbers."""
-    plain = study.frame.assign(task=study.frame["task.name"], cell=study.frame["cell.name"])  # filters know no variants
-    places = {str(run): anchor("runs", task, cell) for run, task, cell in zip(*(study.frame[key] for key in ("id", "task", "cell")), strict=True)}
+    """Of each study: how many claims came out how, which, a figure of all cases, and the
+    numbers.
+    """
+    plain = study.frame.assign(
+        task=study.frame["task.name"], cell=study.frame["cell.name"]
+    )  # filters know no variants
+    places = {
+        str(run): anchor("runs", task, cell)
+        for run, task, cell in zip(
+            *(study.frame[key] for key in ("id", "task", "cell")), strict=True
+        )
+    }
     for one in known:
         if not one.claims:
             continue
@@ -30,12 +48,16 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
         tail = "" if len(known) == 1 else f"-{one.label}"
         yield f"{counted(judged)} {_rules(judged)}"
         yield claims_table(f"claims{tail}", judged)
-        drawn = figures.forests(judged)
+        drawn = forests(judged)
         for k, figure in enumerate(drawn):
             caption = (
-                f"Claims of {one.label}{f', part {k + 1} of {len(drawn)}' if len(drawn) > 1 else ''}: what was found in each case, in units of the "
-                "margin that was stated beforehand, with 95 % intervals. Blue: where the claim holds; dashed: ± the margin (for a range, its ends). "
-                "The verdict, told by shape and colour, rests on corrected tests and not on these intervals. Cases without runs are left out."
+                f"Claims of "
+                f"{one.label}{f', part {k + 1} of {len(drawn)}' if len(drawn) > 1 else ''}: what "
+                f"was found in each case, in units of the "
+                "margin that was stated beforehand, with 95 % intervals. Blue: where the claim "
+                "holds; dashed: ± the margin (for a range, its ends). "
+                "The verdict, told by shape and colour, rests on corrected tests and not on these "
+                "intervals. Cases without runs are left out."
             )
             yield figures.picture(f"claims{tail}{f'-{k + 1}' if k else ''}", figure, caption)
         yield cases_table(f"cases{tail}", judged, places)
@@ -44,14 +66,19 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
 def _rules(judged: Sequence[Judged]) -> str:
     family = judged[0].family
     return (
-        "Each claim's test, direction and margin were written down before the runs. p-values are corrected by Holm's step-down over "
-        f"one family, {plural(family, 'case')} with a test among all claims; so are those of the tests that would contradict a claim. "
-        f"Below {ALPHA:g} a case is decided; otherwise it is not resolved, which is no refutation. Below {FEWEST} runs a side nothing is claimed."
+        "Each claim's test, direction and margin were written down before the runs. p-values are "
+        "corrected by Holm's step-down over "
+        f"one family, {plural(family, 'case')} with a test among all claims; so are those of the "
+        f"tests that would contradict a claim. "
+        f"Below {ALPHA:g} a case is decided; otherwise it is not resolved, which is no "
+        f"refutation. Below {FEWEST} runs a side nothing is claimed."
     )
 
 
 def claims_table(name: str, judged: Sequence[Judged]) -> Table:
-    """A row per claim: what it says, what became of it, what the paper reports, how our conditions differ."""
+    """A row per claim: what it says, what became of it, what the paper reports, how our conditions
+    differ.
+    """
     columns = [
         Column("claim", "claim", align="left"),
         Column("verdict", "verdict", align="left"),
@@ -93,14 +120,28 @@ def cases_table(name: str, judged: Sequence[Judged], places: dict[str, str]) -> 
         Column("power", "power", "at the margin"),
         Column("detectable", "detectable", "4 in 5"),
     ]
-    groups = [Group("", [[Entry(f"{one.claim.id} {case.name}".strip()), *_numbers(one, case, places)] for one in judged for case in one.cases])]
+    groups = [
+        Group(
+            "",
+            [
+                [Entry(f"{one.claim.id} {case.name}".strip()), *_numbers(one, case, places)]
+                for one in judged
+                for case in one.cases
+            ],
+        )
+    ]
     notes = [
-        "Effect: the first side minus the second, in the units of the score; its sign is that of the numbers, whichever way is better. "
-        "p for: of the test that would confirm the claim (or, of a difference, its opposite); p against: of the one that would show that there is no "
-        "difference as large as the margin or, where equality is claimed, a larger one. Mann-Whitney decides where a run diverged, or lost "
+        "Effect: the first side minus the second, in the units of the score; its sign is that of "
+        "the numbers, whichever way is better. "
+        "p for: of the test that would confirm the claim (or, of a difference, its opposite); p "
+        "against: of the one that would show that there is no "
+        "difference as large as the margin or, where equality is claimed, a larger one. "
+        "Mann-Whitney decides where a run diverged, or lost "
         "twice what ignorance loses.",
-        "Power: how probably a true difference as large as the margin would have been found, given this n and spread, at the strictest step of the "
-        "correction; for claims that something lies inside a margin or range, how probably that would have been shown if the truth were in its "
+        "Power: how probably a true difference as large as the margin would have been found, "
+        "given this n and spread, at the strictest step of the "
+        "correction; for claims that something lies inside a margin or range, how probably that "
+        "would have been shown if the truth were in its "
         "middle. Detectable: the smallest difference (or margin) with a power of 0.8.",
     ]
     return Table(name, "Claims case by case: effects, tests, power", columns, groups, notes)
@@ -115,7 +156,13 @@ def _numbers(one: Judged, case: Case, places: dict[str, str]) -> list[Entry]:
     return [
         Entry(case.verdict, bold=case.verdict != OPEN),
         Entry(case.sentence),
-        Entry(number(found.effect, 3), found.effect, interval(found.low, found.high), (found.low, found.high), key),
+        Entry(
+            number(found.effect, 3),
+            found.effect,
+            interval(found.low, found.high),
+            (found.low, found.high),
+            key,
+        ),
         Entry(found.measure or "–"),
         Entry(n or "–", runs=key),
         Entry(found.test or "–"),

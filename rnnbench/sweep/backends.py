@@ -1,7 +1,9 @@
-"""Where packs are worked on: processes of this machine, a Ray or Dask cluster, or Slurm through submitit.
+"""Where packs are worked on: processes of this machine, a Ray or Dask cluster, or Slurm through
+submitit.
 
-Each takes packs and yields them as they end, with what became of their runs; None: the pack's worker died. What a run left
-stands in its folder, which all workers share: a worker that dies takes nothing with it but the work since its last checkpoint.
+Each takes packs and yields them as they end, with what became of their runs; None: the pack's
+worker died. What a run left stands in its folder, which all workers share: a worker that dies takes
+nothing with it but the work since its last checkpoint.
 """
 
 import os
@@ -25,36 +27,53 @@ from rnnbench.sweep.work import Ended, Orders, enlist, work
 
 Result = tuple[Pack, list[Ended] | None]
 Backend = Callable[[Sequence[Pack], int, Orders, dict[str, Any]], Iterator[Result]]
-# One thread each; and memory is kept for the next batch: fetching it anew from the system costs a fifth of a pack's time.
+# One thread each; and memory is kept for the next batch: fetching it anew from the system costs a
+# fifth of a pack's time.
 ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**26)}
+ENVIRONMENT |= {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 
 
-def loky(packs: Sequence[Pack], workers: int, orders: Orders, _: dict[str, Any]) -> Iterator[Result]:
+def loky(
+    packs: Sequence[Pack], workers: int, orders: Orders, _: dict[str, Any]
+) -> Iterator[Result]:
     """Processes on this machine: one single-threaded process per core, or one per GPU.
 
-    Every process is a pool of its own: when one dies, loky gives up its pool, and that must not end the others' packs.
+    Every process is a pool of its own: when one dies, loky gives up its pool, and that must not end
+        the others' packs.
     """
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    here, devices = replace(orders, parent=os.getpid()), gpus([job for pack in packs for job in pack])
+    here, devices = (
+        replace(orders, parent=os.getpid()),
+        gpus([job for pack in packs for job in pack]),
+    )
     waiting, results = deque(packs), SimpleQueue[Result | BaseException | None]()
     pools: dict[int, Any] = {}
 
     def serve(number: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which its process inherits
-        environment = ENVIRONMENT | ({"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})
+        environment = ENVIRONMENT | (
+            {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+        )
         try:
             while waiting and not orders.stopped():
                 pack = waiting.popleft()
                 if number not in pools:
-                    pools[number] = ProcessPoolExecutor(1, initializer=enlist, initargs=(here.parent,), env=environment)
+                    pools[number] = ProcessPoolExecutor(
+                        1, initializer=enlist, initargs=(here.parent,), env=environment
+                    )
                 try:
                     ended = pools[number].submit(work, pack, here).result()
                 except BrokenProcessPool:
                     ended = None
-                if ended is None or any(e.status == "interrupted" for e in ended):  # it has died, or was told to
+                if ended is None or any(
+                    e.status == "interrupted" for e in ended
+                ):  # it has died, or was told to
                     pools.pop(number).shutdown(kill_workers=True)
                 results.put((pack, ended))
         except IndexError:  # another took the last pack in between
@@ -64,7 +83,10 @@ def loky(packs: Sequence[Pack], workers: int, orders: Orders, _: dict[str, Any])
         finally:
             results.put(None)
 
-    threads = [threading.Thread(target=serve, args=(k,), daemon=True) for k in range(min(workers, len(packs)))]
+    threads = [
+        threading.Thread(target=serve, args=(k,), daemon=True)
+        for k in range(min(workers, len(packs)))
+    ]
     for thread in threads:
         thread.start()
     serving = len(threads)
@@ -84,7 +106,9 @@ def loky(packs: Sequence[Pack], workers: int, orders: Orders, _: dict[str, Any])
 
 
 def gpus(jobs: Sequence[Job]) -> list[str]:
-    """The GPUs to deal to workers, as CUDA_VISIBLE_DEVICES names them; none for runs that say which, or cpu. Without torch."""
+    """The GPUs to deal to workers, as CUDA_VISIBLE_DEVICES names them; none for runs that say
+    which, or cpu. Without torch.
+    """
     if any(job.settings.engine.device not in ("auto", "cuda") for job in jobs):
         return []
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -92,17 +116,26 @@ def gpus(jobs: Sequence[Job]) -> list[str]:
     return [str(k) for k, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
-def ray(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]) -> Iterator[Result]:
-    """A Ray cluster: that of cluster.address or RAY_ADDRESS, else one on this machine. Needs rnnbench[ray].
+def ray(
+    packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]
+) -> Iterator[Result]:
+    """A Ray cluster: that of cluster.address or RAY_ADDRESS, else one on this machine.
 
-    cluster: arguments of ray.init. A worker on a GPU node: cluster.num_gpus=1 has it count GPUs instead of cores.
+    Needs rnnbench[ray].
+
+    cluster: arguments of ray.init. A worker on a GPU node: cluster.num_gpus=1 has it count GPUs
+        instead of cores.
     """
     library = extra("ray", "ray")
     options = dict(options)
     share = {"num_cpus": 1, "num_gpus": options.pop("num_gpus", 0)}
     started = not library.is_initialized()
     if started:
-        local = {} if options.get("address") or os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        local = (
+            {}
+            if options.get("address") or os.environ.get("RAY_ADDRESS")
+            else {"num_cpus": workers, "include_dashboard": False}
+        )
         with said_of_cluster(), deaf():
             library.init(**{"log_to_driver": False, "logging_level": "error"} | local | options)
     try:
@@ -124,14 +157,23 @@ def ray(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, 
             library.shutdown()
 
 
-def dask(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]) -> Iterator[Result]:
+def dask(
+    packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]
+) -> Iterator[Result]:
     """A Dask cluster: that of cluster.address, else one on this machine. Needs rnnbench[dask].
 
     cluster: arguments of dask.distributed.Client.
     """
     library = extra("distributed", "dask")
-    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
-    extra("dask.config", "dask").set({"distributed.scheduler.allowed-failures": 0})  # again: our affair
+    local = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "dashboard_address": ":0",
+        "silence_logs": 50,
+    }
+    extra("dask.config", "dask").set(
+        {"distributed.scheduler.allowed-failures": 0}
+    )  # again: our affair
     with said_of_cluster(), deaf():
         cluster = library.Client(**(options if "address" in options else local | options))
     with cluster as client:
@@ -144,7 +186,9 @@ def dask(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str,
 
 
 class Requeued:
-    """`work` for Slurm: a job that is preempted or runs out of time goes back into the queue, and on from its checkpoints."""
+    """`work` for Slurm: a job that is preempted or runs out of time goes back into the queue, and
+    on from its checkpoints.
+    """
 
     def __call__(self, pack: Pack, orders: Orders) -> list[Ended]:
         return work(pack, orders)
@@ -153,27 +197,39 @@ class Requeued:
         return extra("submitit", "slurm").helpers.DelayedSubmission(self, pack, orders)
 
 
-def submitit(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]) -> Iterator[Result]:
+def submitit(
+    packs: Sequence[Pack], workers: int, orders: Orders, options: dict[str, Any]
+) -> Iterator[Result]:
     """Slurm: an array job with a task per pack, `workers` of them at a time. Needs rnnbench[slurm].
 
-    cluster: submitit's parameters, and cluster.cluster=local for processes of this machine. On a cluster, from a login node:
+    cluster: submitit's parameters, and cluster.cluster=local for processes of this machine. On a
+        cluster, from a login node:
 
         rnnbench train -m cell=lstm,gru seed=range(100) backend=submitit workers=20 pack=32 \
-            cluster.slurm_partition=cpu cluster.timeout_min=240 cluster.cpus_per_task=1 cluster.mem_gb=4
+            cluster.slurm_partition=cpu cluster.timeout_min=240 cluster.cpus_per_task=1
+            cluster.mem_gb=4
     """
     library = extra("submitit", "slurm")
     options = dict(options)
     with said_of_cluster():
-        executor = library.AutoExecutor(folder=orders.going.parent / "submitit", cluster=options.pop("cluster", None))
-        executor.update_parameters(**{"timeout_min": 60, "slurm_array_parallelism": workers} | options)
+        executor = library.AutoExecutor(
+            folder=orders.going.parent / "submitit", cluster=options.pop("cluster", None)
+        )
+        executor.update_parameters(
+            **{"timeout_min": 60, "slurm_array_parallelism": workers} | options
+        )
     slurm = executor.cluster == "slurm"
     waiting, running = deque(packs), dict[Any, Pack]()
     while waiting or running:
-        room = len(waiting) if slurm else min(len(waiting), workers - len(running))  # Slurm itself keeps to `workers`
+        room = (
+            len(waiting) if slurm else min(len(waiting), workers - len(running))
+        )  # Slurm itself keeps to `workers`
         if room and not orders.stopped():
             batch = [waiting.popleft() for _ in range(room)]
             with deaf():
-                running |= zip(executor.map_array(Requeued(), batch, [orders] * room), batch, strict=True)
+                running |= zip(
+                    executor.map_array(Requeued(), batch, [orders] * room), batch, strict=True
+                )
         if orders.stopped():
             waiting.clear()
             for job in [job for job in running if job.state == "PENDING"]:
@@ -192,8 +248,11 @@ def submitit(packs: Sequence[Pack], workers: int, orders: Orders, options: dict[
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Threads and processes that start here never hear Ctrl-C, which reaches all of a terminal's; this thread does again."""
-    resource_tracker.ensure_running()  # else the first process to start would start it, and unblock signals
+    """Threads and processes that start here never hear Ctrl-C, which reaches all of a terminal's;
+    this thread does again.
+    """
+    # else the first process to start would start it, and unblock signals
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

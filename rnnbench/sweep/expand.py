@@ -27,32 +27,55 @@ class Axis:
 
 
 def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list[Axis]:
-    """Every override as an axis. choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed."""
+    """Every override as an axis.
+
+    choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed.
+    """
     found = []
     for override in overrides:
         key, value = override.get_key_element(), override.value()
         if not override.is_sweep_override():
-            found.append(Axis(key, None, ((override.input_line or "").partition("=")[2],), is_group(key), False))
+            found.append(
+                Axis(
+                    key,
+                    None,
+                    ((override.input_line or "").partition("=")[2],),
+                    is_group(key),
+                    False,
+                )
+            )
             continue
         discrete = override.is_discrete_sweep()
         values = tuple(override.sweep_string_iterator()) if discrete else ()
         plain = isinstance(value, ChoiceSweep) and value.simple_form
-        found.append(Axis(key, cast(Swept, value), values, is_group(key), not (plain or is_group(key))))
+        found.append(
+            Axis(key, cast(Swept, value), values, is_group(key), not (plain or is_group(key)))
+        )
     return found
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Choices]:
-    """Every combination, the last key fastest. UserError for an interval, which has no list of values."""
+    """Every combination, the last key fastest.
+
+    UserError for an interval, which has no list of values.
+    """
     for axis in axes:
         if not axis.values:
-            raise UserError(f"{axis.key}=interval(…) has no list of values; draw from it with trials=20")
+            raise UserError(
+                f"{axis.key}=interval(…) has no list of values; draw from it with trials=20"
+            )
     keys = [axis.key for axis in axes]
-    return (dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes)))
+    return (
+        dict(zip(keys, values, strict=True))
+        for values in itertools.product(*(axis.values for axis in axes))
+    )
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How a random search draws: so many trials; sampler random or quasi (Sobol' points, which cover ranges more evenly)."""
+    """How a random search draws: so many trials; sampler random or quasi (Sobol' points, which
+    cover ranges more evenly).
+    """
 
     trials: int
     sampler: str
@@ -64,13 +87,18 @@ class Draws:
 
 
 def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
-    """Trials, each crossed with every combination of the keys that are not drawn. UserError if nothing is to be drawn.
+    """Trials, each crossed with every combination of the keys that are not drawn.
+
+    UserError if nothing is to be drawn.
 
     Trial j has the same draw in every combination, so that cells can be compared trial by trial.
     """
     drawn, crossed = [a for a in axes if a.drawn], [a for a in axes if not a.drawn]
     if not drawn:
-        raise UserError("a random search needs something to draw: key=interval(low, high), key=choice(a, b) or key=range(low, high)")
+        raise UserError(
+            "a random search needs something to draw: key=interval(low, high), key=choice(a, b) "
+            "or key=range(low, high)"
+        )
     trials = list(_drawn(drawn, draws))
     return (combination | trial for combination in grid(crossed) for trial in trials)
 
@@ -82,16 +110,25 @@ def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
     space = {axis.key: _distribution(axis) for axis in drawn}
     sampler: Any
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # said of quasi-random sampling since 2021
+        warnings.simplefilter(
+            "ignore", optuna.exceptions.ExperimentalWarning
+        )  # said of quasi-random sampling since 2021
         if draws.sampler == "quasi":
-            sampler = optuna.samplers.QMCSampler(scramble=True, seed=draws.seed, warn_independent_sampling=False)
+            sampler = optuna.samplers.QMCSampler(
+                scramble=True, seed=draws.seed, warn_independent_sampling=False
+            )
         else:
             sampler = optuna.samplers.RandomSampler(seed=draws.seed)
         study = optuna.create_study(sampler=sampler)
         for _ in range(draws.trials):
             trial = study.ask(space)
-            study.tell(trial, 0.0)  # a finished trial is what makes the quasi-random sampler move on to its next point
-            yield {key: value if isinstance(value, str) else repr(value) for key, value in trial.params.items()}
+            study.tell(
+                trial, 0.0
+            )  # a finished trial is what makes the quasi-random sampler move on to its next point
+            yield {
+                key: value if isinstance(value, str) else repr(value)
+                for key, value in trial.params.items()
+            }
 
 
 def _distribution(axis: Axis) -> Any:
@@ -102,7 +139,10 @@ def _distribution(axis: Axis) -> Any:
         return CategoricalDistribution(axis.values)
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     if low is None or high is None or low > high or (log and low <= 0):
-        raise UserError(f"{axis.key}: interval({low}, {high}) must go from a smaller to a larger number" + (", both above 0 for log" if log else ""))
+        raise UserError(
+            f"{axis.key}: interval({low}, {high}) must go from a smaller to a larger number"
+            + (", both above 0 for log" if log else "")
+        )
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)

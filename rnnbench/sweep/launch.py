@@ -1,6 +1,8 @@
-"""Run a sweep: what has ended is skipped, the rest goes in packs to workers, and nothing that happens to one run ends it.
+"""Run a sweep: what has ended is skipped, the rest goes in packs to workers, and nothing that
+happens to one run ends it.
 
-Two sweeps of the same runs share the work: each run is trained by whoever claims it first, and both end when all is done.
+Two sweeps of the same runs share the work: each run is trained by whoever claims it first, and both
+end when all is done.
 """
 
 import signal
@@ -14,9 +16,9 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
-from rnnbench.claims import holder
 from rnnbench.errors import Interrupted, SomeFailed, UserError
-from rnnbench.records import Folder, write
+from rnnbench.runs.lock import holder
+from rnnbench.runs.records import Folder, write
 from rnnbench.settings import one_of
 from rnnbench.sweep import manifest
 from rnnbench.sweep.backends import BACKENDS, gpus
@@ -31,9 +33,12 @@ DEATHS = 3  # after so many workers died under a run, it is recorded as failed
 
 @dataclass(frozen=True)
 class Options:
-    """backend: loky, ray, dask, submitit. workers: processes; None: one per core, or one per GPU. pack: most runs trained together.
+    """backend: loky, ray, dask, submitit. workers: processes; None: one per core, or one per GPU.
 
-    retry: `failed` repeats runs that failed before, `none` leaves them. fail_fast: the first failure stops the sweep.
+    pack: most runs trained together.
+
+    retry: `failed` repeats runs that failed before, `none` leaves them. fail_fast: the first
+        failure stops the sweep.
     cluster: options for the backend, as they are.
     """
 
@@ -53,7 +58,9 @@ class Options:
 
 
 def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
-    """Train every job that has not ended; whether any run has ended since. Raises Interrupted or SomeFailed when it did not go to the end.
+    """Train every job that has not ended; whether any run has ended since.
+
+    Raises Interrupted or SomeFailed when it did not go to the end.
 
     command: what was typed, for the message that says how to go on.
     """
@@ -69,7 +76,9 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
         with View(progress, workers, options.fail_fast, going) as view, stopping:
             rounds(progress, view, Orders(going, Path.cwd()), options, workers)
     except KeyboardInterrupt:
-        raise Interrupted(f"workers were stopped at once; to go on from the last checkpoints:\n  {command}") from None
+        raise Interrupted(
+            f"workers were stopped at once; to go on from the last checkpoints:\n  {command}"
+        ) from None
     finally:
         with suppress(OSError):
             going.unlink()
@@ -77,16 +86,24 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     if stopping.asked and states["left"]:
         raise Interrupted(f"what was running is saved; to go on:\n  {command}")
     if states["failed"]:
-        early = f"fail_fast stopped the sweep, {states['left']} runs are left" if states["left"] else "the same command repeats them"
-        raise SomeFailed(f"{states['failed']} of {len(unique)} runs failed (rnnbench status {study.name}); {early}")
+        early = (
+            f"fail_fast stopped the sweep, {states['left']} runs are left"
+            if states["left"]
+            else "the same command repeats them"
+        )
+        raise SomeFailed(
+            f"{states['failed']} of {len(unique)} runs failed (rnnbench status {study.name}); "
+            f"{early}"
+        )
     return bool(progress.fresh())
 
 
 def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
     """Hand packs to workers until every run has ended or the orders are to stop.
 
-    What comes back without an end (a worker died; another process had claimed the run) is in the next round. The runs of a
-    worker that died come back in smaller packs, then alone: it may have been for memory, or because of one of them.
+    What comes back without an end (a worker died; another process had claimed the run) is in the
+    next round. The runs of a worker that died come back in smaller packs, then alone: it may have
+    been for memory, or because of one of them.
     """
     sizes = (options.pack, -(-options.pack // 4), 1)
     deaths: Counter[Path] = Counter()
@@ -96,14 +113,25 @@ def rounds(progress: Progress, view: View, orders: Orders, options: Options, wor
             view.wait_for_others(len(left))
             time.sleep(1)
             continue
-        made = [p for n, size in enumerate(sizes) for p in packs([job for path, job in free.items() if deaths[path] == n], size, workers)]
+        made = [
+            p
+            for n, size in enumerate(sizes)
+            for p in packs([job for path, job in free.items() if deaths[path] == n], size, workers)
+        ]
         view.round(len(made))
         for pack, ended in BACKENDS[options.backend](made, workers, orders, options.cluster):
             view.pack_done()
             settle(pack, ended, progress, view, deaths, orders)
 
 
-def settle(pack: Sequence[Job], ended: list[Ended] | None, progress: Progress, view: View, deaths: Counter[Path], orders: Orders) -> None:
+def settle(
+    pack: Sequence[Job],
+    ended: list[Ended] | None,
+    progress: Progress,
+    view: View,
+    deaths: Counter[Path],
+    orders: Orders,
+) -> None:
     """Note what became of a pack; record as failed what has taken too many workers with it."""
     for folder, status, unrecorded in ended or ():
         if unrecorded:
@@ -125,12 +153,16 @@ def default_workers(jobs: Sequence[Job]) -> int:
     """One per GPU if runs go there, else one per core that this process may use."""
     from joblib import cpu_count
 
-    named = {job.settings.engine.device for job in jobs if job.settings.engine.device.startswith("cuda:")}
+    named = {
+        job.settings.engine.device for job in jobs if job.settings.engine.device.startswith("cuda:")
+    }
     return len(named) or len(gpus(jobs)) or int(cpu_count())
 
 
 class Stopping:
-    """Ctrl-C and SIGTERM ask all workers, through a file that they watch, to save and stop; once more ends it all at once."""
+    """Ctrl-C and SIGTERM ask all workers, through a file that they watch, to save and stop; once
+    more ends it all at once.
+    """
 
     def __init__(self, going: Path) -> None:
         self.going, self.asked = going, False

@@ -1,4 +1,5 @@
-"""What a study is to hold: every sweep notes the runs that it planned, so that what is missing can be told.
+"""What a study is to hold: every sweep notes the runs that it planned, so that what is missing can
+be told.
 
 One file per distinct sweep, named by its content: the same command writes the same file.
 """
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnbench.claims import holder
 from rnnbench.errors import UserError
-from rnnbench.records import Folder, write
+from rnnbench.runs.lock import holder
+from rnnbench.runs.records import Folder, write
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,17 @@ def note(runs: Sequence[Path], command: str) -> None:
 
 def members(study: Path) -> Iterator[Member]:
     """Every run that was planned for a study or is in its folder. UserError if there is none."""
-    names = {"/".join(path.parent.parts[-3:]) for kind in ("config.yaml", "record.json") for path in study.glob(f"*/*/*/{kind}")}
+    names = {
+        "/".join(path.parent.parts[-3:])
+        for kind in ("config.yaml", "record.json")
+        for path in study.glob(f"*/*/*/{kind}")
+    }
     for file in sorted(study.glob(".sweeps/*.json")):
         names |= set(_planned(file))
     if not names:
-        raise UserError(f"no runs in '{study}'; a study is a folder of paths.results, named by study=NAME")
+        raise UserError(
+            f"no runs in '{study}'; a study is a folder of paths.results, named by study=NAME"
+        )
     for name in sorted(names):
         yield _member(Folder(study / name))
 

@@ -11,7 +11,8 @@ Pack = tuple[Job, ...]
 
 
 def packs(jobs: Sequence[Job], limit: int, workers: int) -> list[Pack]:
-    """Runs of equal shape together, at most `limit` in a pack, in the order in which they were asked for.
+    """Runs of equal shape together, at most `limit` in a pack, in the order in which they were
+    asked for.
 
     Fewer shapes than workers are dealt in as many even parts as keep every worker busy.
     """
@@ -30,5 +31,9 @@ def packs(jobs: Sequence[Job], limit: int, workers: int) -> list[Pack]:
 def together(job: Job) -> str:
     """What runs of a pack have in common: their shape, and how and from where they are trained."""
     settings = job.settings
-    where = {"engine": asdict(settings.engine), "data": settings.paths.data, "mirror": settings.paths.mirror}
+    where = {
+        "engine": asdict(settings.engine),
+        "data": settings.paths.data,
+        "mirror": settings.paths.mirror,
+    }
     return json.dumps([shape(settings), where], sort_keys=True)

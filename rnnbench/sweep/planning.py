@@ -1,6 +1,8 @@
-"""Jobs become frozen settings: each distinct choice of groups is composed once by Hydra, all other values are put in as data.
+"""Jobs become frozen settings: each distinct choice of groups is composed once by Hydra, all other
+values are put in as data.
 
-Hydra needs some 30 ms to compose one configuration; this way thousands of runs are planned in seconds.
+Hydra needs some 30 ms to compose one configuration; this way thousands of runs are planned in
+seconds.
 """
 
 import json
@@ -20,7 +22,9 @@ from rnnbench.settings import Settings
 from rnnbench.sweep.expand import Axis, Choices, axes
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-Compose = Callable[[Sequence[str]], DictConfig]  # overrides → the whole configuration, Hydra's part included
+Compose = Callable[
+    [Sequence[str]], DictConfig
+]  # overrides → the whole configuration, Hydra's part included
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,11 @@ class Job:
     overrides: tuple[str, ...]
 
 
-def jobs_of(arguments: Sequence[str], loader: ConfigLoader, draw: Callable[[Sequence[Axis]], Iterable[Choices]]) -> list[Choices]:
+def jobs_of(
+    arguments: Sequence[str],
+    loader: ConfigLoader,
+    draw: Callable[[Sequence[Axis]], Iterable[Choices]],
+) -> list[Choices]:
     """What was typed for -m as jobs; draw makes them from the swept keys."""
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     return list(draw(axes(overrides, lambda key: bool(loader.get_group_options(key)))))
@@ -39,12 +47,18 @@ def jobs_of(arguments: Sequence[str], loader: ConfigLoader, draw: Callable[[Sequ
 
 def typed(job: Choices) -> tuple[str, ...]:
     """A job as overrides; ~key takes a key away and has no value."""
-    return tuple(key if key[0] == "~" and not value else f"{key}={value}" for key, value in job.items())
+    return tuple(
+        key if key[0] == "~" and not value else f"{key}={value}" for key, value in job.items()
+    )
 
 
 def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
-    """The keys that Hydra must compose: those that choose files, add, remove or merge keys, or refer to other keys."""
-    by_hydra = {key for job in jobs for key, value in job.items() if "${" in value or value[:1] == "{"}
+    """The keys that Hydra must compose: those that choose files, add, remove or merge keys, or
+    refer to other keys.
+    """
+    by_hydra = {
+        key for job in jobs for key, value in job.items() if "${" in value or value[:1] == "{"
+    }
     keys = {key for job in jobs for key in job}
     return by_hydra | {
         key
@@ -56,18 +70,28 @@ def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
 
 
 def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list[Job]:
-    """The settings of every job. groups: the keys whose values choose files, or change which keys there are.
+    """The settings of every job.
+
+    groups: the keys whose values choose files, or change which keys there are.
 
     Raises UserError, or Hydra's errors, for what cannot be composed.
     """
     bases: dict[tuple[str, ...], tuple[str, dict[str, str], bool]] = {}
-    varying = {key for key in {k for job in jobs for k in job} if len({job.get(key) for job in jobs}) > 1}
+    varying = {
+        key for key in {k for job in jobs for k in job} if len({job.get(key) for job in jobs}) > 1
+    }
     made = []
     for job in jobs:
         chosen = typed({key: value for key, value in job.items() if key in groups})
-        if chosen not in bases or bases[chosen][2]:  # with the values of its first job, so that Hydra checks every key
+        if (
+            chosen not in bases or bases[chosen][2]
+        ):  # with the values of its first job, so that Hydra checks every key
             config = compose(typed(job))
-            bases[chosen] = json.dumps(plain(config)), dict(config.hydra.runtime.choices), _refers(config)
+            bases[chosen] = (
+                json.dumps(plain(config)),
+                dict(config.hydra.runtime.choices),
+                _refers(config),
+            )
         text, choices, _ = bases[chosen]
         values = json.loads(text)
         for key, value in job.items():
@@ -82,19 +106,36 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
 
 
 def changed(job: Job, values: Choices) -> Job:
-    """The run with other values and nothing else: no file is chosen anew. UserError for what cannot be."""
+    """The run with other values and nothing else: no file is chosen anew.
+
+    UserError for what cannot be.
+    """
     settings = asdict(job.settings)
     try:
         for key, value in values.items():
             _put(settings, key, _parsed(key, value))
     except KeyError as missing:
         raise unknown("key", str(missing.args[0]), settings) from None
-    return Job(frozen(settings), typed({key: value for key, _, value in (word.partition("=") for word in job.overrides)} | values))
+    return Job(
+        frozen(settings),
+        typed(
+            {key: value for key, _, value in (word.partition("=") for word in job.overrides)}
+            | values
+        ),
+    )
 
 
 def _refers(config: DictConfig) -> bool:
-    """Whether a value follows from another key's, so that each job must be composed. The environment is the same for all."""
-    texts = json.dumps(OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=False))
+    """Whether a value follows from another key's, so that each job must be composed.
+
+    The environment is the same for all.
+    """
+    texts = json.dumps(
+        OmegaConf.to_container(
+            OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]),
+            resolve=False,
+        )
+    )
     return "${" in texts.replace("${oc.env:", "")
 
 

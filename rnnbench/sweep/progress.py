@@ -1,4 +1,6 @@
-"""How far a sweep is, read from its runs' folders: which runs have ended, and how, and how much of the rest is done."""
+"""How far a sweep is, read from its runs' folders: which runs have ended, and how, and how much of
+the rest is done.
+"""
 
 import threading
 import time
@@ -7,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnbench.records import Folder
+from rnnbench.runs.records import Folder
 from rnnbench.sweep.planning import Job
 
 KEPT = ("status", "reason", "primary", "best")  # of a record: thousands of them stay in memory
@@ -36,13 +38,17 @@ class Progress:
         """Read the records that are new."""
         with self.lock:
             for path in self.jobs:
-                if path in self.ended or (path in self.stale and _stamp(path) in (None, self.stale[path])):
+                if path in self.ended or (
+                    path in self.stale and _stamp(path) in (None, self.stale[path])
+                ):
                     continue
                 if (record := Folder(path).record()) is not None:
                     self.ended[path] = {key: record.get(key) for key in KEPT}
 
     def failed_unrecorded(self, path: Path, reason: str) -> None:
-        """A failure that could not be written into its folder has ended, too, as far as this sweep goes."""
+        """A failure that could not be written into its folder has ended, too, as far as this sweep
+        goes.
+        """
         with self.lock:
             self.ended[path] = dict.fromkeys(KEPT) | {"status": "failed", "reason": reason}
 
@@ -59,7 +65,9 @@ class Progress:
     def states(self) -> Counter[str]:
         """How many runs have which status; `left`: none yet."""
         with self.lock:
-            return Counter(self.ended[path]["status"] if path in self.ended else "left" for path in self.jobs)
+            return Counter(
+                self.ended[path]["status"] if path in self.ended else "left" for path in self.jobs
+            )
 
     def table(self) -> dict[tuple[str, str], list[dict[str, Any] | None]]:
         """(task, cell) → what is known of its runs; None: not ended."""
@@ -71,15 +79,26 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """At the pace so far; None: not known yet."""
-        done, whole = self._part_done() - self.done_at_start, len(self.jobs) - len(self.before) - self.done_at_start
-        return (time.monotonic() - self.started) * (whole - done) / done if done > 0.01 * whole and whole > done else None
+        done, whole = (
+            self._part_done() - self.done_at_start,
+            len(self.jobs) - len(self.before) - self.done_at_start,
+        )
+        return (
+            (time.monotonic() - self.started) * (whole - done) / done
+            if done > 0.01 * whole and whole > done
+            else None
+        )
 
     def _part_done(self) -> float:
-        """In runs: those that ended in this sweep, and of those on their way the share of their steps up to the last validation."""
+        """In runs: those that ended in this sweep, and of those on their way the share of their
+        steps up to the last validation.
+        """
         with self.lock:
             open_jobs = [(path, job) for path, job in self.jobs.items() if path not in self.ended]
             count = float(len(self.ended.keys() - getattr(self, "before", self.ended.keys())))
-        return count + sum(min(1.0, last_step(Folder(path)) / job.settings.train.steps) for path, job in open_jobs)
+        return count + sum(
+            min(1.0, last_step(Folder(path)) / job.settings.train.steps) for path, job in open_jobs
+        )
 
 
 def last_step(folder: Folder) -> int:
@@ -107,7 +126,9 @@ def best(records: Sequence[Mapping[str, Any] | None]) -> tuple[str, float | None
     known = [r for r in known if r["best"]["valid"].get(metric) is not None]
     if not known:
         return metric, None, None
-    first = (min if known[0]["primary"]["goal"] == "min" else max)(known, key=lambda r: r["best"]["valid"][metric])
+    first = (min if known[0]["primary"]["goal"] == "min" else max)(
+        known, key=lambda r: r["best"]["valid"][metric]
+    )
     return metric, first["best"]["valid"][metric], first["best"]["test"].get(metric)
 
 

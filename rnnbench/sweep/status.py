@@ -1,4 +1,6 @@
-"""`rnnbench status NAME`: what has become of every run of a study, how long the rest will take, and why runs failed."""
+"""`rnnbench status NAME`: what has become of every run of a study, how long the rest will take, and
+why runs failed.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +9,7 @@ from statistics import fmean
 from rich import box
 from rich.table import Table
 
-from rnnbench.screen import clock, console, say
+from rnnbench.console import clock, console, say
 from rnnbench.sweep.manifest import Member, members
 from rnnbench.sweep.progress import headline
 
@@ -41,7 +43,9 @@ def table(found: Sequence[Member]) -> Table:
         shown.add_column(column, justify="left" if column in ("task", "cell") else "right")
     groups: dict[tuple[str, ...], list[str]] = {}
     for member in found:
-        groups.setdefault(member.folder.path.parts[-3:-1], []).append("done" if member.state in ENDED else member.state)
+        groups.setdefault(member.folder.path.parts[-3:-1], []).append(
+            "done" if member.state in ENDED else member.state
+        )
     for (task, cell), states in sorted(groups.items()):
         shown.add_row(task, cell, *(str(states.count(state) or "") for state in STATES))
     return shown
@@ -55,12 +59,30 @@ def summary(found: Sequence[Member]) -> str:
     workers = len({member.holder for member in found if member.holder})
     if not left:
         return ended
-    by = f" with the {workers} worker{'s' if workers > 1 else ''} at work" if workers else " of one worker; none is at work: ask the sweep again"
-    return f"{ended}; the rest takes {'an unknown time' if seconds is None else f'about {clock(round(seconds))}'}{by}"
+    by = (
+        f" with the {workers} worker{'s' if workers > 1 else ''} at work"
+        if workers
+        else " of one worker; none is at work: ask the sweep again"
+    )
+    return (
+        f"{ended}; the rest takes "
+        f"{'an unknown time' if seconds is None else f'about {clock(round(seconds))}'}{by}"
+    )
 
 
 def seconds_left(found: Sequence[Member]) -> float | None:
-    """Runs left times what a run took on average, shared by the workers at work. None: nothing has ended yet."""
-    took = [sum(m.record["seconds"].values()) / m.record.get("replicas", 1) for m in found if m.record and m.record.get("seconds")]
+    """Runs left times what a run took on average, shared by the workers at work.
+
+    None: nothing has ended yet.
+    """
+    took = [
+        sum(m.record["seconds"].values()) / m.record.get("replicas", 1)
+        for m in found
+        if m.record and m.record.get("seconds")
+    ]
     left = sum(member.state in ("running", "interrupted", "missing") for member in found)
-    return left * fmean(took) / max(1, len({member.holder for member in found if member.holder})) if took else None
+    return (
+        left * fmean(took) / max(1, len({member.holder for member in found if member.holder}))
+        if took
+        else None
+    )

@@ -1,6 +1,7 @@
 """What a person sees of a sweep: packs, runs done, failed and left, the best so far, the time left.
 
-On a terminal a table that changes; elsewhere a line now and then. Failures are told once, as they happen.
+On a terminal a table that changes; elsewhere a line now and then. Failures are told once, as they
+happen.
 """
 
 import threading
@@ -11,29 +12,48 @@ from rich import box
 from rich.live import Live
 from rich.table import Table
 
-from rnnbench.records import Folder
-from rnnbench.screen import clock, console, number, say
+from rnnbench.console import clock, console, number, say
+from rnnbench.runs.records import Folder
 from rnnbench.sweep.progress import Progress, best, headline
 
-LOOK_EVERY, SAY_EVERY, LOOK_SHARE = 1.0, 30.0, 0.02  # seconds, seconds, most of a core's time that looking may take
+LOOK_EVERY, SAY_EVERY, LOOK_SHARE = (
+    1.0,
+    30.0,
+    0.02,
+)  # seconds, seconds, most of a core's time that looking may take
 TOLD = 10  # failures told one by one
 
 
 class View:
-    """Looks at a sweep's progress from a thread of its own. going: removed at the first failure, if fail_fast."""
+    """Looks at a sweep's progress from a thread of its own.
+
+    going: removed at the first failure, if fail_fast.
+    """
 
     def __init__(self, progress: Progress, workers: int, fail_fast: bool, going: Path) -> None:
-        self.progress, self.workers, self.fail_fast, self.going = progress, workers, fail_fast, going
+        self.progress, self.workers, self.fail_fast, self.going = (
+            progress,
+            workers,
+            fail_fast,
+            going,
+        )
         self.packs_done = self.packs = self.elsewhere = 0
         self.told: set[Path] = set()
         self.spoken = time.monotonic()
         self.finished = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self.live = (
+            Live(console=console, auto_refresh=False, transient=True)
+            if console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> "View":
         done = f", {len(self.progress.before)} of them ended before" if self.progress.before else ""
-        say(f"{len(self.progress.jobs)} runs{done}; {self.workers} worker{'s' if self.workers > 1 else ''}")
+        say(
+            f"{len(self.progress.jobs)} runs{done}; {self.workers} "
+            f"worker{'s' if self.workers > 1 else ''}"
+        )
         if self.live:
             self.live.start()
         self.thread.start()
@@ -90,9 +110,15 @@ class View:
 
     def line(self) -> str:
         states, seconds = self.progress.states(), self.progress.seconds_left()
-        parts = [f"{len(self.progress.jobs) - states['left']} of {len(self.progress.jobs)} runs ended"]
+        parts = [
+            f"{len(self.progress.jobs) - states['left']} of {len(self.progress.jobs)} runs ended"
+        ]
         parts += [f"{states[name]} {name}" for name in ("failed", "left") if states[name]]
-        parts += [f"pack {min(self.packs_done + self.workers, self.packs)} of {self.packs}"] if self.packs and states["left"] else []
+        parts += (
+            [f"pack {min(self.packs_done + self.workers, self.packs)} of {self.packs}"]
+            if self.packs and states["left"]
+            else []
+        )
         parts += [f"{self.elsewhere} in another process"] if self.elsewhere else []
         parts += [f"about {clock(round(seconds))} left"] if seconds else []
         return ", ".join(parts)
@@ -107,5 +133,13 @@ class View:
             failed, diverged, left = (states.count(name) for name in ("failed", "diverged", "left"))
             metric, valid, test = best(records)
             scores = (metric, number(valid), number(test)) if valid is not None else ("", "", "")
-            table.add_row(task, cell, *(str(n or "") for n in (len(states) - failed - diverged - left, failed, diverged, left)), *scores)
+            table.add_row(
+                task,
+                cell,
+                *(
+                    str(n or "")
+                    for n in (len(states) - failed - diverged - left, failed, diverged, left)
+                ),
+                *scores,
+            )
         return table

@@ -1,6 +1,8 @@
-"""What a worker does with a pack: train what is free, and turn every failure into a record instead of an end.
+"""What a worker does with a pack: train what is free, and turn every failure into a record instead
+of an end.
 
-Runs in a process of its own, on this machine or another; results go to the runs' folders, so nothing is lost with it.
+Runs in a process of its own, on this machine or another; results go to the runs' folders, so
+nothing is lost with it.
 """
 
 import os
@@ -14,19 +16,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench.claims import claim
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.records import SCHEMA, Folder
+from rnnbench.runs.lock import claim
+from rnnbench.runs.records import SCHEMA, Folder
 from rnnbench.sweep.planning import Job
 
-BUSY, LEAVING = threading.Lock(), threading.Event()  # of this process, if it is a worker of this machine
+BUSY, LEAVING = (
+    threading.Lock(),
+    threading.Event(),
+)  # of this process, if it is a worker of this machine
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker obeys. going: a file; when it is gone, workers save and stop (deleting works on a full disk, too).
+    """What a worker obeys.
 
-    place: the folder that relative paths start from. parent: the process whose death ends the worker; None: nobody's.
+    going: a file; when it is gone, workers save and stop (deleting works on a full disk, too).
+
+    place: the folder that relative paths start from. parent: the process whose death ends the
+        worker; None: nobody's.
     """
 
     going: Path
@@ -44,7 +52,9 @@ class Orders:
 
 
 class Ended(NamedTuple):
-    """What became of a run. status: of its record; or `interrupted`; or `elsewhere`: another process trains it.
+    """What became of a run.
+
+    status: of its record; or `interrupted`; or `elsewhere`: another process trains it.
 
     unrecorded: why it failed, if that could not be written into its folder.
     """
@@ -71,7 +81,9 @@ class Quiet:
 
 
 def enlist(parent: int) -> None:
-    """Make this process a worker: Ctrl-C is its parent's affair, SIGTERM saves, and it leaves when its parent has died."""
+    """Make this process a worker: Ctrl-C is its parent's affair, SIGTERM saves, and it leaves when
+    its parent has died.
+    """
 
     def leave() -> None:
         while os.getppid() == parent and not LEAVING.is_set():
@@ -85,11 +97,16 @@ def enlist(parent: int) -> None:
 
 
 def work(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
-    """Train the jobs of one pack that have not ended and that nobody else is training; what became of each."""
-    from rnnbench.training import no_word_of_threads
+    """Train the jobs of one pack that have not ended and that nobody else is training; what became
+    of each.
+    """
+    from rnnbench.training.train import no_word_of_threads
 
     if not orders.place.is_dir():
-        raise UserError(f"{os.uname().nodename} has no folder {orders.place}: workers need the file system of the sweep")
+        raise UserError(
+            f"{os.uname().nodename} has no folder {orders.place}: workers need the file system of "
+            f"the sweep"
+        )
     os.chdir(orders.place)
     ended, free = [], []
     with BUSY, ExitStack() as held, no_word_of_threads():
@@ -100,7 +117,9 @@ def work(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
                     ended.append(Ended(folder.path, "elsewhere"))
                     continue
                 record = folder.record()
-                if record is not None and record["status"] != "failed":  # ended since the sweep was planned
+                if (
+                    record is not None and record["status"] != "failed"
+                ):  # ended since the sweep was planned
                     ended.append(Ended(folder.path, record["status"]))
                     continue
                 folder.record_path.unlink(missing_ok=True)  # it is tried again: it has not ended
@@ -111,8 +130,10 @@ def work(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
 
 
 def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
-    """Train together; if that fails, halves of the pack, so that one failing run takes no other with it."""
-    from rnnbench.engine.run import run_pack
+    """Train together; if that fails, halves of the pack, so that one failing run takes no other
+    with it.
+    """
+    from rnnbench.training.run import run_pack
 
     if not jobs:
         return []
@@ -120,7 +141,12 @@ def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
     if orders.stopped():
         return [Ended(path, "interrupted") for path in paths]
     try:
-        records = run_pack([job.settings for job in jobs], [job.overrides for job in jobs], Quiet(orders), lambda text: None)
+        records = run_pack(
+            [job.settings for job in jobs],
+            [job.overrides for job in jobs],
+            Quiet(orders),
+            lambda text: None,
+        )
         return [Ended(path, record["status"]) for path, record in zip(paths, records, strict=True)]
     except Interrupted:
         return [Ended(path, "interrupted") for path in paths]
@@ -139,11 +165,17 @@ def lost(job: Job, attempts: int) -> Ended:
         folder = Folder.of(job.settings)
         if not claim(held, folder):
             return Ended(folder.path, "elsewhere")
-        return _failed(job, f"its worker was killed {attempts} times, perhaps for memory; use smaller batches or fewer units")
+        return _failed(
+            job,
+            f"its worker was killed {attempts} times, perhaps for memory; use smaller batches or "
+            f"fewer units",
+        )
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong in a line, and below it the traceback; a refusal of ours has none, but for what it was raised over."""
+    """What went wrong in a line, and below it the traceback; a refusal of ours has none, but for
+    what it was raised over.
+    """
     if not isinstance(error, UserError):
         first = traceback.format_exception_only(error)[-1].splitlines()[0]
         return f"{first}\n{''.join(traceback.format_exception(error))}"
@@ -155,12 +187,42 @@ def _failed(job: Job, reason: str) -> Ended:
     """Record a failure."""
     folder, run = Folder.of(job.settings), job.settings
     empty = dict.fromkeys(
-        ("hidden", "params", "steps", "best", "final", "primary", "baseline", "target", "solved_at", "seconds", "throughput", "peak_memory_bytes")
+        (
+            "hidden",
+            "params",
+            "steps",
+            "best",
+            "final",
+            "primary",
+            "baseline",
+            "target",
+            "solved_at",
+            "seconds",
+            "throughput",
+            "peak_memory_bytes",
+        )
     )
-    named = {"schema": SCHEMA, "id": folder.path.name, "study": run.study, "cell": run.cell.name, "task": run.task["name"], "seed": run.seed}
+    named = {
+        "schema": SCHEMA,
+        "id": folder.path.name,
+        "study": run.study,
+        "cell": run.cell.name,
+        "task": run.task["name"],
+        "seed": run.seed,
+    }
     try:
         folder.open(run, job.overrides)
-        folder.write_record(named | {"status": "failed", "reason": reason, "settings": asdict(run)} | empty | {"engine": run.engine.name})
-    except (UserError, OSError) as refused:  # no space even for that: the sweep's own output is all that is left
-        return Ended(folder.path, "failed", f"{reason.splitlines()[0]}; nor can that be recorded: {refused}")
+        folder.write_record(
+            named
+            | {"status": "failed", "reason": reason, "settings": asdict(run)}
+            | empty
+            | {"engine": run.engine.name}
+        )
+    except (
+        UserError,
+        OSError,
+    ) as refused:  # no space even for that: the sweep's own output is all that is left
+        return Ended(
+            folder.path, "failed", f"{reason.splitlines()[0]}; nor can that be recorded: {refused}"
+        )
     return Ended(folder.path, "failed")

@@ -11,15 +11,18 @@ from rnnbench.tasks.contract import Batch, Generated, at_least
 
 @dataclass(frozen=True)
 class Adding(Generated):
-    """Add the two marked numbers. Channel 0 is uniform in [0, 1), channel 1 marks two steps with a one.
+    """Add the two marked numbers.
 
-    Source: Hochreiter & Schmidhuber (1997), Long short-term memory; Le, Jaitly & Hinton (2015), A simple way to
-        initialize recurrent networks of rectified linear units; Arjovsky, Shah & Bengio (2016), Unitary evolution
-        recurrent neural networks.
-    Reading: `halves` marks one step in each half, as in Arjovsky et al., so that the typical lag is half the length;
-        `anywhere` marks two distinct steps, as in Bai, Kolter & Koltun (2018). Hochreiter & Schmidhuber draw from
-        [-1, 1] and mark one of the first ten steps. Always answering 1 scores the variance of the sum, 1/6;
-        the 0.1767 of Le et al. and Bai et al. is a slip.
+    Channel 0 is uniform in [0, 1), channel 1 marks two steps with a one.
+
+    Source: Hochreiter & Schmidhuber (1997), Long short-term memory; Le, Jaitly & Hinton (2015), A
+        simple way to initialize recurrent networks of rectified linear units; Arjovsky, Shah &
+        Bengio (2016), Unitary evolution recurrent neural networks.
+    Reading: `halves` marks one step in each half, as in Arjovsky et al., so that the typical lag is
+        half the length; `anywhere` marks two distinct steps, as in Bai, Kolter & Koltun (2018).
+        Hochreiter & Schmidhuber draw from [-1, 1] and mark one of the first ten steps. Always
+        answering 1 scores the variance of the sum, 1/6; the 0.1767 of Le et al. and Bai et al. is a
+        slip.
     """
 
     target: float | None = 0.01

@@ -21,19 +21,22 @@ ALPHABET = ANSWER + "+=" + ascii_lowercase
 
 @dataclass(frozen=True)
 class Arithmetic(Generated):
-    """Read `3e36d9-h1h39f94eeh43keg3c=`, write `-13991064.`: 3369 - 13994433 with letters that mean nothing.
+    """Read `3e36d9-h1h39f94eeh43keg3c=`, write `-13991064.`: 3369 - 13994433 with letters that mean
+    nothing.
 
-    Two numbers of up to `digits` digits, each of either sign. After every character before `=`, letters follow: one
-    more with probability `distractors` each time. The right characters of the answer are fed back (teacher forcing).
-    Scored on the answer with its final `.`; `exact` is the share of answers without a mistake.
+    Two numbers of up to `digits` digits, each of either sign. After every character before `=`,
+    letters follow: one more with probability `distractors` each time. The right characters of the
+    answer are fed back (teacher forcing). Scored on the answer with its final `.`; `exact` is the
+    share of answers without a mistake.
 
-    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network architectures;
-        Zaremba & Sutskever (2014), Learning to execute.
-    Reading: the papers leave the distributions open. The number of digits is uniform in 1…digits, the number uniform
-        among those with so many digits, its sign a fair coin. The sign of the second number is the operator, so that
-        adding -7 and subtracting 7 are both `-7`, and nothing is written `+-`. Only as many letters as the mean of
-        the longest problem plus three standard deviations are strewn in, which bounds the number of steps. Outputs
-        are the 12 characters that occur in answers. Without memory, the best guess comes from the place in the
+    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network
+        architectures; Zaremba & Sutskever (2014), Learning to execute.
+    Reading: the papers leave the distributions open. The number of digits is uniform in 1…digits,
+        the number uniform among those with so many digits, its sign a fair coin. The sign of the
+        second number is the operator, so that adding -7 and subtracting 7 are both `-7`, and
+        nothing is written `+-`. Only as many letters as the mean of the longest problem plus three
+        standard deviations are strewn in, which bounds the number of steps. Outputs are the 12
+        characters that occur in answers. Without memory, the best guess comes from the place in the
         answer alone; its scores are estimated once from 65 536 answers, whatever the seed.
     """
 
@@ -52,9 +55,13 @@ class Arithmetic(Generated):
         super().__post_init__()
         at_least(1, digits=self.digits)
         if self.digits > 18:
-            raise UserError(f"task.digits must be at most 18, so that sums fit into 64 bits, got {self.digits}")
+            raise UserError(
+                f"task.digits must be at most 18, so that sums fit into 64 bits, got {self.digits}"
+            )
         if not 0 <= self.distractors <= 0.9:
-            raise UserError(f"task.distractors must be a probability between 0 and 0.9, got {self.distractors}")
+            raise UserError(
+                f"task.distractors must be a probability between 0 and 0.9, got {self.distractors}"
+            )
 
     @property
     def places(self) -> int:
@@ -69,7 +76,9 @@ class Arithmetic(Generated):
 
     @property
     def steps(self) -> int:
-        """Every character of the longest problem and answer but the last: `=`, a sign, and one digit more than the numbers have."""
+        """Every character of the longest problem and answer but the last: `=`, a sign, and one
+        digit more than the numbers have.
+        """
         return self.places + self.spare + self.digits + 3
 
     @property
@@ -82,7 +91,12 @@ class Arithmetic(Generated):
         answers = [f"{total}." for total in (first + second).tolist()]
         at = next_characters(["=" + answer for answer in answers], ALPHABET, self.digits + 3)
         assert at.mask is not None
-        count = np.stack([np.bincount(y[mask], minlength=self.outputs) for y, mask in zip(at.y, at.mask, strict=True)])
+        count = np.stack(
+            [
+                np.bincount(y[mask], minlength=self.outputs)
+                for y, mask in zip(at.y, at.mask, strict=True)
+            ]
+        )
         reached = count.sum(1, keepdims=True)
         return {
             "accuracy": float(count.max(1).sum() / count.sum()),
@@ -95,9 +109,16 @@ class Arithmetic(Generated):
         gaps = rng.geometric(1 - self.distractors, (size, self.places)) - 1
         letters = random_letters(rng, size, self.spare)
         questions, answers = [], []
-        for a, b, gap, strewn in zip(first.tolist(), second.tolist(), gaps.tolist(), letters, strict=True):
+        for a, b, gap, strewn in zip(
+            first.tolist(), second.tolist(), gaps.tolist(), letters, strict=True
+        ):
             spare = iter(strewn)
-            questions.append("".join(c + "".join(islice(spare, g)) for c, g in zip(f"{a}{b:+}", gap, strict=False)) + "=")
+            questions.append(
+                "".join(
+                    c + "".join(islice(spare, g)) for c, g in zip(f"{a}{b:+}", gap, strict=False)
+                )
+                + "="
+            )
             answers.append(f"{a + b}.")
         texts = [q + a for q, a in zip(questions, answers, strict=True)]
         return next_characters(texts, ALPHABET, self.steps, known=[len(q) for q in questions])

@@ -1,4 +1,6 @@
-"""Character language modelling: predict the next character of a text, with a state that is carried through it."""
+"""Character language modelling: predict the next character of a text, with a state that is carried
+through it.
+"""
 
 import math
 import zipfile
@@ -24,7 +26,9 @@ SMOOTHING = 0.1  # added to every count of the n-gram references
 
 
 class Corpus(NamedTuple):
-    """symbols: the vocabulary, ascending; the splits: (length,) positions in it, one per character."""
+    """symbols: the vocabulary, ascending; the splits: (length,) positions in it, one per
+    character.
+    """
 
     symbols: str
     train: np.ndarray
@@ -38,18 +42,24 @@ class CharLM(Task):
 
     corpus: tinyshakespeare; ptb (Penn Treebank); text8; or the path of any text file in UTF-8.
     window: the characters of a training window; gradients stop at its borders, the state does not.
-    end_of_sentence: how many symbols end a sentence of ptb: 1 is a newline, 2 a space and a newline.
-    tracks: the places at which an evaluation text is entered and then read side by side. Each entry meets a few dozen
-        characters without their past, which makes the score a little worse; tracks=1 is exact, and slow.
+    end_of_sentence: how many symbols end a sentence of ptb: 1 is a newline, 2 a space and a
+        newline.
+    tracks: the places at which an evaluation text is entered and then read side by side. Each entry
+        meets a few dozen
+        characters without their past, which makes the score a little worse; tracks=1 is exact, and
+        slow.
 
-    Source: Mikolov et al. (2012), Subword language modeling with neural networks (ptb); Mahoney, Large text compression
-        benchmark (text8); Karpathy (2015), char-rnn (tinyshakespeare).
-    Reading: ptb characters are derived from the word files: a space between words, and a newline after each sentence
-        (5,017,482 / 393,042 / 442,423 characters, 50 symbols). Many results count one more character per sentence
-        (5,059,550 / 396,412 / 446,184): end_of_sentence=2. text8 is cut at 90 and 95 million; other texts at 90 and
-        95 percent. The vocabulary is that of the whole text, so that no evaluation character is unknown. For training,
-        a text is a ring entered at a place that the seed draws, and as many tracks as the batch has sequences go round
-        it: seeds see other windows, all in the same number of steps. The first character of a split is not predicted.
+    Source: Mikolov et al. (2012), Subword language modeling with neural networks (ptb); Mahoney,
+        Large text compression benchmark (text8); Karpathy (2015), char-rnn (tinyshakespeare).
+    Reading: ptb characters are derived from the word files: a space between words, and a newline
+        after each sentence (5,017,482 / 393,042 / 442,423 characters, 50 symbols). Many results
+        count one more character per sentence (5,059,550 / 396,412 / 446,184): end_of_sentence=2.
+        text8 is cut at 90 and 95 million; other texts at 90 and 95 percent. The vocabulary is that
+        of the whole text, so that no evaluation character is unknown. For training, a text is a
+        ring entered at a place that the seed draws, and as many tracks as the batch has sequences
+        go round
+        it: seeds see other windows, all in the same number of steps. The first character of a split
+            is not predicted.
     """
 
     corpus: str = "tinyshakespeare"
@@ -69,9 +79,15 @@ class CharLM(Task):
         if self.end_of_sentence not in (1, 2):
             raise UserError(f"task.end_of_sentence must be 1 or 2, got {self.end_of_sentence}")
         if self.end_of_sentence == 2 and self.corpus != "ptb":
-            raise UserError(f"task.end_of_sentence=2 has an effect with task.corpus=ptb only, got task.corpus={self.corpus}; remove it")
+            raise UserError(
+                f"task.end_of_sentence=2 has an effect with task.corpus=ptb only, got "
+                f"task.corpus={self.corpus}; remove it"
+            )
         if self.corpus not in CORPORA and not Path(self.corpus).expanduser().is_file():
-            raise UserError(f"task.corpus must be {', '.join(CORPORA)} or the path of a text file; there is no file '{self.corpus}'")
+            raise UserError(
+                f"task.corpus must be {', '.join(CORPORA)} or the path of a text file; there is "
+                f"no file '{self.corpus}'"
+            )
 
     @cached_property
     def text(self) -> Corpus:
@@ -91,13 +107,17 @@ class CharLM(Task):
         return len(self.text.symbols)
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
-        """x, y: (window, size). A pass is as many steps as a track of length // size characters has whole windows."""
+        """x, y: (window, size).
+
+        A pass is as many steps as a track of length // size characters has whole windows.
+        """
         ring = self.text.train
         stride = len(ring) // size
         windows = stride // self.window
         if windows == 0:
             raise UserError(
-                f"{size} sequences of {self.window} characters do not fit into the {len(ring)} training characters of {self.corpus}; "
+                f"{size} sequences of {self.window} characters do not fit into the {len(ring)} "
+                f"training characters of {self.corpus}; "
                 "lower train.batch or task.window"
             )
         window = step % windows
@@ -107,7 +127,9 @@ class CharLM(Task):
         return Batch(x=ids[:-1], y=ids[1:], carry=window > 0)
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
-        """x, y: (window, up to `size` tracks); every character after the first is predicted once, the rest is masked."""
+        """x, y: (window, up to `size` tracks); every character after the first is predicted once,
+        the rest is masked.
+        """
         ids = getattr(self.text, split)
         predicted = len(ids) - 1
         length = math.ceil(predicted / self.tracks)
@@ -128,18 +150,33 @@ class CharLM(Task):
 
     @cached_property
     def baseline(self) -> dict[str, float]:
-        """The frequencies of the training text (every count plus SMOOTHING), and its most frequent character, on the test text."""
+        """The frequencies of the training text (every count plus SMOOTHING), and its most frequent
+        character, on the test text.
+        """
         counts = np.bincount(self.text.train, minlength=self.inputs)
-        return {"bpc": self.ngram(1), "accuracy": float((self.text.test[1:] == counts.argmax()).mean())}
+        return {
+            "bpc": self.ngram(1),
+            "accuracy": float((self.text.test[1:] == counts.argmax()).mean()),
+        }
 
     @cached_property
     def references(self) -> dict[str, float]:
-        """Bits per test character of uniform guessing and of n-grams of the training text, as far as their tables are small."""
-        grams = {name: order for order, name in enumerate(("unigram", "bigram", "trigram"), 1) if self.inputs**order <= 1e7}
-        return {"uniform": math.log2(self.inputs)} | {name: self.ngram(order) for name, order in grams.items()}
+        """Bits per test character of uniform guessing and of n-grams of the training text, as far
+        as their tables are small.
+        """
+        grams = {
+            name: order
+            for order, name in enumerate(("unigram", "bigram", "trigram"), 1)
+            if self.inputs**order <= 1e7
+        }
+        return {"uniform": math.log2(self.inputs)} | {
+            name: self.ngram(order) for name, order in grams.items()
+        }
 
     def ngram(self, order: int) -> float:
-        """Bits per test character given the order - 1 before it: counts of the training text, each plus SMOOTHING."""
+        """Bits per test character given the order - 1 before it: counts of the training text, each
+        plus SMOOTHING.
+        """
 
         def coded(ids: np.ndarray) -> np.ndarray:
             code = np.zeros(len(ids) - order + 1, np.int64)
@@ -147,20 +184,34 @@ class CharLM(Task):
                 code = code * self.inputs + ids[lag : len(ids) - order + 1 + lag]
             return code
 
-        counts = np.bincount(coded(self.text.train), minlength=self.inputs**order).reshape(-1, self.inputs) + SMOOTHING
+        counts = (
+            np.bincount(coded(self.text.train), minlength=self.inputs**order).reshape(
+                -1, self.inputs
+            )
+            + SMOOTHING
+        )
         bits = -np.log2(counts / counts.sum(1, keepdims=True))
-        first = max(2 - order, 0)  # where the context does not use it up, the first character is left out as in evaluation
+        first = max(
+            2 - order, 0
+        )  # where the context does not use it up, the first character is left out as in evaluation
         return float(bits.ravel()[coded(self.text.test[first:])].mean())
 
 
 def plain(path: Path) -> Corpus:
-    """A text file in UTF-8, cut at 90 and 95 percent of its characters. UserError, naming it, if it is not that."""
+    """A text file in UTF-8, cut at 90 and 95 percent of its characters.
+
+    UserError, naming it, if it is not that.
+    """
     try:
         return _plain(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; task.corpus needs a text file") from None
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; task.corpus needs a text file"
+        ) from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+        raise UserError(
+            f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8"
+        ) from None
 
 
 @lru_cache(maxsize=2)
@@ -168,15 +219,23 @@ def _plain(path: Path, changed: int) -> Corpus:
     content = path.read_bytes()
     length = len(content) if content.isascii() else len(content.decode())
     if length < 40:
-        raise UserError(f"{path} has {length} characters; a text needs at least 40 to be cut in three, and many more to be learnt from")
+        raise UserError(
+            f"{path} has {length} characters; a text needs at least 40 to be cut in three, and "
+            f"many more to be learnt from"
+        )
     return cut(content, length * 9 // 10, length * 19 // 20)
 
 
 @lru_cache(maxsize=2)
 def penn_treebank(train: Path, valid: Path, test: Path, end_of_sentence: int) -> Corpus:
-    """Characters from the word files, in which every sentence has a space on both sides and a newline."""
+    """Characters from the word files, in which every sentence has a space on both sides and a
+    newline.
+    """
     end = b" \n" if end_of_sentence == 2 else b"\n"
-    splits = [b"".join(b" ".join(line.split()) + end for line in path.read_bytes().splitlines()) for path in (train, valid, test)]
+    splits = [
+        b"".join(b" ".join(line.split()) + end for line in path.read_bytes().splitlines())
+        for path in (train, valid, test)
+    ]
     return cut(b"".join(splits), len(splits[0]), len(splits[0]) + len(splits[1]))
 
 
@@ -189,11 +248,17 @@ def text8(path: Path) -> Corpus:
 
 
 def cut(content: bytes, valid: int, test: int) -> Corpus:
-    """Number the characters of a UTF-8 text by its vocabulary, and cut it where validation and test begin."""
+    """Number the characters of a UTF-8 text by its vocabulary, and cut it where validation and test
+    begin.
+    """
     ids: np.ndarray
     if content.isascii():  # a table of bytes does it, without sorting
         symbols = bytes(sorted(set(content)))
-        ids = np.frombuffer(content.translate(bytes.maketrans(symbols, bytes(range(len(symbols))))), np.uint8)
+        ids = np.frombuffer(
+            content.translate(bytes.maketrans(symbols, bytes(range(len(symbols))))), np.uint8
+        )
         return Corpus(symbols.decode(), ids[:valid], ids[valid:test], ids[test:])
-    points, ids = np.unique(np.frombuffer(content.decode().encode("utf-32-le"), "<u4"), return_inverse=True)
+    points, ids = np.unique(
+        np.frombuffer(content.decode().encode("utf-32-le"), "<u4"), return_inverse=True
+    )
     return Corpus("".join(map(chr, points)), ids[:valid], ids[valid:test], ids[test:])

@@ -14,27 +14,34 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError, unknown
 from rnnbench.tasks.contract import Batch, Split, Task, at_least
 
-FILES = {"jsb": "polyphonic/JSB_Chorales.mat", "nottingham": "polyphonic/Nottingham.mat", "piano": "polyphonic/Piano_midi.mat"}
+FILES = {
+    "jsb": "polyphonic/JSB_Chorales.mat",
+    "nottingham": "polyphonic/Nottingham.mat",
+    "piano": "polyphonic/Piano_midi.mat",
+}
 KEYS = 88
 STRATUM = 2  # so many batches' worth of sequences, neighbours in length, are shuffled together
 
 
 @dataclass(frozen=True)
 class Chorales(Task):
-    """Piano-rolls of 88 keys: each frame is predicted from those before it; keys are independent given the state.
+    """Piano-rolls of 88 keys: each frame is predicted from those before it; keys are independent
+    given the state.
 
     dataset: jsb (chorales by J. S. Bach), nottingham (folk tunes), piano (Piano-midi.de).
-    max_length: longer training sequences are cut into nearly equal pieces of at most so many transitions, each begun
-        without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it reads windows of
-        this length, to save memory, and carries the state from each to the next.
+    max_length: longer training sequences are cut into nearly equal pieces of at most so many
+        transitions, each begun
+        without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it
+        reads windows of this length, to save memory, and carries the state from each to the next.
 
-    Source: Boulanger-Lewandowski, Bengio, Vincent (2012), Modeling temporal dependencies in high-dimensional sequences;
-        chorales in the split of Allan and Williams (2005).
-    Reading: nll is in nats per frame: cross-entropy summed over the keys and averaged over all frames of a split, but
-        for the first of each sequence, which has no past. (An average of the sequences' averages differs a little.)
-        A training batch takes sequences of similar length. Its padded length depends on step and batch size alone,
-        not on the seed; which sequences it holds does depend on the seed. What does not fill a batch is left out for
-        one pass, at random.
+    Source: Boulanger-Lewandowski, Bengio, Vincent (2012), Modeling temporal dependencies in
+        high-dimensional sequences; chorales in the split of Allan and Williams (2005).
+    Reading: nll is in nats per frame: cross-entropy summed over the keys and averaged over all
+        frames of a split, but for the first of each sequence, which has no past. (An average of the
+        sequences' averages differs a little.) A training batch takes sequences of similar length.
+        Its padded length depends on step and batch size alone, not on the seed; which sequences it
+        holds does depend on the seed. What does not fill a batch is left out for one pass, at
+        random.
     """
 
     dataset: str = "jsb"
@@ -62,8 +69,10 @@ class Chorales(Task):
 
     @cached_property
     def pieces(self) -> list[np.ndarray]:
-        """Training sequences, cut and in ascending order of length. A piece begins with the last frame of the one before,
-        so that cutting loses no transition."""
+        """Training sequences, cut and in ascending order of length.
+
+        A piece begins with the last frame of the one before, so that cutting loses no transition.
+        """
         pieces = []
         for roll in self.rolls["train"]:
             transitions = len(roll) - 1
@@ -73,22 +82,30 @@ class Chorales(Task):
         return sorted(pieces, key=len)
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
-        """x, y: (T, size, 88). A pass takes its batches in an order that is the same for all seeds."""
+        """x, y: (T, size, 88). A pass takes its batches in an order that is the same for
+        all seeds.
+        """
         count, batches = len(self.pieces), len(self.pieces) // size
         if batches == 0:
-            raise UserError(f"train.batch must be at most {count}, the number of training sequences of {self.dataset}, got {size}")
+            raise UserError(
+                f"train.batch must be at most {count}, the number of training sequences of "
+                f"{self.dataset}, got {size}"
+            )
         epoch, turn = divmod(step, batches)
         number = int(Draw(0)("schedule", epoch).permutation(batches)[turn])
         first = number - number % STRATUM
         after = min(first + STRATUM, batches)
         stratum = np.arange(first * count // batches, after * count // batches)
-        # The stratum is part of the purpose, and the batch is not: all batches of a stratum share out one permutation.
+        # The stratum is part of the purpose, and the batch is not: all batches of a stratum share
+        # out one permutation.
         order = draw(f"train stratum {first}", epoch).permutation(stratum)
         chosen = order[(number - first) * size :][:size]
         return padded([self.pieces[i] for i in chosen], length=len(self.pieces[stratum[-1]]) - 1)
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
-        """Whole sequences, `size` of similar length side by side, in windows that carry the state."""
+        """Whole sequences, `size` of similar length side by side, in windows that carry the
+        state.
+        """
         rolls = sorted(self.rolls[split], key=len)
         for first in range(0, len(rolls), size):
             group = rolls[first : first + size]
@@ -97,7 +114,9 @@ class Chorales(Task):
             for start in range(0, length, window):
                 part = slice(start, start + window)
                 assert whole.mask is not None
-                yield Batch(x=whole.x[part], y=whole.y[part], mask=whole.mask[part], carry=start > 0)
+                yield Batch(
+                    x=whole.x[part], y=whole.y[part], mask=whole.mask[part], carry=start > 0
+                )
 
     @cached_property
     def baseline(self) -> dict[str, float]:
@@ -105,8 +124,11 @@ class Chorales(Task):
 
     @cached_property
     def references(self) -> dict[str, float]:
-        """Nats per test frame. uniform: every key at 1/2. frequencies: each key's in the training frames. markov: the same
-        given whether the key sounded one frame before. Counts of either outcome start at 1/2."""
+        """Nats per test frame. uniform: every key at 1/2.
+
+        frequencies: each key's in the training frames. markov: the same given whether the key
+        sounded one frame before. Counts of either outcome start at 1/2.
+        """
         before, after = transitions(self.rolls["train"])
         test_before, test_after = transitions(self.rolls["test"])
         given = np.stack([frequencies(after, where=before == past) for past in (0, 1)])
@@ -118,7 +140,9 @@ class Chorales(Task):
 
 
 def padded(rolls: list[np.ndarray], length: int) -> Batch:
-    """Inputs and the frames that follow them, (length, B, 88), padded with silence that the mask leaves out."""
+    """Inputs and the frames that follow them, (length, B, 88), padded with silence that the mask
+    leaves out.
+    """
     frames = np.zeros((length + 1, len(rolls), KEYS), np.float32)
     for column, roll in enumerate(rolls):
         frames[: len(roll), column] = roll
@@ -128,7 +152,9 @@ def padded(rolls: list[np.ndarray], length: int) -> Batch:
 
 def transitions(rolls: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Every frame that has a next one, and that next one: (n, 88) each."""
-    return np.concatenate([roll[:-1] for roll in rolls]), np.concatenate([roll[1:] for roll in rolls])
+    return np.concatenate([roll[:-1] for roll in rolls]), np.concatenate(
+        [roll[1:] for roll in rolls]
+    )
 
 
 def frequencies(frames: np.ndarray, where: np.ndarray | bool = True) -> np.ndarray:
@@ -145,21 +171,46 @@ def surprise(probability: np.ndarray, frames: np.ndarray) -> float:
 
 @lru_cache(maxsize=3)
 def piano_rolls(path: Path) -> dict[str, list[np.ndarray]]:
-    """split → sequences, from a MATLAB file of three cell arrays of (frames, 88) matrices. UserError, naming it, if it is not that."""
+    """split → sequences, from a MATLAB file of three cell arrays of (frames, 88) matrices.
+
+    UserError, naming it, if it is not that.
+    """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path)
-        rolls = {split: [_roll(matrix) for matrix in content[f"{split}data"].ravel()] for split in ("train", "valid", "test")}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise UserError(f"{path} is not a file of piano-rolls ({type(error).__name__}: {error}); delete it to have it fetched again") from None
+        rolls = {
+            split: [_roll(matrix) for matrix in content[f"{split}data"].ravel()]
+            for split in ("train", "valid", "test")
+        }
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        MatReadError,
+        zlib.error,
+    ) as error:
+        raise UserError(
+            f"{path} is not a file of piano-rolls ({type(error).__name__}: {error}); delete it to "
+            f"have it fetched again"
+        ) from None
     if not all(rolls.values()):
         raise UserError(f"{path} has an empty split; delete it to have it fetched again")
     return rolls
 
 
 def _roll(matrix: np.ndarray) -> np.ndarray:
-    if matrix.ndim != 2 or matrix.shape[1] != KEYS or len(matrix) < 2 or not np.isin(matrix, (0, 1)).all():
-        raise ValueError(f"a sequence has shape {matrix.shape}, expected (at least 2 frames, {KEYS}) of 0 and 1")
+    if (
+        matrix.ndim != 2
+        or matrix.shape[1] != KEYS
+        or len(matrix) < 2
+        or not np.isin(matrix, (0, 1)).all()
+    ):
+        raise ValueError(
+            f"a sequence has shape {matrix.shape}, expected (at least 2 frames, {KEYS}) of 0 and 1"
+        )
     return matrix.astype(np.uint8)

@@ -1,8 +1,10 @@
-"""What a task is: batches for a seed, scores for predictions, the score of ignorance, and what counts as solved.
+"""What a task is: batches for a seed, scores for predictions, the score of ignorance, and what
+counts as solved.
 
-A task is a frozen dataclass whose fields are its settings (`task.length=100`), found through the `type` of its
-YAML in `configs/task/`. It knows nothing of cells, engines or replicas: it makes batches for one seed; the
-engine stacks K of them, and hands predictions with that leading axis K to `score`.
+A task is a frozen dataclass whose fields are its settings (`task.length=100`), found through the
+`type` of its YAML in `configs/task/`. It knows nothing of cells, engines or replicas: it makes
+batches for one seed; the engine stacks K of them, and hands predictions with that leading axis K to
+`score`.
 
 Axes: K replicas   T time steps   B sequences   I input width   C output width.
 """
@@ -22,7 +24,9 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 
 Split = Literal["valid", "test"]
-Scores = dict[str, tuple[Tensor, Tensor]]  # metric → (sum_K, count_K); sums over batches divide to the mean
+Scores = dict[
+    str, tuple[Tensor, Tensor]
+]  # metric → (sum_K, count_K); sums over batches divide to the mean
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,21 @@ class Batch:
         """The sequences from `start` to `stop`."""
         chosen = slice(start, stop)
         y = self.y[chosen] if self.last else self.y[:, chosen]
-        return replace(self, x=self.x[:, chosen], y=y, mask=None if self.mask is None else self.mask[:, chosen])
+        return replace(
+            self, x=self.x[:, chosen], y=y, mask=None if self.mask is None else self.mask[:, chosen]
+        )
 
 
 @dataclass(frozen=True)
 class Task:
-    """Base of every task. Subclasses add settings as fields and say the rest in class attributes and properties.
+    """Base of every task. Subclasses add settings as fields and say the rest in class attributes
+    and properties.
 
-    `inputs` is the input width I, or the number of symbols if `symbols`; `outputs` the number of classes or values.
-    `metric` is the primary metric and `goal` its direction. `baseline` maps every metric to what the best predictor
-    without memory scores on the test data; `horizon` is the longest lag that matters, in steps (chrono
-    initialisation's T_max), or None. `target` is the primary score that counts as solved; None: nothing does.
+    `inputs` is the input width I, or the number of symbols if `symbols`; `outputs` the number of
+    classes or values. `metric` is the primary metric and `goal` its direction. `baseline` maps
+    every metric to what the best predictor without memory scores on the test data; `horizon` is the
+    longest lag that matters, in steps (chrono initialisation's T_max), or None. `target` is the
+    primary score that counts as solved; None: nothing does.
     """
 
     target: float | None = None
@@ -89,7 +97,9 @@ class Task:
 
     def bound(self, fetch: Callable[[str], Path]) -> "Task":
         """This task, able to reach its data files through `fetch(name) -> Path`."""
-        task = copy(self)  # equal settings may share one object; its data belong to whoever bound it
+        task = copy(
+            self
+        )  # equal settings may share one object; its data belong to whoever bound it
         object.__setattr__(task, "fetch", fetch)
         return task
 
@@ -102,13 +112,18 @@ class Task:
         raise NotImplementedError
 
     def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
-        """Every metric as (sum_K, count_K). prediction: (K, B, C) or (K, T, B, C); y and mask: with leading K."""
+        """Every metric as (sum_K, count_K).
+
+        prediction: (K, B, C) or (K, T, B, C); y and mask: with leading K.
+        """
         return {self.metric: summed(pointwise_loss(self.loss, prediction, y), mask)}
 
 
 @dataclass(frozen=True)
 class Generated(Task):
-    """A synthetic task: `sample(rng, size)` draws fresh sequences; validation and test have streams of their own."""
+    """A synthetic task: `sample(rng, size)` draws fresh sequences; validation and test have streams
+    of their own.
+    """
 
     valid_size: int = 1000
     test_size: int = 2000
@@ -124,13 +139,18 @@ class Generated(Task):
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         total = self.valid_size if split == "valid" else self.test_size
-        whole = self.sample(draw(split), total)  # at once, so that the set does not depend on the size of its batches
+        whole = self.sample(
+            draw(split), total
+        )  # at once, so that the set does not depend on the size of its batches
         for start in range(0, total, size):
             yield whole.part(start, start + size)
 
 
 def pointwise_loss(kind: str, prediction: Tensor, y: Tensor) -> Tensor:
-    """The loss of every prediction: prediction's shape without its last axis. Nats; bernoulli sums over outputs."""
+    """The loss of every prediction: prediction's shape without its last axis.
+
+    Nats; bernoulli sums over outputs.
+    """
     if kind == "mse":
         return (prediction - y).square().mean(-1)
     if kind == "bernoulli":
@@ -141,7 +161,9 @@ def pointwise_loss(kind: str, prediction: Tensor, y: Tensor) -> Tensor:
 def summed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """(sum_K, count_K) over the positions that count."""
     if mask is None:
-        return values.flatten(1).sum(1), torch.full((len(values),), values[0].numel(), device=values.device)
+        return values.flatten(1).sum(1), torch.full(
+            (len(values),), values[0].numel(), device=values.device
+        )
     return torch.where(mask, values, 0).flatten(1).sum(1), mask.flatten(1).sum(1)
 
 

@@ -1,4 +1,7 @@
-"""Memorisation: read a few letters, then reproduce them. The quick test that a cell can remember at all."""
+"""Memorisation: read a few letters, then reproduce them.
+
+The quick test that a cell can remember at all.
+"""
 
 from dataclasses import dataclass
 from math import log
@@ -14,10 +17,10 @@ from rnnbench.tasks.symbols import hits
 class Memorize(Generated):
     """Read `items` letters out of `alphabet`, then reproduce them in the same order.
 
-    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network architectures:
-        the filter that candidates had to pass with 95 %.
-    Reading: the paper does not say how the answer is asked for. Here a blank (input 0) asks for each letter, right after
-        the last one was read; answers are not fed back.
+    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network
+        architectures: the filter that candidates had to pass with 95 %.
+    Reading: the paper does not say how the answer is asked for. Here a blank (input 0) asks for
+        each letter, right after the last one was read; answers are not fed back.
     """
 
     target: float | None = 0.95
@@ -61,4 +64,7 @@ class Memorize(Generated):
         )
 
     def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
-        return {"accuracy": summed(hits(prediction, y), mask), "nats": summed(pointwise_loss(self.loss, prediction, y), mask)}
+        return {
+            "accuracy": summed(hits(prediction, y), mask),
+            "nats": summed(pointwise_loss(self.loss, prediction, y), mask),
+        }

@@ -20,21 +20,30 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.tasks.contract import Batch, Scores, Split, Task, at_least, pointwise_loss, summed
 
-FILES = tuple(f"MNIST/raw/{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+FILES = tuple(
+    f"MNIST/raw/{part}-{kind}-ubyte.gz"
+    for part in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
+)
 
 
 @dataclass(frozen=True)
 class SequentialMNIST(Task):
-    """Digits from their pixels in scan-line order, one per step, values in [0, 1]; the class is read at the last step.
+    """Digits from their pixels in scan-line order, one per step, values in [0, 1]; the class is
+    read at the last step.
 
-    pool: average squares of 1, 2 or 4 pixels a side: 784, 196 or 49 steps. Only 784 is the benchmark.
-    permute: one fixed permutation of the pixels for all images, drawn from `permute_seed` and nothing else.
+    pool: average squares of 1, 2 or 4 pixels a side: 784, 196 or 49 steps. Only 784 is the
+        benchmark.
+    permute: one fixed permutation of the pixels for all images, drawn from `permute_seed` and
+        nothing else.
     rows: a row of pixels per step instead of a pixel; easier, and no test of long memory.
     holdout: how many images from the end of the training set are kept for validation.
 
-    Source: Le, Jaitly, Hinton (2015), A simple way to initialize recurrent networks of rectified linear units.
-    Reading: no permutation is canonical, so the one here is as good as any. Pixels are only scaled to [0, 1], not
-        normalised. Model selection uses the held-out images, where many papers select on the test set.
+    Source: Le, Jaitly, Hinton (2015), A simple way to initialize recurrent networks of rectified
+        linear units.
+    Reading: no permutation is canonical, so the one here is as good as any. Pixels are only scaled
+        to [0, 1], not normalised. Model selection uses the held-out images, where many papers
+        select on the test set.
     """
 
     target: float | None = 0.9
@@ -56,11 +65,19 @@ class SequentialMNIST(Task):
         if self.pool not in (1, 2, 4):
             raise UserError(f"task.pool must be 1, 2 or 4, got {self.pool}")
         if self.holdout > 50_000:
-            raise UserError(f"task.holdout must be at most 50000 of the 60000 training images, got {self.holdout}")
+            raise UserError(
+                f"task.holdout must be at most 50000 of the 60000 training images, got "
+                f"{self.holdout}"
+            )
         if self.rows and self.permute:
-            raise UserError("task.permute scatters pixels over the whole image, which leaves no rows; set task.rows or task.permute to false")
+            raise UserError(
+                "task.permute scatters pixels over the whole image, which leaves no rows; set "
+                "task.rows or task.permute to false"
+            )
         if self.permute_seed and not self.permute:
-            raise UserError("task.permute_seed has no effect without task.permute=true; remove it or add that")
+            raise UserError(
+                "task.permute_seed has no effect without task.permute=true; remove it or add that"
+            )
 
     @property
     def side(self) -> int:
@@ -78,16 +95,26 @@ class SequentialMNIST(Task):
     def order(self) -> np.ndarray:
         """Which pixel is read at each step."""
         pixels = self.side**2
-        return np.random.default_rng(self.permute_seed).permutation(pixels) if self.permute else np.arange(pixels)
+        return (
+            np.random.default_rng(self.permute_seed).permutation(pixels)
+            if self.permute
+            else np.arange(pixels)
+        )
 
     @cached_property
     def images(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """split → (sums of `pool` × `pool` pixels, uint16 (images, pixels) in reading order; classes, int64 (images,))."""
+        """split → (sums of `pool` × `pool` pixels, uint16 (images, pixels) in reading order;
+        classes, int64 (images,)).
+        """
         paths: list[Path] = [self.fetch(name) for name in FILES]
         (train_x, train_y), (test_x, test_y) = mnist(paths[0].parent)
         train_x, test_x = self._read(train_x), self._read(test_x)
         kept = len(train_x) - self.holdout
-        return {"train": (train_x[:kept], train_y[:kept]), "valid": (train_x[kept:], train_y[kept:]), "test": (test_x, test_y)}
+        return {
+            "train": (train_x[:kept], train_y[:kept]),
+            "valid": (train_x[kept:], train_y[kept:]),
+            "test": (test_x, test_y),
+        }
 
     def _read(self, images: np.ndarray) -> np.ndarray:
         squares = images.reshape(len(images), self.side, self.pool, self.side, self.pool)
@@ -102,12 +129,18 @@ class SequentialMNIST(Task):
         return Batch(x=np.ascontiguousarray(x), y=classes[chosen], last=True)
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
-        """The images in an order that each pass draws anew; what does not fill a batch at its end is left out."""
+        """The images in an order that each pass draws anew; what does not fill a batch at its end
+        is left out.
+        """
         count = len(self.images["train"][0])
         if size > count:
-            raise UserError(f"train.batch must be at most {count}, the number of training images, got {size}")
+            raise UserError(
+                f"train.batch must be at most {count}, the number of training images, got {size}"
+            )
         epoch, index = divmod(step, count // size)
-        return self._batch("train", draw("train", epoch).permutation(count)[index * size : (index + 1) * size])
+        return self._batch(
+            "train", draw("train", epoch).permutation(count)[index * size : (index + 1) * size]
+        )
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         for start in range(0, len(self.images[split][0]), size):
@@ -124,12 +157,17 @@ class SequentialMNIST(Task):
         counts = np.bincount(self.images["train"][1], minlength=10)
         nats = math.log(counts.sum()) - np.log(counts)
         test = self.images["test"][1]
-        return {"accuracy": float((test == counts.argmax()).mean()), "nats": float(nats[test].mean())}
+        return {
+            "accuracy": float((test == counts.argmax()).mean()),
+            "nats": float(nats[test].mean()),
+        }
 
 
 @lru_cache(maxsize=1)
 def mnist(raw: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """(images, uint8 (n, 28, 28); classes, int64 (n,)) for training and test, from the folder …/MNIST/raw of packed files."""
+    """(images, uint8 (n, 28, 28); classes, int64 (n,)) for training and test, from the folder
+    …/MNIST/raw of packed files.
+    """
     for name in FILES:
         unpack(raw / Path(name).name)
     reader = torchvision_mnist()
@@ -138,7 +176,8 @@ def mnist(raw: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, n
 
 
 def unpack(packed: Path) -> None:
-    """Write a gzip file's content beside it, under its name without .gz, unless it is there and whole.
+    """Write a gzip file's content beside it, under its name without .gz, unless it is there and
+    whole.
 
     torchvision would unpack in place, which two processes must not do at the same time.
     """
@@ -148,7 +187,9 @@ def unpack(packed: Path) -> None:
         trailer = packed.read_bytes()[-8:]  # gzip ends with the content's CRC-32 and its length
         if place.is_file():
             content = place.read_bytes()
-            if trailer == zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little"):
+            if trailer == zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(
+                4, "little"
+            ):
                 return
         with part.open("xb") as stream:
             stream.write(gzip.decompress(packed.read_bytes()))
@@ -156,22 +197,31 @@ def unpack(packed: Path) -> None:
             os.fsync(stream.fileno())
         part.replace(place)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot unpack {packed} to {place}: {error}; make room there, or set paths.data to another folder") from None
+        raise UserError(
+            f"cannot unpack {packed} to {place}: {error}; make room there, or set paths.data to "
+            f"another folder"
+        ) from None
     finally:
         if os.access(part, os.F_OK):
             part.unlink()
 
 
 def torchvision_mnist() -> Any:
-    """torchvision's reader. Where torchvision's compiled operators do not fit the installed PyTorch, importing it fails
-    on the first of them that it wants to describe; declaring them, without any code, lets the import pass."""
+    """torchvision's reader.
+
+    Where torchvision's compiled operators do not fit the installed PyTorch, importing it fails on
+    the first of them that it wants to describe; declaring them, without any code, lets the import
+    pass.
+    """
     try:
         from torchvision.datasets import MNIST
     except RuntimeError:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]  # the half-imported ones
         for operator in ("nms", "qnms"):
-            DECLARED.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+            DECLARED.define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )  # type: ignore[no-untyped-call]
         from torchvision.datasets import MNIST
     return MNIST
 

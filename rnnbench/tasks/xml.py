@@ -1,4 +1,6 @@
-"""Nested tags: predict every next character; names of closing tags are the only thing that must be remembered."""
+"""Nested tags: predict every next character; names of closing tags are the only thing that must be
+remembered.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,20 +26,25 @@ NAME = (2, 10)  # letters of a tag's name
 class Xml(Generated):
     """Predict the next character of documents such as `<qa><bxe></bxe></qa>`.
 
-    A document is made by iterations: with probability one half, or once 50 are over, the most recent open tag is closed,
-    or the document ends if none is open; otherwise a tag is opened, its name 2 to 10 random letters. A sequence is as many
-    whole documents, one after another, as go into `length` characters; the rest is padding and does not count.
-    `closing` is the accuracy on the letters of closing tags.
+    A document is made by iterations: with probability one half, or once 50 are over, the most
+        recent open tag is closed, or the document ends if none is open; otherwise a tag is opened,
+        its name 2 to 10 random letters. A sequence is as many whole documents, one after another,
+        as go into `length` characters; the rest is padding and does not count. `closing` is the
+        accuracy on the letters of closing tags.
 
-    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network architectures.
-    Reading: by the rule half of all documents are empty. Those are left out, which is the same as always opening a tag
-        first. Documents have 172 characters on average, half of them fewer than 73, the longest about 680; those
-        longer than `length` are left out, so 700 and above keep all. The paper trains on the stream with unrolling 35
-        and carried state; here each sequence starts afresh, after a `>` as if a document had just ended. A document
-        that does not fit into a sequence opens the next one, so that packing favours no length; only what overflows the
-        last sequence of a batch is lost.
-    Limits: most letters of opening tags cannot be known, so that no predictor exceeds an accuracy of 0.650 or falls below
-        1.348 nats (both for length=700; 0.652 and 1.338 for 200). Always answering `<` scores 0.118.
+    Source: Jozefowicz, Zaremba & Sutskever (2015), An empirical exploration of recurrent network
+        architectures.
+    Reading: by the rule half of all documents are empty. Those are left out, which is the same as
+        always opening a tag first. Documents have 172 characters on average, half of them fewer
+        than 73, the longest about 680; those longer than `length` are left out, so 700 and above
+        keep all. The paper trains on the stream with unrolling 35 and carried state; here each
+        sequence starts afresh, after a `>` as if a document had just ended. A document that does
+        not fit into a sequence opens the next one, so that packing favours no length; only what
+        overflows the last sequence of a batch is lost.
+    Limits: most letters of opening tags cannot be known, so that no predictor exceeds an accuracy
+        of 0.650 or falls below
+        1.348 nats (both for length=700; 0.652 and 1.338 for 200). Always answering `<` scores
+        0.118.
     """
 
     target: float | None = 0.6
@@ -62,7 +69,9 @@ class Xml(Generated):
 
     @cached_property
     def baseline(self) -> dict[str, float]:
-        """Shares of the characters, estimated from 300 000 of them whatever the seed; letters are alike."""
+        """Shares of the characters, estimated from 300 000 of them whatever the seed; letters are
+        alike.
+        """
         batch = self.sample(np.random.default_rng(0), ceil(300_000 / self.length))
         characters = batch.y[batch.mask]
         share = np.bincount(characters, minlength=self.outputs) / len(characters)
@@ -93,7 +102,9 @@ class Xml(Generated):
 
 
 def documents(rng: np.random.Generator, longest: int) -> Iterator[str]:
-    """Documents without end, none of them empty or of more than `longest` characters: those are given up on the way."""
+    """Documents without end, none of them empty or of more than `longest` characters: those are
+    given up on the way.
+    """
     choices = _choices(rng)
     while True:
         text, unclosed = "", list[str]()
@@ -111,16 +122,25 @@ def documents(rng: np.random.Generator, longest: int) -> Iterator[str]:
 
 
 def _choices(rng: np.random.Generator, block: int = 1024) -> Iterator[tuple[bool, str]]:
-    """What each iteration may do: close, or else open a tag of this name. Drawn in blocks, for speed."""
+    """What each iteration may do: close, or else open a tag of this name.
+
+    Drawn in blocks, for speed.
+    """
     while True:
         close = rng.random(block) < 0.5
         long = rng.integers(NAME[0], NAME[1] + 1, block)
         letters = random_letters(rng, block, NAME[1])
-        yield from zip(close.tolist(), (name[:n] for name, n in zip(letters, long.tolist(), strict=True)), strict=True)
+        yield from zip(
+            close.tolist(),
+            (name[:n] for name, n in zip(letters, long.tolist(), strict=True)),
+            strict=True,
+        )
 
 
 def in_closing_tag(y: Tensor) -> Tensor:
-    """Where y, (K, T, B), is a letter of a closing tag: the last mark other than `>` was a slash."""
+    """Where y, (K, T, B), is a letter of a closing tag: the last mark other than `>` was a
+    slash.
+    """
     step = torch.arange(y.shape[1], device=y.device)[:, None]
     slash, opened = (torch.where(y == mark, step, -1).cummax(1).values for mark in (SLASH, OPEN))
     return (slash > opened) & (y > SLASH)

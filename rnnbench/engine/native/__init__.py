@@ -1,4 +1,5 @@
-"""The native engine: a cell's step and its derivative as one compiled function through all of time. CPU only.
+"""The native engine: a cell's step and its derivative as one compiled function through all of time.
+CPU only.
 
 Axes: K replicas   T time steps   B batch   I input width   H state width.
 """
@@ -13,8 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native import build, emit, memory
-from rnnbench.engine.native.program import lowered
-from rnnbench.engine.plan import Plan
+from rnnbench.equations.plan import Plan
+from rnnbench.equations.program import lowered
 from rnnbench.errors import UserError
 
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -22,12 +23,17 @@ _kernels: dict[tuple[int, torch.dtype], "Kernel"] = {}
 
 
 def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """All steps from `state`: the outputs (K, T, B, H) and the last state. x: inputs (K, T, B, I), or symbols (K, T, B)."""
+    """All steps from `state`: the outputs (K, T, B, H) and the last state.
+
+    x: inputs (K, T, B, I), or symbols (K, T, B).
+    """
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *params.values(), *state))
     W = params["W"]
     made, x = kernel(plan, W.dtype), x.to(W.dtype if x.is_floating_point() else torch.int64)
     if not x.is_floating_point() and x.numel() and not 0 <= x.min() <= x.max() < W.shape[1]:
-        raise IndexError(f"symbols are numbers from 0 to {W.shape[1] - 1}, got {x.min()} to {x.max()}")
+        raise IndexError(
+            f"symbols are numbers from 0 to {W.shape[1] - 1}, got {x.min()} to {x.max()}"
+        )
     outputs, *last = _Through.apply(made, tuple(params), learns, x, *params.values(), *state)  # type: ignore[no-untyped-call]
     return outputs, tuple(last)
 
@@ -53,12 +59,16 @@ class Kernel:
 
     def __init__(self, plan: Plan, dtype: torch.dtype) -> None:
         if dtype not in REAL:
-            raise UserError(f"the native engine computes in float32 or float64, not in {dtype}; use engine=loop")
+            raise UserError(
+                f"the native engine computes in float32 or float64, not in {dtype}; use engine=loop"
+            )
         memory.keep_pages()
         self.plan = plan
         made = lowered(plan)
         self.library = build.library(emit.source(made, REAL[dtype]))
-        self.idle = sum(len(p.columns) for p in made.products) < sum(len(plan.blocks[f]) for f in "WR")  # what nothing reads has no slope
+        self.idle = sum(len(p.columns) for p in made.products) < sum(
+            len(plan.blocks[f]) for f in "WR"
+        )  # what nothing reads has no slope
         self.state, self.groups = len(plan.state), len(plan.groups)
 
     def call(self, sizes: Sequence[int], *places: Tensor | None) -> Any:
@@ -74,7 +84,12 @@ class Kernel:
 
     def blocks(self, params: Mapping[str, Tensor]) -> list[Tensor | None]:
         """The parameters in the order of Call."""
-        return [*(params[f"R{g}"] for g in range(self.groups)), params["W"], params.get("p"), params.get("b")]
+        return [
+            *(params[f"R{g}"] for g in range(self.groups)),
+            params["W"],
+            params.get("p"),
+            params.get("b"),
+        ]
 
 
 def kernel(plan: Plan, dtype: torch.dtype) -> Kernel:
@@ -88,15 +103,27 @@ class _Through(torch.autograd.Function):
     """One call forward, one call backward."""
 
     @staticmethod
-    def forward(ctx: Any, made: Kernel, names: tuple[str, ...], learns: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, made: Kernel, names: tuple[str, ...], learns: bool, x: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
         x, *rest_ = (t.detach().contiguous() for t in (x, *rest))
         params, state = dict(zip(names, rest_, strict=False)), rest_[len(names) :]
-        (K, T, B), W, H, threads = x.shape[:3], params["W"], state[0].shape[-1], torch.get_num_threads()
+        (K, T, B), W, H, threads = (
+            x.shape[:3],
+            params["W"],
+            state[0].shape[-1],
+            torch.get_num_threads(),
+        )
         sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2))
         scratch, _, _, row = made.measure(sizes)
-        outputs, kept, work = (W.new_empty(shape) for shape in ((K, T, B, H), (K, sizes[-1], B, row), (threads, scratch)))
+        outputs, kept, work = (
+            W.new_empty(shape)
+            for shape in ((K, T, B, H), (K, sizes[-1], B, row), (threads, scratch))
+        )
         last = [torch.empty_like(s) for s in state]
-        made.library.forward(made.call(sizes, *_inputs(x), *made.blocks(params), *state, outputs, kept, *last, work))
+        made.library.forward(
+            made.call(sizes, *_inputs(x), *made.blocks(params), *state, outputs, kept, *last, work)
+        )
         if learns:
             ctx.made, ctx.sizes, ctx.names = made, sizes, names
             ctx.save_for_backward(x, outputs, kept, *rest_)
@@ -105,18 +132,33 @@ class _Through(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, slope_outputs: Tensor | None, *slope_last: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, slope_outputs: Tensor | None, *slope_last: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         x, outputs, kept, *rest = ctx.saved_tensors
         made, sizes, names = ctx.made, ctx.sizes, ctx.names
         params, state = dict(zip(names, rest, strict=False)), rest[len(names) :]
         _, scratch, partial, _ = made.measure(sizes)
         arriving = [None if s is None else s.contiguous() for s in (slope_outputs, *slope_last)]
-        slopes = {name: torch.zeros_like(t) if made.idle else torch.empty_like(t) for name, t in params.items()}
+        slopes = {
+            name: torch.zeros_like(t) if made.idle else torch.empty_like(t)
+            for name, t in params.items()
+        }
         slope_x = torch.empty_like(x) if ctx.needs_input_grad[3] else None
         slope_state = [torch.empty_like(s) for s in state]
         work, sums = (outputs.new_empty(shape) for shape in ((sizes[5], scratch), (partial,)))
-        given = (*_inputs(x), *made.blocks(params), *state, outputs, kept, *[None] * len(state), work)
-        made.library.backward(made.call(sizes, *given, *arriving, slope_x, *made.blocks(slopes), *slope_state, sums))
+        given = (
+            *_inputs(x),
+            *made.blocks(params),
+            *state,
+            outputs,
+            kept,
+            *[None] * len(state),
+            work,
+        )
+        made.library.backward(
+            made.call(sizes, *given, *arriving, slope_x, *made.blocks(slopes), *slope_state, sums)
+        )
         return None, None, None, slope_x, *(slopes[name] for name in names), *slope_state
 
 

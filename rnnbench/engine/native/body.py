@@ -1,24 +1,38 @@
-"""The innermost lines of the emitted C++: one vector of lanes of one stage, and the pointers that it reads and writes through."""
+"""The innermost lines of the emitted C++: one vector of lanes of one stage, and the pointers that
+it reads and writes through.
+"""
 
-from rnnbench.engine.native.program import GIVEN, Argument, Program, Value
+from rnnbench.equations.program import GIVEN, Argument, Program, Value
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 # names of values that would hide what the emitted lines use, or that C++ keeps for itself
 TAKEN = """
-    call work place rows row lane units units_all width groups first count step sums kept ring vec real load store fill where prefer
-    filled added partial slopes slope_x slope_out arriving leaving vectors ringed LANES
-    auto bool case catch char class const constexpr default delete do double enum explicit export extern float friend goto inline int long
-    mutable namespace new operator private protected public register short signed sizeof static struct switch template this throw try
-    typedef typename union unsigned using virtual void volatile and or not xor if else for while return break continue
+    call work place rows row lane units units_all width groups first count step sums kept ring vec
+    real load store fill where prefer filled added partial slopes slope_x slope_out arriving leaving
+    vectors ringed LANES
+    auto bool case catch char class const constexpr default delete do double enum explicit export
+    extern float friend goto inline int long mutable namespace new operator private protected public
+    register short signed sizeof static struct switch template this throw try typedef typename union
+    unsigned using virtual void volatile and or not xor if else for while return break continue
 """
 RESERVED = frozenset(TAKEN.split())
 
 
 def sloped(program: Program) -> tuple[Value, ...]:
-    """Values whose slope comes, at least in part, from a product or from a later stage, and lies in a buffer."""
+    """Values whose slope comes, at least in part, from a product or from a later stage, and lies in
+    a buffer.
+    """
     stage = program.stage
-    later = {a for v in program.values if v.op != "pre" for a in v.inputs if a.op not in GIVEN and stage[a] < stage[v]}
-    return tuple(v for v in program.values if v in later or (v in program.operands and v.op != "state"))
+    later = {
+        a
+        for v in program.values
+        if v.op != "pre"
+        for a in v.inputs
+        if a.op not in GIVEN and stage[a] < stage[v]
+    }
+    return tuple(
+        v for v in program.values if v in later or (v in program.operands and v.op != "state")
+    )
 
 
 class Body:
@@ -58,7 +72,10 @@ class Body:
         if v.op == "state":
             return f"load({self.pointer(f'all_{name}', f'old_{v.index}(row)')} + lane, units)"
         if v.op in ("p", "b"):
-            where = f"call.{v.op} + (place.replica * {len(program.plan.blocks[v.op])} + {v.index}) * units_all"
+            where = (
+                f"call.{v.op} + (place.replica * {len(program.plan.blocks[v.op])} + "
+                f"{v.index}) * units_all"
+            )
             return f"load({self.pointer(f'all_{name}', where)} + lane, units)"
         if self.back or program.stage[v] < self.stage:
             if v in program.results:
@@ -68,7 +85,9 @@ class Body:
                 return f"load({self.kept(v)} + lane)"
         if v.op == "pre":
             place, stage = program.pres[self.stage].index(v), len(program.pres[self.stage])
-            summed = self.pointer(f"sum_{name}", f"sums + (row * {stage} + {place}) * count * LANES - first * LANES")
+            summed = self.pointer(
+                f"sum_{name}", f"sums + (row * {stage} + {place}) * count * LANES - first * LANES"
+            )
             return f"load({summed} + lane)"
         return None
 
@@ -86,11 +105,24 @@ class Body:
 
     def written(self, loop: str) -> list[str]:
         pointers = [f"real *const {name} = {where};" for name, where in self.pointers.items()]
-        return [*pointers, f"{loop} {{", "  const long units = units_all - lane;", *(f"  {line}" for line in self.lines), "}"]
+        return [
+            *pointers,
+            f"{loop} {{",
+            "  const long units = units_all - lane;",
+            *(f"  {line}" for line in self.lines),
+            "}",
+        ]
 
 
 def title(program: Program, s: int) -> str:
     """The comment above a stage: what it makes, after which products."""
-    made = [v.name for v in program.values if program.stage[v] == s and (v in program.kept or v in program.results or v in program.buffered)]
+    made = [
+        v.name
+        for v in program.values
+        if program.stage[v] == s
+        and (v in program.kept or v in program.results or v in program.buffered)
+    ]
     products = [term for p in program.products if p.stage == s for term in p.written]
-    return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (f", after {', '.join(products)}" if products else "")
+    return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (
+        f", after {', '.join(products)}" if products else ""
+    )

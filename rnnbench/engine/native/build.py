@@ -1,4 +1,6 @@
-"""Compiles C++ once: a shared library per content, compiler, flags and CPU, in the user's cache folder."""
+"""Compiles C++ once: a shared library per content, compiler, flags and CPU, in the user's cache
+folder.
+"""
 
 import ctypes
 import hashlib
@@ -13,7 +15,16 @@ from pathlib import Path
 from rnnbench.errors import UserError
 
 # no -ffast-math: it would hide what is not finite, and change the arithmetic of the whole process
-FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-w")
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+    "-w",
+)
 LINKED = ("-shared", "-fPIC", "-pthread")
 
 
@@ -28,11 +39,15 @@ def cache_folder() -> Path:
 
 
 def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
-    """The compiled source. Processes that want the same one at the same time each compile it; the last to finish stays."""
+    """The compiled source.
+
+    Processes that want the same one at the same time each compile it; the last to finish stays.
+    """
     command = compiler()
     if command is None:
         raise UserError(
-            f"the native engine needs a C++ compiler, and there is no '{os.environ.get('CXX') or 'c++'}': install one, set CXX, or use engine=loop"
+            f"the native engine needs a C++ compiler, and there is no "
+            f"'{os.environ.get('CXX') or 'c++'}': install one, set CXX, or use engine=loop"
         )
     folder = cache_folder()
     target = folder / f"{_key(source, command, flags)}.so"
@@ -41,11 +56,19 @@ def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as made:
             text, built = Path(made) / "cell.cpp", Path(made) / "cell.so"
             text.write_text(source, "utf-8")
-            done = subprocess.run([command, *flags, *LINKED, str(text), "-o", str(built)], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [command, *flags, *LINKED, str(text), "-o", str(built)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 lines = (done.stderr or done.stdout).strip().split("\n")
                 said = next((line for line in lines if "error" in line), lines[-1])
-                raise UserError(f"the native engine needs a C++ compiler, and {command} fails ({said}): set CXX or use engine=loop")
+                raise UserError(
+                    f"the native engine needs a C++ compiler, and {command} fails ({said}): set "
+                    f"CXX or use engine=loop"
+                )
             built.replace(target)
     return ctypes.CDLL(str(target))
 
@@ -65,5 +88,14 @@ def _version(command: str) -> str:
 def _cpu() -> str:
     """What -march=native looks at."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").split("\n\n")[0].split("\n") if info.exists() else [platform.processor()]
-    return "\n".join([platform.machine(), *sorted(line for line in lines if line.startswith(("flags", "model name", "Features")))])
+    lines = (
+        info.read_text("utf-8").split("\n\n")[0].split("\n")
+        if info.exists()
+        else [platform.processor()]
+    )
+    return "\n".join(
+        [
+            platform.machine(),
+            *sorted(line for line in lines if line.startswith(("flags", "model name", "Features"))),
+        ]
+    )

@@ -1,12 +1,17 @@
-"""Writes a program as C++: what happens between the products, forward and, by automatic differentiation, backward; the rest is in .hpp."""
+"""Writes a program as C++: what happens between the products, forward and, by automatic
+differentiation, backward; the rest is in .hpp.
+"""
 
 from pathlib import Path
 from textwrap import dedent
 
 from rnnbench.engine.native.body import Body, sloped, title
-from rnnbench.engine.native.program import DERIVATIVES, GIVEN, Program, Value
+from rnnbench.equations.program import DERIVATIVES, GIVEN, Program, Value
 
-FIXED = {name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8") for name in ("kernel", "team", "work", "drive")}
+FIXED = {
+    name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8")
+    for name in ("kernel", "team", "work", "drive")
+}
 
 
 def source(program: Program, real: str = "float") -> str:
@@ -28,7 +33,9 @@ def _constants(program: Program) -> list[str]:
         "GROUPS": len(plan.groups),
         "DIAGONALS": len(plan.blocks["p"]),
         "VECTORS": len(plan.blocks["p"]) + len(plan.blocks["b"]),
-        "KEPT": len(program.kept) + len(plan.state) - 1,  # the last are the states but the first, which is the output
+        "KEPT": len(program.kept)
+        + len(plan.state)
+        - 1,  # the last are the states but the first, which is the output
         "PRES": sum(pres),
         "RING": sum(pres) + len(program.operands),
         "BUFFERS": len(program.buffered),
@@ -38,15 +45,22 @@ def _constants(program: Program) -> list[str]:
     for p in program.products:
         operand = "INPUT" if p.operand.op == "x" else program.operands.index(p.operand)
         fields = (p.group, p.count, operand, p.first, len(p.columns), f"span({pres[p.stage]})")
-        rows.append(f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // {', '.join(p.written)}")
+        rows.append(
+            f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // "
+            f"{', '.join(p.written)}"
+        )
     return [
-        f"// {function.__name__}: emitted from the equations in {Path(function.__code__.co_filename).name}",
+        f"// {function.__name__}: emitted from the equations in "
+        f"{Path(function.__code__.co_filename).name}",
         f"enum : int {{ {', '.join(f'{name} = {number}' for name, number in numbers.items())} }};",
-        "static constexpr int span(int pres) { return pres && pres < COLUMNS ? COLUMNS / pres : 1; }  // groups of lanes side by side",
-        f"static const long WIDEST = std::max({{{', '.join(f'{n} * span({n})' for n in sorted({1, *pres}))}}});",
+        "static constexpr int span(int pres) { return pres && pres < COLUMNS ? COLUMNS / pres : "
+        "1; }  // groups of lanes side by side",
+        f"static const long WIDEST = "
+        f"std::max({{{', '.join(f'{n} * span({n})' for n in sorted({1, *pres}))}}});",
         "static const int INPUT = -1;  // as an operand",
         "struct Product { int group, blocks, operand, first, count, span, columns[PRES + 1]; };",
-        "static const std::vector<Product> products = {  // weights, their blocks, operand, pre-activations from and how many, span, columns",
+        "static const std::vector<Product> products = {  // weights, their blocks, operand, "
+        "pre-activations from and how many, span, columns",
         *rows,
         "};",
     ]
@@ -62,12 +76,18 @@ def _filled(text: str, **parts: list[str]) -> list[str]:
 
 
 def _places(program: Program) -> list[str]:
-    states = [f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);" for s in range(len(program.plan.state))]
+    states = [
+        f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);"
+        for s in range(len(program.plan.state))
+    ]
     return [*states, "const Rows kept = place.kept(step);"]
 
 
 def _forward(program: Program) -> list[str]:
-    buffers = [f"const Rows buffer_{k} = {{work.buffers + {k} * rows * width, width}};" for k in range(len(program.buffered))]
+    buffers = [
+        f"const Rows buffer_{k} = {{work.buffers + {k} * rows * width, width}};"
+        for k in range(len(program.buffered))
+    ]
     text = f"""
         // ---- forward: rows of one replica through all of time ----
         static void forward_rows(const Call &call, const Work &work, const Place &place, long rows) {{
@@ -89,7 +109,10 @@ def _forward_stage(program: Program, s: int) -> list[str]:
     body, pres = Body(program, s, back=False), len(program.pres[s])
     for v in program.values:
         if program.stage[v] == s and v in program.buffered:
-            body.store(body.pointer(f"whole_{v.name}", f"buffer_{program.buffered.index(v)}(row)"), body.value(v))
+            body.store(
+                body.pointer(f"whole_{v.name}", f"buffer_{program.buffered.index(v)}(row)"),
+                body.value(v),
+            )
         if program.stage[v] == s and v in program.kept:
             body.store(body.kept(v), body.value(v))
         for index in range(len(program.results)):
@@ -105,14 +128,24 @@ def _forward_stage(program: Program, s: int) -> list[str]:
           }}
         }}"""
     return _filled(
-        text, PRODUCTS=_multiplied(program, s), BODY=body.written("for (long lane = first * LANES; lane < (first + count) * LANES; lane += LANES)")
+        text,
+        PRODUCTS=_multiplied(program, s),
+        BODY=body.written(
+            "for (long lane = first * LANES; lane < (first + count) * LANES; lane += LANES)"
+        ),
     )
 
 
 def _multiplied(program: Program, s: int) -> list[str]:
-    """The products of a stage, added up in `sums`: the first sets what it reaches, if no other reaches in part the same."""
+    """The products of a stage, added up in `sums`: the first sets what it reaches, if no other
+    reaches in part the same.
+    """
     pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
-    mine = [(k, p, set(range(p.first, p.first + len(p.columns)))) for k, p in enumerate(program.products) if p.stage == s]
+    mine = [
+        (k, p, set(range(p.first, p.first + len(p.columns))))
+        for k, p in enumerate(program.products)
+        if p.stage == s
+    ]
     covered, partly = set[int](), False
     lines = []
     for k, p, reached in mine:
@@ -123,19 +156,41 @@ def _multiplied(program: Program, s: int) -> list[str]:
             call, operand = "multiply", f"old_{p.operand.index}"
         else:
             new = p.operand in program.results
-            call, operand = "multiply", f"fresh_{program.results.index(p.operand)}" if new else f"buffer_{program.buffered.index(p.operand)}"
-        lines.append(f"{call}(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, {'true' if reached <= covered else 'false'});")
+            call, operand = (
+                "multiply",
+                f"fresh_{program.results.index(p.operand)}"
+                if new
+                else f"buffer_{program.buffered.index(p.operand)}",
+            )
+        lines.append(
+            f"{call}(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, "
+            f"{'true' if reached <= covered else 'false'});"
+        )
         covered |= reached
     if partly:
-        return [f"memset(sums, 0, rows * {pres} * count * LANES * sizeof(real));", *(line.replace(", false)", ", true)") for line in lines)]
+        return [
+            f"memset(sums, 0, rows * {pres} * count * LANES * sizeof(real));",
+            *(line.replace(", false)", ", true)") for line in lines),
+        ]
     return lines
 
 
 def _backward(program: Program) -> list[str]:
     states, written = len(program.plan.state), set[str]()
-    stages = [line for s in reversed(range(len(program.pres))) for line in _backward_stage(program, s, written)]
-    untouched = [f"memset(leaving[{s}], 0, rows * width * sizeof(real));" for s in range(states) if f"leaving[{s}]" not in written]
-    add = "for (long i = first_chunk; i < last_chunk; i++) add_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));"
+    stages = [
+        line
+        for s in reversed(range(len(program.pres)))
+        for line in _backward_stage(program, s, written)
+    ]
+    untouched = [
+        f"memset(leaving[{s}], 0, rows * width * sizeof(real));"
+        for s in range(states)
+        if f"leaving[{s}]" not in written
+    ]
+    add = (
+        "for (long i = first_chunk; i < last_chunk; i++) add_vectors(call, vectors_of(i), "
+        "partial + (i - first_chunk) * partial_size(call));"
+    )
     vectors = [add] if any(v.op in ("p", "b") for v in program.values) else []
     text = """
         // ---- backward: the same rows, from the last step to the first ----
@@ -172,8 +227,14 @@ def _backward(program: Program) -> list[str]:
 
 
 def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
-    """written: what this step has begun to sum up; what comes first sets it, what comes later adds."""
-    with_slope, body, pres = sloped(program), Body(program, s, back=True), [p for row in program.pres for p in row]
+    """written: what this step has begun to sum up; what comes first sets it, what comes
+    later adds.
+    """
+    with_slope, body, pres = (
+        sloped(program),
+        Body(program, s, back=True),
+        [p for row in program.pres for p in row],
+    )
     found: dict[Value, list[str]] = {}  # value → the terms of its slope
 
     def ring(place: int) -> str:
@@ -181,12 +242,25 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
 
     def arriving(v: Value) -> list[str]:
         """Terms of a slope that other stages, other steps and the outputs have left in memory."""
-        terms = [f"load({body.pointer(f'slope_{v.name}', f'slopes[{with_slope.index(v)}] + row * width')} + lane)"] if v in with_slope else []
+        terms = (
+            [
+                f"load({body.pointer(f'slope_{v.name}', f'slopes[{with_slope.index(v)}] + row * width')} "
+                f"+ lane)"
+            ]
+            if v in with_slope
+            else []
+        )
         for index, state in enumerate(program.plan.state):
             if program.results[index] is v:
-                terms.append(f"load({body.pointer(f'later_{state}', f'arriving[{index}] + row * width')} + lane)")
+                terms.append(
+                    f"load({body.pointer(f'later_{state}', f'arriving[{index}] + row * width')} + "
+                    f"lane)"
+                )
                 if index == 0:
-                    terms.append(f"(call.slope_out ? load({body.pointer('slope_output', 'slope_out(row)')} + lane, units) : vec{{}})")
+                    terms.append(
+                        f"(call.slope_out ? load({body.pointer('slope_output', 'slope_out(row)')} "
+                        f"+ lane, units) : vec{{}})"
+                    )
         return terms
 
     def leave(name: str, where: str, key: str, value: str) -> None:
@@ -205,7 +279,11 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
             continue
         for a, rule in zip(v.args, DERIVATIVES[v.op], strict=True):
             if isinstance(a, Value):
-                read = {letter: body.value(k) for letter, k in zip("yab", (v, *v.args), strict=False) if "{" + letter + "}" in rule}
+                read = {
+                    letter: body.value(k)
+                    for letter, k in zip("yab", (v, *v.args), strict=False)
+                    if "{" + letter + "}" in rule
+                }
                 found.setdefault(a, []).append(rule.format(g=slope, **read))
     for v in program.values if s == 0 else ():
         if v.op in GIVEN and (terms := arriving(v)):
@@ -213,17 +291,34 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
     for v, terms in found.items():
         total = " + ".join(terms)
         if v.op == "state":
-            leave(f"earlier_{v.name.removesuffix('_old')}", f"leaving[{v.index}] + row * width", f"leaving[{v.index}]", total)
+            leave(
+                f"earlier_{v.name.removesuffix('_old')}",
+                f"leaving[{v.index}] + row * width",
+                f"leaving[{v.index}]",
+                total,
+            )
         elif v.op in GIVEN:
             index = v.index + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
             body.add(body.pointer(f"slope_{v.name}", f"vectors + {index} * width"), total)
         else:
-            leave(f"slope_{v.name}", f"slopes[{with_slope.index(v)}] + row * width", f"slopes[{with_slope.index(v)}]", total)
+            leave(
+                f"slope_{v.name}",
+                f"slopes[{with_slope.index(v)}] + row * width",
+                f"slopes[{with_slope.index(v)}]",
+                total,
+            )
     lines = []
     for k, p in enumerate(program.products):
         if p.stage == s and p.operand.op != "x":
-            to = f"leaving[{p.operand.index}]" if p.operand.op == "state" else f"slopes[{with_slope.index(p.operand)}]"
-            lines.append(f"multiply_back(call, work, {k}, ring, rows, {to}, {'true' if to in written else 'false'});")
+            to = (
+                f"leaving[{p.operand.index}]"
+                if p.operand.op == "state"
+                else f"slopes[{with_slope.index(p.operand)}]"
+            )
+            lines.append(
+                f"multiply_back(call, work, {k}, ring, rows, {to}, "
+                f"{'true' if to in written else 'false'});"
+            )
             written.add(to)
     text = f"""
         {title(program, s)}: slopes
@@ -234,4 +329,6 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
           }}
         }}
         PRODUCTS"""
-    return _filled(text, BODY=body.written("for (long lane = 0; lane < width; lane += LANES)"), PRODUCTS=lines)
+    return _filled(
+        text, BODY=body.written("for (long lane = 0; lane < width; lane += LANES)"), PRODUCTS=lines
+    )

@@ -11,7 +11,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
 @cache
 def keep_pages() -> None:
-    """From now on the C library gives nothing back to the system that it could hand out again. Without glibc: nothing happens."""
+    """From now on the C library gives nothing back to the system that it could hand out again.
+
+    Without glibc: nothing happens.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

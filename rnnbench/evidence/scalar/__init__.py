@@ -1,4 +1,6 @@
-"""One scalar reference per equation, found by the name of the cell's function: add a function to any module here."""
+"""One scalar reference per equation, found by the name of the cell's function: add a function to
+any module here.
+"""
 
 import importlib
 import pkgutil

@@ -1,6 +1,8 @@
-"""Gated units with one state, number by number: GRU in both placements of the reset, MUT1 to MUT3, MGU, JANET, UGRNN.
+"""Gated units with one state, number by number: GRU in both placements of the reset, MUT1 to MUT3,
+MGU, JANET, UGRNN.
 
-Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against. Shares no code with it.
+Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against.
+Shares no code with it.
 """
 
 from cmath import tanh
@@ -31,7 +33,9 @@ def gru_reset_after(w: Weights, x: Vector, h: Vector) -> States:
 
 
 def mut1(w: Weights, x: Vector, h: Vector) -> States:
-    """z ignores the state; the candidate takes tanh of the projected input; z admits the new value."""
+    """z ignores the state; the candidate takes tanh of the projected input; z admits the
+    new value.
+    """
     kept = [sigmoid(affine(w, "r", k, x, h)) * h[k] for k in range(len(h))]
     new = []
     for k in range(len(h)):
@@ -42,8 +46,14 @@ def mut1(w: Weights, x: Vector, h: Vector) -> States:
 
 
 def mut2(w: Weights, x: Vector, h: Vector) -> States:
-    """The paper adds the bare input to the reset gate; projected here, so that widths may differ. z admits the new value."""
-    kept = [sigmoid(dot(w["W.r"][k], x) + dot(w["R.r"][k], h) + w["b.r"][k]) * h[k] for k in range(len(h))]
+    """The paper adds the bare input to the reset gate; projected here, so that widths may differ.
+
+    z admits the new value.
+    """
+    kept = [
+        sigmoid(dot(w["W.r"][k], x) + dot(w["R.r"][k], h) + w["b.r"][k]) * h[k]
+        for k in range(len(h))
+    ]
     new = []
     for k in range(len(h)):
         z = sigmoid(affine(w, "z", k, x, h))
@@ -76,7 +86,9 @@ def mgu(w: Weights, x: Vector, h: Vector) -> States:
 
 
 def janet(w: Weights, x: Vector, h: Vector, *, beta: float = 1.0) -> States:
-    """van der Westhuizen & Lasenby (2018): the forget gate alone; what enters is gated by 1 - σ(s - β)."""
+    """van der Westhuizen & Lasenby (2018): the forget gate alone; what enters is gated by 1 - σ(s -
+    β).
+    """
     new = []
     for k in range(len(h)):
         s = affine(w, "f", k, x, h)

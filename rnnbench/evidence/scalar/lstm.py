@@ -1,6 +1,8 @@
-"""The LSTM family, number by number: Greff et al. (2017), Jozefowicz et al. (2015) and textbook forms.
+"""The LSTM family, number by number: Greff et al. (2017), Jozefowicz et al. (2015) and textbook
+forms.
 
-Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against. Shares no code with it.
+Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against.
+Shares no code with it.
 """
 
 from cmath import tanh
@@ -58,7 +60,9 @@ def lstm_o(w: Weights, x: Vector, y: Vector, c: Vector) -> States:
 
 
 def lstm_peephole_full(w: Weights, x: Vector, y: Vector, c: Vector) -> States:
-    """Full matrices from the cell state: i and f see the old one, o the new one, so o waits for every unit's c'."""
+    """Full matrices from the cell state: i and f see the old one, o the new one, so o waits for
+    every unit's c'.
+    """
     new_y, new_c = [], []
     for k in range(len(c)):
         z = tanh(affine(w, "z", k, x, y))

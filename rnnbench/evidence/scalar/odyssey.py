@@ -1,6 +1,8 @@
-"""Vanilla LSTM and the eight variants of Greff et al. (2017), number by number; i and f look at the old cell state, o at the new one.
+"""Vanilla LSTM and the eight variants of Greff et al. (2017), number by number; i and f look at the
+old cell state, o at the new one.
 
-Written from the paper's equations, unit by unit, to have something to hold rnnbench.cells against. Shares no code with it.
+Written from the paper's equations, unit by unit, to have something to hold rnnbench.cells against.
+Shares no code with it.
 """
 
 from cmath import tanh
@@ -109,7 +111,9 @@ def cifg(w: Weights, x: Vector, y: Vector, c: Vector) -> States:
 
 
 def fgr(w: Weights, x: Vector, y: Vector, c: Vector, i: Vector, f: Vector, o: Vector) -> States:
-    """Full gate recurrence: every gate also sees every gate of the step before; R.fi leads from f to i."""
+    """Full gate recurrence: every gate also sees every gate of the step before; R.fi leads from f
+    to i.
+    """
     new_y, new_c, new_i, new_f, new_o = [], [], [], [], []
     for k in range(len(c)):
         into_i = dot(w["R.ii"][k], i) + dot(w["R.fi"][k], f) + dot(w["R.oi"][k], o)

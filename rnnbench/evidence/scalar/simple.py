@@ -1,12 +1,22 @@
 """Plain recurrences, gates that never see the state, and the sLSTM, number by number.
 
-Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against. Shares no code with it.
+Written from the papers' equations, unit by unit, to have something to hold rnnbench.cells against.
+Shares no code with it.
 """
 
 import cmath
 
 from rnnbench.evidence import arithmetic
-from rnnbench.evidence.arithmetic import States, Vector, Weights, affine, dot, log_sigmoid, maximum, sigmoid
+from rnnbench.evidence.arithmetic import (
+    States,
+    Vector,
+    Weights,
+    affine,
+    dot,
+    log_sigmoid,
+    maximum,
+    sigmoid,
+)
 
 
 def tanh(w: Weights, x: Vector, h: Vector) -> States:
@@ -21,7 +31,12 @@ def relu(w: Weights, x: Vector, h: Vector) -> States:
 
 def indrnn(w: Weights, x: Vector, h: Vector) -> States:
     """Li et al. (2018): each unit sees only itself; p holds the paper's u."""
-    return ([arithmetic.relu(dot(w["W.h"][k], x) + w["p.h"][k] * h[k] + w["b.h"][k]) for k in range(len(h))],)
+    return (
+        [
+            arithmetic.relu(dot(w["W.h"][k], x) + w["p.h"][k] * h[k] + w["b.h"][k])
+            for k in range(len(h))
+        ],
+    )
 
 
 def mingru(w: Weights, x: Vector, h: Vector) -> States:
@@ -46,7 +61,9 @@ def minlstm(w: Weights, x: Vector, h: Vector) -> States:
 
 
 def slstm(w: Weights, x: Vector, h: Vector, c: Vector, n: Vector, m: Vector) -> States:
-    """Beck et al. (2024), one head: exponential input gate, normaliser n, running maximum m of the exponents."""
+    """Beck et al. (2024), one head: exponential input gate, normaliser n, running maximum m of the
+    exponents.
+    """
     new_h, new_c, new_n, new_m = [], [], [], []
     for k in range(len(h)):
         z = cmath.tanh(affine(w, "z", k, x, h))

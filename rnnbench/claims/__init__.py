@@ -1,0 +1,1 @@
+"""Claims of papers as data, and how they are judged."""

@@ -1,0 +1,281 @@
+"""A study as it stands in its YAML: the question, the parts to run, the claims to judge, at one of
+three scales. No Hydra, no torch.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnnbench import catalogue
+from rnnbench.claims.checked import Checked
+from rnnbench.errors import UserError, unknown
+
+SCALES = ("smoke", "small", "paper")
+DRAWN = re.compile(r"=.*\b(choice|interval|range)\(")
+OWN_GOAL = ("value", "valid")  # metrics whose goal the record knows
+Filter = Mapping[
+    str, Any
+]  # column of rnnbench.load → a value, a list of values, or {min: a, max: b}
+
+
+class Kind(NamedTuple):
+    """What a kind of claim needs, and what it may have besides."""
+
+    needs: tuple[str, ...]
+    may: tuple[str, ...] = ()
+
+
+CLAIM = Kind(("says", "source", "kind"), ("published", "where", "each", "holds", "differs"))
+KINDS = {
+    "better": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
+    "equal": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
+    "no_better": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
+    "share": Kind(("x", "y", "metric", "margin"), ("all",)),
+    "sooner": Kind(("x", "y", "margin"), ("all",)),
+    "trend": Kind(("groups", "margin"), ("metric", "goal", "log")),
+    "interaction": Kind(("x", "y", "first", "second", "margin"), ("metric", "goal", "log")),
+    "within": Kind(("x", "range"), ("metric", "relative", "log")),
+    "importance": Kind(("key", "range"), ("x",)),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs. sweeps: of each variant, what one would type after `rnnbench train -m`.
+
+    best_of: the part whose chosen settings these words change.
+    """
+
+    name: str
+    sweeps: tuple[tuple[str, ...], ...]
+    best_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper found, and how our runs judge it.
+
+    `KINDS` says which fields a kind uses; the others are empty or None.
+
+    margin: in units of the metric, or '5%' of what y scores. holds: in `all` cases of `each`, or in
+        `any`.
+    """
+
+    id: str
+    says: str
+    source: str
+    published: str
+    kind: str
+    where: Filter
+    each: Mapping[str, tuple[Any, ...]]
+    x: Filter
+    y: Filter
+    groups: tuple[Filter, ...]
+    first: Filter
+    second: Filter
+    metric: str
+    goal: str | None
+    log: bool
+    margin: float | str | None
+    relative: str | None
+    range: tuple[float, float] | None
+    key: str | None
+    all: bool
+    holds: str
+    differs: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """label: what its runs carry as `study`: the name at scale small, NAME-SCALE at the others."""
+
+    name: str
+    scale: str
+    label: str
+    question: str
+    sources: tuple[str, ...]
+    baseline: str | None
+    parts: tuple[Part, ...]
+    claims: tuple[Claim, ...]
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """Settings that validation chooses: those drawn by choice(…), interval(…) or range(…),
+        seeds aside.
+        """
+        words = {
+            word.partition("=")[0]: word
+            for part in self.parts
+            for words in part.sweeps
+            for word in words
+            if DRAWN.search(word)
+        }
+        return frozenset(words) - {"seed"}
+
+
+def read(name: str, scale: str) -> Study:
+    """The study `configs/studies/NAME.yaml`, or that of a file of one's own, path/to/file.yaml.
+
+    UserError if anything in it is wrong.
+    """
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES)
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(
+                f"no file '{name}' in {Path.cwd()}; paths are relative to the current folder"
+            )
+    elif name in catalogue.choices("studies"):
+        path = catalogue.config_dir() / "studies" / f"{name}.yaml"
+    else:
+        raise unknown("study", name, catalogue.choices("studies"), "rnnbench list studies")
+    return _study(Checked(path), scale)
+
+
+def of_label(label: str) -> Study | None:
+    """The study whose runs carry this label, at its scale; None if `configs/studies` has none."""
+    known = catalogue.choices("studies")
+    if label in known:
+        return read(label, "small")
+    name, _, scale = label.rpartition("-")
+    return read(name, scale) if name in known and scale in SCALES else None
+
+
+def _study(file: Checked, scale: str) -> Study:
+    name, values = file.path.stem, dict(file.values)
+    file.keys("", values, ("question", "parts", "scales"), ("sources", "baseline", "claims"))
+    values = file.filled("", values, _scales(file, values.pop("scales"))[scale])
+    parts, claims = (file.table(key, values.get(key) or {}) for key in ("parts", "claims"))
+    if not parts:
+        raise file.wrong("parts is empty; a study has runs")
+    return Study(
+        name,
+        scale,
+        name if scale == "small" else f"{name}-{scale}",
+        file.text("question", values["question"]),
+        file.texts("sources", values.get("sources") or []),
+        None if values.get("baseline") is None else file.text("baseline", values["baseline"]),
+        tuple(_part(file, part, values, parts) for part, values in parts.items()),
+        tuple(_claim(file, claim, values) for claim, values in claims.items()),
+    )
+
+
+def _scales(file: Checked, values: Any) -> dict[str, dict[str, Any]]:
+    """Scale → name → value; every scale has the same names."""
+    scales = file.table("scales", values)
+    file.keys("scales", scales, (), SCALES)
+    scales = {scale: file.table(f"scales.{scale}", scales.get(scale)) for scale in SCALES}
+    for scale in SCALES:
+        for name in dict.fromkeys(name for of in scales.values() for name in of):
+            if name not in scales[scale]:
+                raise file.wrong(
+                    f"scales.{scale} says nothing of '{name}'; give it a value there, as the "
+                    f"other scales do"
+                )
+            if not isinstance(scales[scale][name], (int, float, str, list)):
+                raise file.wrong(
+                    f"scales.{scale}.{name} must be a number, a text or a list",
+                    repr(scales[scale][name]),
+                )
+    return scales
+
+
+def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Part:
+    where = f"parts.{name}"
+    values = file.table(where, values)
+    file.keys(where, values, ("sweep",), ("variants", "best_of"))
+    if (searched := values.get("best_of")) is not None:
+        earlier = list(parts)[: list(parts).index(name)]
+        if searched not in earlier or parts[searched].get("best_of"):
+            raise file.wrong(
+                f"{where}.best_of must name a part before it, itself no best_of "
+                f"({', '.join(earlier) or 'there is none'})",
+                repr(searched),
+            )
+    common = _words(file, f"{where}.sweep", values["sweep"])
+    variants = file.items(f"{where}.variants", values.get("variants", [[]]))
+    return Part(
+        name,
+        tuple((*common, *_words(file, f"{where}.variants", words)) for words in variants),
+        searched,
+    )
+
+
+def _words(file: Checked, where: str, values: Any) -> tuple[str, ...]:
+    words = file.texts(where, values)
+    for word in words:
+        if word.startswith("study="):
+            raise file.wrong(
+                f"{where} must leave study out, which follows from file and scale", repr(word)
+            )
+        if "=" not in word and word[:1] != "~":
+            raise file.wrong(
+                f"{where} must be a list of key=value, as after rnnbench train -m", repr(word)
+            )
+    return words
+
+
+def _claim(file: Checked, name: str, values: Any) -> Claim:
+    where = f"claims.{name}"
+    values = file.table(where, values)
+    if (kind := values.get("kind")) not in KINDS:
+        raise file.wrong(f"{where}.kind: {unknown('kind', str(kind), KINDS)}")
+    file.keys(
+        where,
+        values,
+        CLAIM.needs + KINDS[kind].needs,
+        CLAIM.may + KINDS[kind].may,
+        f" of a claim of kind {kind}",
+    )
+
+    def taken(check: Any, key: str, default: Any) -> Any:
+        return check(f"{where}.{key}", values[key]) if values.get(key) is not None else default
+
+    made = Claim(
+        id=name,
+        kind=kind,
+        says=taken(file.text, "says", ""),
+        source=taken(file.text, "source", ""),
+        published=taken(file.text, "published", ""),
+        where=taken(file.filter, "where", {}),
+        each={
+            key: tuple(file.items(f"{where}.each.{key}", of))
+            for key, of in taken(file.table, "each", {}).items()
+        },
+        x=taken(file.filter, "x", {}),
+        y=taken(file.filter, "y", {}),
+        groups=tuple(
+            file.filter(f"{where}.groups", group) for group in taken(file.items, "groups", ())
+        ),
+        first=taken(file.filter, "first", {}),
+        second=taken(file.filter, "second", {}),
+        metric=taken(file.text, "metric", "value"),
+        goal=taken(lambda key, value: file.one_of(key, value, ("min", "max")), "goal", None),
+        log=taken(file.flag, "log", False),
+        margin=taken(file.margin, "margin", None),
+        relative=taken(file.text, "relative", None),
+        range=taken(file.span, "range", None),
+        key=taken(file.text, "key", None),
+        all=taken(file.flag, "all", False),
+        holds=taken(lambda key, value: file.one_of(key, value, ("all", "any")), "holds", "all"),
+        differs=taken(file.text, "differs", ""),
+    )
+    if kind == "share" and made.metric not in ("solved", "diverged"):
+        raise file.wrong(f"{where}.metric must be solved or diverged", repr(made.metric))
+    if (
+        "goal" in KINDS[kind].may
+        and kind != "equal"
+        and made.metric not in OWN_GOAL
+        and made.goal is None
+    ):
+        raise file.wrong(
+            f"{where}.goal must be min or max: records do not know which is better of {made.metric}"
+        )
+    if kind == "trend" and len(made.groups) < 2:
+        raise file.wrong(
+            f"{where}.groups must have at least two filters, from worst to best", len(made.groups)
+        )
+    return made

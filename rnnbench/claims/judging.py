@@ -1,0 +1,182 @@
+"""The claims of a study judged on its runs: one family of tests, a verdict per case, a verdict per
+claim.
+
+Both tests of a case (see `answer`) are corrected by Holm's step-down, each over all cases of the
+study: the probability that any claim is wrongly called reproduced is at most ALPHA, and so is that
+of any being wrongly contradicted for want of an effect.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.claims import outcomes, patterns, scores
+from rnnbench.claims.answer import (
+    ALPHA,
+    CONTRADICTED,
+    OPEN,
+    REPRODUCED,
+    VERDICTS,
+    Answer,
+    unanswered,
+)
+from rnnbench.claims.design import Claim, Study
+from rnnbench.claims.selection import Filter, Unanswerable, cases, named
+from rnnbench.formatting import listing, plural, probability
+from rnnbench.stats.statistics import holm
+
+KINDS = {
+    "better": scores.better,
+    "equal": scores.equal,
+    "no_better": scores.no_better,
+    "interaction": scores.interaction,
+    "within": scores.within,
+    "share": outcomes.share,
+    "sooner": outcomes.sooner,
+    "trend": patterns.trend,
+    "importance": patterns.importance,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a claim. name: its values of `each`, or empty.
+
+    p, against: corrected; alpha: of the strictest step of the correction.
+    """
+
+    name: str
+    answer: Answer
+    p: float
+    against: float
+    alpha: float
+
+    @property
+    def verdict(self) -> str:
+        return self.answer.verdict(self.p, self.against)
+
+    @cached_property
+    def power(self) -> float:
+        return self.answer.power(self.alpha)
+
+    @cached_property
+    def detectable(self) -> float:
+        return self.answer.detectable(self.alpha)
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in plain words with the numbers."""
+        answer = self.answer
+        if not answer.facts:
+            return f"Not resolved: {answer.why}."
+        if self.verdict == REPRODUCED:
+            small = ", though by less than the margin" if self.against < ALPHA else ""
+            text = f"{answer.words.claimed}{small}: {answer.facts}, {_p(self.p)}"
+        elif self.verdict == CONTRADICTED and self.p < ALPHA:
+            text = f"{answer.words.opposite}: {answer.facts}, {_p(self.p)}"
+        elif self.verdict == CONTRADICTED:
+            text = f"{answer.words.against}: {answer.facts}, {_p(self.against)}"
+        else:
+            text = f"{answer.words.open}: {answer.facts}; {answer.why or _p(self.p)}{self._seen()}"
+        return f"{text}."
+
+    def _seen(self) -> str:
+        return (
+            ""
+            if math.isnan(self.power)
+            else f"; runs like these would settle it in {self.power:.0%} of studies"
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, what each of its cases came to, and what that makes of it.
+
+    family: cases whose tests were corrected together.
+    """
+
+    claim: Claim
+    cases: tuple[Case, ...]
+    verdict: str
+    family: int
+
+    @property
+    def sentence(self) -> str:
+        """Of one case what was found; of several which of them came out how."""
+        if len(self.cases) == 1:
+            return self.cases[0].sentence
+        parts = []
+        for verdict in VERDICTS:
+            members = [case for case in self.cases if case.verdict == verdict]
+            if members:
+                why = next((f": {case.answer.why}" for case in members if case.answer.why), "")
+                parts.append(
+                    f"{verdict} in {len(members)} of {len(self.cases)} cases "
+                    f"({listing([case.name for case in members])}){why}"
+                )
+        text = "; ".join(parts)
+        return f"{text[0].upper()}{text[1:]}." if text else "There is no case to judge."
+
+
+def judge(frame: pd.DataFrame, study: Study) -> list[Judged]:
+    """Every claim of the study, in its order.
+
+    frame: its runs, as from `load`; what is missing in them leaves a claim not resolved.
+    """
+    asked = [
+        (claim, filters, answered(frame, claim, filters))
+        for claim in study.claims
+        for filters in cases(claim.each)
+    ]
+    p, against = (
+        holm([getattr(answer, which) for _, _, answer in asked]) for which in ("p", "against")
+    )
+    family = int(np.isfinite([answer.p for _, _, answer in asked]).sum())
+    alpha = ALPHA / max(family, 1)
+    made: dict[str, list[Case]] = {claim.id: [] for claim in study.claims}
+    for (claim, filters, answer), one, other in zip(
+        asked, p.tolist(), against.tolist(), strict=True
+    ):
+        made[claim.id].append(Case(named(filters), answer, one, other, alpha))
+    return [
+        Judged(
+            claim,
+            tuple(made[claim.id]),
+            together([case.verdict for case in made[claim.id]], claim.holds),
+            family,
+        )
+        for claim in study.claims
+    ]
+
+
+def answered(frame: pd.DataFrame, claim: Claim, filters: Filter) -> Answer:
+    try:
+        return KINDS[claim.kind](frame, claim, filters)
+    except Unanswerable as reason:
+        return unanswered(str(reason))
+
+
+def together(verdicts: Sequence[str], holds: str) -> str:
+    """The verdict of a claim from those of its cases. holds: whether all of them must hold,
+    or any.
+    """
+    first, last = (REPRODUCED, CONTRADICTED) if holds == "any" else (CONTRADICTED, REPRODUCED)
+    if first in verdicts:
+        return first
+    return last if verdicts and all(verdict == last for verdict in verdicts) else OPEN
+
+
+def counted(judged: Sequence[Judged]) -> str:
+    """How many claims came out how, in a sentence."""
+    numbers = [f"{sum(one.verdict == verdict for one in judged)} {verdict}" for verdict in VERDICTS]
+    return f"Of {plural(len(judged), 'claim')}, {listing(numbers)}."
+
+
+def _p(p: float) -> str:
+    if math.isnan(p):
+        return "no test"
+    return f"corrected p {'' if p < 0.001 else '= '}{probability(p)}"

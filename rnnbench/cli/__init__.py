@@ -1,0 +1,168 @@
+"""The command line: what is common to all verbs, and `train`, whose arguments are Hydra's.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done; a run that diverged is a result, too |
+| 1 | our own fault: a traceback, and a line that asks to report it |
+| 2 | something typed or supplied cannot work: one line, nothing written |
+| 3 | some of several runs (`train -m`) failed or were refused; the others are done |
+| 130 | interrupted; what was running is saved |
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from rnnbench.cli.verbs import VERBS
+from rnnbench.errors import Interrupted, SomeFailed, UserError, unknown
+
+EPILOG = """examples:
+  rnnbench train cell=gru task=copy                      train one cell on one task
+  rnnbench train -m cell=lstm,gru task=adding seed=0,1   train every combination
+  rnnbench train --help                                  groups and keys of train
+  rnnbench show cell=mut1                                its equations and where they come from
+  rnnbench study forgetbias --scale smoke                a question, its runs, verdicts on claims
+  rnnbench report results/runs/default                   tables, figures and a page to read
+  rnnbench curves results/runs/default                   a picture of learning curves
+  eval "$(rnnbench -sc install=bash)"                    tab completion (also zsh, fish)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments[:1] in (["-sc"], ["--shell-completion"]):
+            return _complete(arguments)
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
+        parser = _parser()
+        options, rest = parser.parse_known_args(arguments)
+        words = [
+            word for word in rest if hasattr(options, "overrides") and not word.startswith("-")
+        ]  # key=value after a flag
+        if len(words) < len(rest):
+            parser.error(
+                f"unrecognized arguments: {' '.join(word for word in rest if word not in words)}"
+            )
+        if words:
+            options.overrides += words
+        return options.verb(options) or 0
+    except (KeyboardInterrupt, Interrupted) as stop:
+        print(f"rnnbench: interrupted{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _told(error)
+
+
+def _told(error: Exception, where: str = "") -> int:
+    """Say what went wrong; returns the exit code."""
+    if isinstance(error, (UserError, SomeFailed)):
+        print(f"rnnbench: {where}{error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 3
+    traceback.print_exception(error)
+    print(
+        f"rnnbench: {where}this is a fault of rnnbench; please report it with what stands above "
+        f"and what you typed",
+        file=sys.stderr,
+    )
+    return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, with the nearest name."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise unknown(
+                action.metavar.lower() if isinstance(action.metavar, str) else action.dest,
+                value,
+                action.choices,
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    from rnnbench import __version__
+
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        "rnnbench",
+        description="Compares recurrent cells fairly.",
+        epilog=EPILOG,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"rnnbench {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs.add_parser(
+        "train",
+        help="train a cell on a task (-m: every combination); see rnnbench train --help",
+        add_help=False,
+    )
+
+    for verb in VERBS:
+        added = verbs.add_parser(verb.name, help=verb.help)
+        for flags, options in verb.arguments:
+            added.add_argument(*flags, **options)
+        added.set_defaults(verb=verb.run)
+    return parser
+
+
+def _train(arguments: list[str]) -> int:
+    from rnnbench import compose
+
+    again = f"rnnbench train {shlex.join(arguments)}"
+    many = bool({"-m", "--multirun"} & set(arguments))  # as Hydra has it
+    codes: list[int] = []
+
+    def job(settings: Any, overrides: list[str]) -> None:
+        from rnnbench.training.train import train
+
+        train(settings, overrides, again)
+
+    def report(overrides: list[str], error: Exception | None) -> int:
+        codes.append(_told(error, f"{shlex.join(overrides)}: " if many else "") if error else 0)
+        return codes[-1]
+
+    try:
+        compose.run(arguments, job, report)
+    except SomeFailed:
+        if not codes:  # else they know more
+            raise
+    if many and any(codes):
+        print(
+            f"rnnbench: {codes.count(0)} of {len(codes)} runs are done; what kept the others from "
+            f"it stands above",
+            file=sys.stderr,
+        )
+    return 3 if len(set(codes)) > 1 else max(codes, default=0)
+
+
+def _complete(arguments: list[str]) -> int:
+    """Tab completion is Hydra's; it knows the keys of train, so the verb is taken out of the line
+    that it completes.
+    """
+    typed = os.environ.get("COMP_LINE", "").split(" ")
+    if len(typed) == 2:  # the verb itself
+        print(
+            " ".join(
+                name
+                for name in ("train", *(verb.name for verb in VERBS))
+                if name.startswith(typed[1])
+            )
+        )
+        return 0
+    from rnnbench import compose
+
+    compose.complete(arguments, " ".join([typed[0], *typed[2:]]))
+    return 0

@@ -1,0 +1,181 @@
+"""What the verbs beside `train` do.
+
+Each imports what it needs when it runs, so that help is instant.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+Options = argparse.Namespace
+
+
+def listing(options: Options) -> None:
+    from rnnbench.cli import show
+    from rnnbench.console import console
+
+    if options.what == "tasks":
+        console.print(show.list_tasks())
+        return
+    if options.what == "studies":
+        from rnnbench.studies.listing import list_studies
+
+        console.print(list_studies(), soft_wrap=False)
+        return
+    from rnnbench.compose import compose
+    from rnnbench.training.run import load_task
+
+    settings = compose(options.overrides)
+    console.print(show.list_cells(load_task(settings, print).inputs, settings.model.hidden))
+
+
+def show(options: Options) -> int:
+    from rnnbench import catalogue
+    from rnnbench.cli import show
+    from rnnbench.compose import compose
+    from rnnbench.console import console
+    from rnnbench.evidence.verify import verify
+    from rnnbench.training.run import load_task
+
+    settings = compose(options.overrides)
+    cell = settings.cell
+    if options.latex:
+        print(show.show_latex(cell))
+        return 0
+    if options.source:
+        print(show.show_source(cell))
+        return 0
+    checks = (
+        verify(catalogue.resolve(cell.step, "cell.step"), cell.constants) if options.verify else []
+    )
+    console.print(
+        show.show_cell(cell, load_task(settings, print).inputs, settings.model.hidden, checks),
+        soft_wrap=False,
+    )
+    return 1 if any(check.passed is False for check in checks) else 0
+
+
+def data(options: Options) -> int:
+    from rnnbench import console
+    from rnnbench import data as files
+    from rnnbench.settings import Paths
+
+    cache = options.data or os.environ.get("RNNBENCH_DATA", "~/.cache/rnnbench")
+    paths = Paths(
+        results="", data=cache, mirror=options.mirror or os.environ.get("RNNBENCH_MIRROR")
+    )
+    if options.action == "fetch":
+        for path in files.fetch_all(options.names or None, paths, console.say):
+            console.say(str(path))
+        return 0
+    rows = files.listing(paths) if options.action == "list" else files.check(paths)
+    console.files(rows)
+    console.say(f"cache: {paths.data}   mirror: {paths.mirror or 'none (RNNBENCH_MIRROR)'}")
+    return 0 if all(row.state in ("present", "absent", "ok") for row in rows) else 2
+
+
+def status(options: Options) -> None:
+    from rnnbench.sweep import status
+
+    status.show(status.study_folder(options.study, options.results))
+
+
+def collect(options: Options) -> None:
+    from rnnbench.console import say
+    from rnnbench.runs.collect import collect, restore
+    from rnnbench.sweep.status import study_folder
+
+    if options.restore:
+        say(f"{restore(options.study, options.results)} runs put back into {options.results}")
+        return
+    study = study_folder(options.study, options.results)
+    out = options.out or study / "runs.jsonl"
+    say(f"{collect(study, out)} runs in {out}")
+
+
+def report(options: Options) -> None:
+    from rnnbench.console import say
+    from rnnbench.report.render import write_report
+    from rnnbench.tools import overseeds
+
+    say(
+        str(
+            write_report(
+                options.places, Path(options.out) if options.out else None, options.baseline
+            )
+        )
+    )
+    for folder in map(Path, options.places):
+        if folder.is_dir() and not options.out and overseeds.write(folder):
+            say(f"mean, low and high over seeds, for TensorBoard: {folder / overseeds.FOLDER}")
+
+
+def curves(options: Options) -> None:
+    from rnnbench.charts import style
+    from rnnbench.console import say
+    from rnnbench.runs import records
+
+    found = records.find(options.folder)
+    path = Path(options.out) if options.out else Path(options.folder).expanduser() / "curves.png"
+    say(
+        f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in "
+        f"{style.save(style.learning_curves(found), path)}"
+    )
+
+
+def bench(options: Options) -> None:
+    from rnnbench.bench.command import run
+
+    run(
+        options.cells,
+        options.shapes,
+        options.peers,
+        options.repeats,
+        options.threads,
+        options.replicas,
+        options.out,
+    )
+
+
+def probe(options: Options) -> None:
+    from rnnbench.tools.probe import probe
+
+    probe(options.asked, options.multirun, options.out)
+
+
+def evaluate(options: Options) -> None:
+    from rnnbench.tools.eval import run_eval
+
+    run_eval(options.arguments, options.out, options.weights)
+
+
+def repeat(options: Options) -> None:
+    from rnnbench.tools.repeat import run_repeat
+
+    run_repeat(options.places, options.draw, options.seed)
+
+
+def sample(options: Options) -> None:
+    from rnnbench.tools.sample import run_sample
+
+    run_sample(
+        options.folder,
+        options.prompt,
+        options.length,
+        options.temperature,
+        options.seed,
+        options.out,
+        options.weights,
+    )
+
+
+def export(options: Options) -> None:
+    from rnnbench.tools.export import run_export
+
+    run_export(options.folder, options.to, options.out, options.weights)
+
+
+def study(options: Options) -> None:
+    from rnnbench.studies.run import run_study
+
+    run_study(options.study, options.scale, options.overrides, options.out, options.plan)

@@ -1,0 +1,249 @@
+"""What `rnnbench list` and `rnnbench show` print: cells and tasks in a table, one cell with all
+that is known of it.
+
+Everything is read from the configurations, the docstrings and the traced equations; no cell is
+known by name.
+"""
+
+import operator
+import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from rnnbench.catalogue import About, about, choices, read, remark, resolve
+from rnnbench.draw import Draw
+from rnnbench.engine.native import source
+from rnnbench.equations.plan import Plan, plan
+from rnnbench.equations.rules import block
+from rnnbench.equations.text import LEGEND, latex, term, unicode
+from rnnbench.equations.trace import trace
+from rnnbench.errors import UserError
+from rnnbench.evidence.verify import Check
+from rnnbench.settings import Cell, typed
+
+
+def list_cells(inputs: int, hidden: int) -> Table:
+    """Every cell of `configs/cell`: its name, what it is, its paper, its size with `inputs` inputs
+    and `hidden` units.
+    """
+    table = _table("cell", "what it is", "paper")
+    table.add_column(f"d={inputs}, n={hidden}", justify="right", no_wrap=True)
+    for name in choices("cell"):
+        values = read("cell", name)
+        if "step" not in values:  # the place for a cell of the user's own
+            table.add_row(name, "Your own, from a file", "", "")
+            continue
+        cell = typed(Cell, values | {"name": name}, f"cell={name}")
+        planned = plan(resolve(cell.step, "cell.step"), cell.constants)
+        said = _about(cell, planned)
+        table.add_row(
+            name, _short(said.summary), paper(said.source), f"{planned.count(inputs, hidden):,}"
+        )
+    return table
+
+
+def list_tasks() -> Table:
+    """Every task of `configs/task`: its name, what it is, what is measured, what ignorance scores,
+    the data it needs.
+    """
+    table = _table("task", "what it is", "metric")
+    table.add_column("baseline", justify="right", no_wrap=True)
+    table.add_column("data")
+    for name in choices("task"):
+        values = read("task", name)
+        kind = resolve(values.pop("type"), f"task={name}")
+        task = typed(
+            kind, {key: value for key, value in values.items() if key != "name"}, f"task={name}"
+        ).bound(_refuse)
+        try:
+            baseline = f"{task.baseline[task.metric]:.4g}"
+        except (_Wanted, UserError):
+            baseline = "–"
+        try:
+            task.batch(Draw(0), 0, 1)
+            data = "–"
+        except _Wanted as wanted:
+            data = str(wanted).split("/")[0]
+        except UserError:
+            data = "a file of yours"
+        goal = {"min": "↓", "max": "↑"}[task.goal]
+        table.add_row(
+            name, _short(about(kind.__doc__).summary), f"{task.metric} {goal}", baseline, data
+        )
+    return table
+
+
+def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()) -> RenderableType:
+    """All that is known of one cell, for a rich console. checks: what `verify` found."""
+    planned = plan(resolve(cell.step, "cell.step"), cell.constants)
+    said = _about(cell, planned)
+    facts = {
+        "forget gate": " ".join(gates(cell)),
+        "constants": ", ".join(f"{key} = {value:g}" for key, value in cell.constants.items()),
+        "start": _start(cell),
+        "parameters": f"{planned.formula} = {planned.count(inputs, hidden):,} with d = {inputs} "
+        f"inputs and n = {hidden} units",
+        "blocks": "; ".join(
+            f"{family}:{_GLUE}{_GLUE.join(names)}"
+            for family, names in planned.blocks.items()
+            if names
+        ),
+        "each step": _products(planned),
+        "reading": said.reading,
+        "source": said.source,
+        "checked": "\n".join(
+            f"{_MARK[check.passed]} {check.name}: {check.detail}" for check in checks
+        ),
+    }
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for key, value in facts.items():
+        if value:
+            grid.add_row(key, Text(value))
+    title = Text.assemble((cell.name, "bold"), "  ", said.summary)
+    return Group(
+        title,
+        "",
+        _Equations(unicode(planned.trace).splitlines()),
+        "",
+        Text(LEGEND, "dim"),
+        "",
+        grid,
+    )
+
+
+def show_source(cell: Cell) -> str:
+    """The C++ that the native engine compiles for the cell."""
+    return source(plan(resolve(cell.step, "cell.step"), cell.constants))
+
+
+def show_latex(cell: Cell) -> str:
+    """The equations alone, ready to paste; for print, since a rich console would cut long lines."""
+    return latex(trace(resolve(cell.step, "cell.step"), cell.constants))
+
+
+def gates(cell: Cell) -> list[str]:
+    """How `forget_bias` and chrono initialisation act on this cell, a sentence each."""
+    if cell.forget is None:
+        return [
+            "None whose bias could keep the memory: cell.forget_bias and init=chrono do not apply."
+        ]
+    sign, name = ("−" if cell.forget[0] == "-" else ""), cell.forget.lstrip("+-")
+    keeps = (
+        f"b_{name} {'lowered' if sign else 'raised'} keeps the memory: cell.forget_bias=1 "
+        f"starts it at {sign or '+'}1."
+    )
+    chrono = f"init=chrono draws it from {sign}log U(1, T_max − 1)" + (
+        f", b_{cell.write} = −b_{name}." if cell.write else "."
+    )
+    here = [f"Here forget_bias is {cell.forget_bias:g}."] if cell.forget_bias is not None else []
+    return [keeps, chrono, *here]
+
+
+def paper(source: str) -> str:
+    """The first source, short: 'Greff, Srivastava & Koutník (2017), LSTM: …' → 'Greff et
+    al. 2017'.
+    """
+    found = re.match(r"(.+?) \((\d{4})\)", source)
+    if not found:
+        return source.split(";")[0].rstrip(".")
+    authors = re.split(r", | & ", found[1].removesuffix(" et al."))
+    several = len(authors) > 2 or found[1].endswith(" et al.")
+    return f"{f'{authors[0]} et al.' if several else ' & '.join(authors)} {found[2]}"
+
+
+_GLUE = "\u00a0"  # a space at which no line is broken
+_MARK = {True: "✓", False: "✗", None: "–"}
+
+
+class _Wanted(Exception):
+    """A task asked for this data file."""
+
+
+def _refuse(name: str) -> Path:
+    raise _Wanted(name)
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Equations that are never cut: where they are too wide they go on in the next line."""
+
+    lines: Iterable[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self.lines:
+            yield from (
+                Text("  " + part, no_wrap=True, overflow="ignore")
+                for part in folded(line, options.max_width - 2)
+            )
+
+
+def folded(equation: str, width: int) -> list[str]:
+    """An equation in lines of at most `width`, broken before + and − only."""
+    glued = re.sub(r" (?![+−] )", _GLUE, equation)
+    hanging = " " * (equation.find("=") + 2)
+    lines = textwrap.wrap(
+        glued,
+        max(width, 20),
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_GLUE, " ") for line in lines]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column == columns[0], overflow="fold")
+    return table
+
+
+def _about(cell: Cell, planned: Plan) -> About:
+    """The docstring; where a configuration with a source of its own starts the equations otherwise,
+    that goes first.
+    """
+    said, own = about(planned.trace.function.__doc__), remark("cell", cell.name)
+    if own is None or not own.source:
+        return said
+    source = own.source.rstrip(".")
+    return About(
+        own.summary,
+        said.source if said.source.startswith(source) else f"{source}; {said.source}",
+        said.reading,
+    )
+
+
+def _short(summary: str) -> str:
+    return re.split(r"[:.;] ", summary)[0].rstrip(".")
+
+
+def _start(cell: Cell) -> str:
+    rules = ", ".join(f"{family} {rule}" for family, rule in cell.paper.items())
+    return f"init={cell.init}" + (f"; init=paper is {rules}" if rules else "")
+
+
+def _products(planned: Plan) -> str:
+    """The recurrent products of a step: those that share an operand are one."""
+    graph = planned.trace.graph
+    recurrent = [
+        n
+        for n in graph.nodes
+        if n.target is operator.matmul and (block(n.args[0]) or " ")[0] == "R"
+    ]
+    operands = [term(planned.trace, node) for node in dict.fromkeys(n.args[1] for n in recurrent)]
+    written = [
+        f"{', '.join(f'R_{n}' for n in names)} on {on}"
+        for on, (_, names) in zip(operands, planned.groups, strict=True)
+    ]
+    return f"{len(written) or 'no'} recurrent product{'s' if len(written) != 1 else ''}" + (
+        f": {'; '.join(written)}" if written else ""
+    )

@@ -1,0 +1,3 @@
+"""What goes on inside a network: gradients through time, Jacobians, gates, and where numbers first
+stop being finite.
+"""

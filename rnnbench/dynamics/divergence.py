@@ -1,0 +1,131 @@
+"""Where a run broke: the first quantity that is not finite, in the order in which a training step
+computes them.
+
+Forward first (layer by layer at each time step, each value of the equations by its name), then the
+loss, then the gradient backwards through time. Asked once, when a run diverges; changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, fx
+
+from rnnbench.dynamics.recording import Layer, first, one_of, record
+from rnnbench.engine.batches import Stacked
+from rnnbench.engine.loop import State, vectors
+from rnnbench.engine.network import Network
+from rnnbench.equations.rules import block
+
+Loss = Callable[[Tensor, Stacked], Tensor]  # (prediction, batch) → loss (K)
+
+
+def first_not_finite(
+    network: Network,
+    k: int,
+    batch: Stacked,
+    kind: str,
+    loss: Loss,
+    states: Sequence[State],
+    keep: Sequence[Tensor] | None,
+) -> str:
+    """'gate f of layer 0 at time step 37', for replica k on this batch; empty if all is finite when
+    it is computed alone.
+
+    batch: with the inputs as they were read, noise included. Time steps count from 1, as in 'step
+        12 of training'.
+    """
+    alone = one_of(network, k)
+    for name, parameter in alone.params.items():
+        if not parameter.isfinite().all():
+            return f"parameter {name}"
+    one = first(batch, k)
+    before = [tuple(s[k : k + 1] for s in state) for state in states]
+    run = record(alone, one, kind, before, keep and [m[k : k + 1] for m in keep])
+    with torch.no_grad():
+        for t in range(run.x.shape[1]):
+            for index, layer in enumerate(run.layers):
+                if not all(s.isfinite().all() for s in layer.states[t]):
+                    return f"{_named(layer, t)} of layer {index} at time step {t + 1}"
+    if not run.prediction.isfinite().all():
+        return "prediction"
+    total = loss(run.prediction, one)
+    if not total.isfinite().all():
+        return "loss"
+    wanted = [s for layer in run.layers for state in layer.states for s in state]
+    found = iter(
+        torch.autograd.grad(total.sum(), wanted, allow_unused=True, materialize_grads=True)
+    )
+    bad = [
+        (t, index, name)
+        for index, layer in enumerate(run.layers)
+        for t in range(len(layer.states))
+        for name in layer.plan.state
+        if not next(found).isfinite().all()
+    ]
+    if not bad:
+        return ""
+    t, index, name = max(bad, key=lambda place: (place[0], place[1]))
+    return f"gradient of state {name} of layer {index} at time step {t + 1}"
+
+
+def _named(layer: Layer, t: int) -> str:
+    """The first value of the equations that is not finite at step t, called as they call it."""
+    plan = layer.plan
+    for name, value in values_of(layer, t).items():
+        if not value.isfinite().all():
+            return (
+                f"gate {name}"
+                if name in plan.gates
+                else f"state {name}"
+                if name in plan.state
+                else name
+            )
+    states = zip(plan.state, layer.states[t], strict=True)
+    return f"state {next(name for name, values in states if not values.isfinite().all())}"
+
+
+def values_of(layer: Layer, t: int) -> dict[str, Tensor]:
+    """Every product and every named value of the equations at step t, in their order: 'R.f @ y',
+    'f', 'c', each (K, B, H).
+
+    W.f @ x is with the bias that rides on it in the plan (`Plan.folded`); that bias is 0 where the
+    equations add it.
+    """
+    plan, params = layer.plan, layer.params
+    H = layer.start[0].shape[-1]
+    blocks = {
+        ("W", n): wx for n, wx in zip(plan.blocks["W"], layer.wx[:, t].split(H, -1), strict=True)
+    }
+    for g, (_, names) in enumerate(plan.groups):
+        blocks |= {("R", n): R for n, R in zip(names, params[f"R{g}"].split(H, -1), strict=True)}
+    for family in "pb":
+        blocks |= {(family, n): v for n, v in vectors(plan, params, family).items()}
+    blocks |= {("b", n): torch.zeros_like(blocks["b", n]) for n in plan.folded}
+    value: dict[fx.Node, Tensor] = {}
+    named: dict[str, Tensor] = {}
+    state = dict(zip(plan.state, layer.before[t], strict=True))
+    for node in plan.trace.graph.nodes:
+        name = plan.trace.names.get(node)
+        if node.op == "placeholder" and node.target in state:
+            value[node] = state[node.target]
+        elif owned := block(node):
+            value[node] = blocks[owned]
+        elif (
+            node.op == "call_function"
+            and (owned := block(node.args[0]))
+            and owned[0] in "WR"
+            and node.target.__name__ == "matmul"
+        ):
+            value[node] = (
+                blocks[owned] if owned[0] == "W" else torch.bmm(value[node.args[1]], blocks[owned])
+            )
+            named[f"{'.'.join(owned)} @ {plan.trace.names.get(node.args[1], node.args[1])}"] = (
+                value[node]
+            )
+        elif node.op == "call_function":
+            value[node] = node.target(
+                *(value[a] if isinstance(a, fx.Node) else a for a in node.args), **node.kwargs
+            )
+        if name is not None and node in value:
+            named[name] = value[node]
+    return named

@@ -1,0 +1,3 @@
+"""Reading a cell: its rules, the trace of its equations, the plan and program made of it, and how
+they are written.
+"""

@@ -1,0 +1,67 @@
+"""Numbers, intervals, probabilities and lists as a person reads them. Knows nothing of ours."""
+
+import math
+from collections.abc import Sequence
+
+
+def anchor(*names: object) -> str:
+    """An identifier that a page can link to: letters, digits and dashes, the same for the same
+    names and no others.
+    """
+    text = "--".join(str(name) for name in names)
+    return "".join(
+        c if c.isascii() and (c.isalnum() or c == "-") else f"_{ord(c):x}_" for c in text
+    )
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number as shown: so many significant digits, `–` if there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{digits}g}"
+    if "e" not in text and abs(value) >= 10**digits:
+        text = f"{value:.0f}"
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+        if int(exponent) > 0:
+            text = f"{value:,.0f}" if int(exponent) < 9 else text
+    return text.replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands apart."""
+    return "–" if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def probability(p: float | None) -> str:
+    """A p-value as shown."""
+    if p is None or math.isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def listing(words: Sequence[str], joint: str = "and") -> str:
+    """`a, b and c`."""
+    words = list(words)
+    return f" {joint} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def by_first(pairs: Sequence[tuple[str, str]]) -> str:
+    """`a on x and y; b on z`, from (a, x), (a, y), (b, z)."""
+    found: dict[str, list[str]] = {}
+    for first, second in pairs:
+        found.setdefault(first, []).append(second)
+    return "; ".join(f"{first} on {listing(seconds)}" for first, seconds in found.items())
+
+
+def plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

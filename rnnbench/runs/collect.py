@@ -1,0 +1,159 @@
+"""A study in one file, runs.jsonl, that can be committed, concatenated and carried to another
+machine; and back into run folders.
+
+Curves are the bulk. A curve keeps at most POINTS rows of each split, evenly spaced, with the first,
+the last, the selected and the solved one; numbers keep seven significant digits, which is what
+float32 has. Records are kept as they are, but for the folders of the machine that they were made
+on.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from rnnbench.errors import UserError
+from rnnbench.runs.reading import Run, columns, gather, rank
+from rnnbench.runs.records import Folder, Row, checked_label, finite, write
+
+POINTS = 100
+ANYWHERE = {
+    "results": "results/runs",
+    "data": "~/.cache/rnnbench",
+    "mirror": None,
+}  # as configs/config.yaml has them
+
+
+def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> int:
+    """Put every ended run under a folder into the file `out`, beside what that holds already; the
+    number of runs in it.
+
+    One line per run, sorted by id: equal runs make equal bytes. Of a run that both have, a result
+        beats a failure and then the folder beats the file. Raises UserError if there is no run, or
+        if the disk refuses.
+    """
+    out = Path(out)
+    places: list[str | Path] = [
+        study_folder,
+        *([out] if out.is_file() and out.stat().st_size else []),
+    ]
+    runs = sorted(gather(*places), key=lambda run: run.record["id"])
+    write(
+        out,
+        "".join(
+            json.dumps(line(run, points), ensure_ascii=False, separators=(",", ":")) + "\n"
+            for run in runs
+        ),
+    )
+    return len(runs)
+
+
+def line(run: Run, points: int = POINTS) -> dict[str, Any]:
+    """What runs.jsonl says of a run: the record, what was typed, the thinned curve (null if there
+    is none to read); not where it lay.
+    """
+    curve = None
+    try:
+        rows = run.curve()
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        if not (run.beside and run.beside.get("curve") is None):
+            warnings.warn(f"{run.place}: no curve to read for run {run.record['id']}", stacklevel=3)
+    else:
+        marks = ((run.record.get("best") or {}).get("step"), run.record.get("solved_at"))
+        curve = columns([rounded(row) for row in rows], thinned(rows, marks, points))
+    return finite({**run.record, **placeless(run), "curve": curve})  # type: ignore[no-any-return]
+
+
+def placeless(run: Run) -> dict[str, Any]:
+    """The settings of a run and what was typed for it, without the folders of the machine: they
+    decide no number.
+    """
+    settings, typed = run.record.get("settings"), run.overrides
+    found: dict[str, Any] = {
+        "overrides": typed and [word for word in typed if not word.lstrip("+").startswith("paths.")]
+    }
+    if isinstance(settings, dict) and "paths" in settings:
+        found["settings"] = settings | {"paths": ANYWHERE}
+    return found
+
+
+def thinned(rows: Sequence[Row], marks: Sequence[int | None], points: int) -> dict[str, list[int]]:
+    """Of each split, which rows to keep: all, or at most `points` evenly spaced ones and those at
+    the steps `marks`.
+    """
+    steps: dict[str, list[int]] = {}
+    for row in rows:
+        steps.setdefault(row["split"], []).append(row["step"])
+    kept = {}
+    for split, values in steps.items():
+        special = {values.index(step) for step in marks if step in values}
+        even = (
+            np.linspace(0, len(values) - 1, max(points - len(special), 2))
+            .round()
+            .astype(int)
+            .tolist()
+        )
+        kept[split] = (
+            sorted(special.union(even)) if len(values) > points else list(range(len(values)))
+        )
+    return kept
+
+
+def rounded(row: Row) -> Row:
+    return {
+        key: float(f"{value:.7g}") if isinstance(value, float) and math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def restore(jsonl: str | Path, results: str | Path) -> int:
+    """Put the runs of a runs.jsonl back into folders under `results`, where a sweep finds and skips
+    them; how many were written.
+
+    A folder that has ended already is left alone, unless it failed and the file knows the result.
+    There are no parameters in the file: best.pt and last.pt do not come back. Raises UserError if
+    there is no run in the file, or if the disk refuses.
+    """
+    count, refused = 0, []
+    for run in gather(jsonl):
+        record = run.record
+        try:
+            study, task, cell, name = (
+                checked_label(key, record[key]) for key in ("study", "task", "cell", "id")
+            )
+        except UserError:
+            refused.append(f"'{record['id']}'")  # its names would lead out of the folder of results
+            continue
+        folder = Folder(Path(results).expanduser() / study / task / cell / name)
+        here = folder.record()
+        if here is not None and (rank(here) >= rank(record)):
+            continue
+        put_back(run, folder)
+        count += 1
+    if refused:
+        warnings.warn(
+            f"{jsonl}: skipped runs whose study, task, cell or id names no folder: "
+            f"{', '.join(refused)}",
+            stacklevel=2,
+        )
+    return count
+
+
+def put_back(run: Run, folder: Folder) -> None:
+    """A run's settings, what was typed, its curve and its record into its folder, the
+    record last.
+    """
+    write(folder.path / "config.yaml", OmegaConf.to_yaml(run.record["settings"]))
+    if run.overrides:
+        write(folder.path / "overrides.yaml", OmegaConf.to_yaml(run.overrides))
+    with suppress(
+        ValueError, TypeError, AttributeError
+    ):  # a run without a curve is a result nevertheless
+        folder.write_curve(run.curve())
+    folder.write_record(run.record)

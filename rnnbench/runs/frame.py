@@ -1,0 +1,261 @@
+"""Records as a table, a row per run, and their curves as another: the doors to the results for
+pandas. No torch.
+"""
+
+import math
+import shlex
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.runs.command import command
+from rnnbench.runs.reading import Run, gather, lines
+from rnnbench.runs.records import Row
+
+# What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
+# follow.
+COLUMNS = (
+    *(
+        "study",
+        "task",
+        "cell",
+        "seed",
+        "id",
+        "status",
+        "reason",
+        "metric",
+        "goal",
+        "value",
+        "valid",
+        "selected_at",
+    ),
+    *(
+        "solved",
+        "solved_at",
+        "diverged",
+        "params",
+        "hidden",
+        "steps",
+        "seconds_train",
+        "seconds_eval",
+        "steps_per_s",
+    ),
+    *(
+        "peak_memory_bytes",
+        "engine",
+        "folder",
+        "command",
+        "baseline",
+        "target",
+        "seconds_warmup",
+        "sequences_per_s",
+    ),
+)
+NUMBERS = (
+    *(
+        "value",
+        "valid",
+        "selected_at",
+        "solved_at",
+        "params",
+        "hidden",
+        "steps",
+        "seconds_train",
+        "seconds_eval",
+    ),
+    *(
+        "steps_per_s",
+        "peak_memory_bytes",
+        "baseline",
+        "target",
+        "seconds_warmup",
+        "sequences_per_s",
+    ),
+)
+ELSEWHERE = (
+    "paths",
+    "study",
+    "seed",
+)  # settings that have a column of their own, or that say nothing about the run
+
+
+def load(*places: str | Path) -> pd.DataFrame:
+    """One row per run in these places: run folders, folders above them such as results/runs/NAME,
+    runs.jsonl files.
+
+    A run found twice counts once; torn, truncated and foreign files are skipped with a warning that
+    names them. Sorted by study, task, cell, seed and id. Columns, in order:
+
+    study, task, cell, seed, id, status (finished, stopped, diverged, failed), reason; metric: the
+    primary one; goal: min or max;
+    value: its test score at the selected step, of a run never validated that of its last
+        parameters, NaN if that is no number;
+    valid: the validation score it was selected by; selected_at: step; solved: whether validation
+        reached the target, <NA> where the task has none; solved_at: the step, NaN if not; diverged
+        (its value is that of before; see `statistics.judged`); params;
+    hidden: units per layer; steps: made; seconds_train, seconds_eval; steps_per_s;
+        peak_memory_bytes; engine: the one used;
+    folder: the run folder or the runs.jsonl; command: repeats the run; baseline: what ignorance
+        scores on the metric; target; seconds_warmup; sequences_per_s.
+    Then test.METRIC and final.METRIC: all metrics on test data, of the selected and of the last
+        parameters; the settings with dots (optim.lr, model.hidden, train.batch, task.length,
+        cell.forget_bias …); provenance.git, provenance.versions.torch …. Lists in settings are
+        tuples.
+
+    Raises UserError if a place does not exist, or if there is no run.
+    """
+    rows = []
+    foreign = []
+    for run in gather(*places):
+        try:
+            rows.append(_row(run))
+        except (KeyError, TypeError, ValueError, AttributeError):  # noqa: PERF203
+            foreign.append(f"{run.place} ({run.record['id']})")
+    if foreign:
+        warnings.warn(
+            f"skipped records without the fields of a run: {', '.join(foreign)}", stacklevel=2
+        )
+    return _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    names = dict.fromkeys(name for row in rows for name in row)
+    groups = (
+        "test.",
+        "final.",
+        *{
+            n.partition(".")[0] + ".": 0
+            for n in names
+            if "." in n and not n.startswith(("test.", "final.", "provenance."))
+        },
+    )
+    later = [name for group in (*groups, "provenance.") for name in names if name.startswith(group)]
+    table = pd.DataFrame({name: [row.get(name) for row in rows] for name in (*COLUMNS, *later)})
+    scores = [name for name in later if name.startswith(("test.", "final."))]
+    kinds: dict[str, Any] = dict.fromkeys((*NUMBERS, *scores), float) | {
+        "solved": "boolean",
+        "diverged": bool,
+        "seed": int,
+    }
+    return table.astype(kinds)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """Raises KeyError, TypeError, ValueError or AttributeError if the record is not what it says it
+    is.
+    """
+    record = run.record
+    primary, best, final = (
+        record.get("primary") or {},
+        record.get("best"),
+        record.get("final") or {},
+    )
+    selected = best or final
+    metric, target, seconds, speed = (
+        primary.get("name"),
+        record.get("target"),
+        record.get("seconds") or {},
+        record.get("throughput") or {},
+    )
+    typed = run.overrides
+    return {
+        **{key: record[key] for key in ("study", "task", "cell", "seed", "id", "status")},
+        "reason": record.get("reason") or "",
+        "metric": metric,
+        "goal": primary.get("goal"),
+        "value": number(primary.get("value")),
+        "valid": number((selected.get("valid") or {}).get(metric)),
+        "selected_at": number(best["step"]) if best else math.nan,
+        "solved": None if target is None else record.get("solved_at") is not None,
+        "solved_at": number(record.get("solved_at")),
+        "diverged": record["status"] == "diverged",
+        **{
+            key: number(record.get(key))
+            for key in ("params", "hidden", "steps", "peak_memory_bytes")
+        },
+        **{f"seconds_{key}": number(seconds.get(key)) for key in ("train", "eval", "warmup")},
+        **{key: number(speed.get(key)) for key in ("steps_per_s", "sequences_per_s")},
+        "engine": record.get("engine"),
+        "folder": str(run.place),
+        "command": shlex.join(["rnnbench", "train", *typed])
+        if typed
+        else command(record["settings"]),
+        "baseline": number((record.get("baseline") or {}).get(metric)),
+        "target": number(target),
+        **{f"test.{name}": number(score) for name, score in (selected.get("test") or {}).items()},
+        **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
+        **{
+            name: value
+            for key, values in record["settings"].items()
+            if key not in ELSEWHERE
+            for name, value in dotted(key, values)
+        },
+        **dict(dotted("provenance", record.get("provenance") or {})),
+    }
+
+
+def number(value: Any) -> float:
+    """As a float; None, and what JSON had no word for, is NaN."""
+    return math.nan if value is None else float(value)
+
+
+def dotted(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested settings as names with dots; lists as tuples, which a table can group by."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from dotted(f"{prefix}.{key}", item)
+    else:
+        yield prefix, tuple(value) if isinstance(value, list) else value
+
+
+def curves(
+    frame: pd.DataFrame, columns: Sequence[str] | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """The curves of the runs in `frame` (from `load`) in long form: id, step, split, column, value.
+
+    columns: only these, such as ("loss", "mse"); split: only train or valid. Both make it faster.
+        Rows are in the order of `frame`, then by step; a run whose curve is missing or torn is left
+        out with a warning that names it.
+    """
+    made: dict[str, list[Any]] = {name: [] for name in ("id", "step", "split", "column", "value")}
+    missing = []
+    read = _readers(frame)
+    for run_id, folder in zip(frame["id"], frame["folder"], strict=True):
+        try:
+            rows = read[run_id].curve()
+        except (KeyError, OSError, ValueError, TypeError, AttributeError):
+            missing.append(f"{run_id} in {folder}")
+            continue
+        for step, kind, column, value in _points(rows, columns, split):
+            for name, item in zip(made, (run_id, step, kind, column, value), strict=True):
+                made[name].append(item)
+    if missing:
+        warnings.warn(f"no curve to read: {', '.join(missing)}", stacklevel=2)
+    return pd.DataFrame(made).astype({"step": int, "value": float})
+
+
+def _readers(frame: pd.DataFrame) -> dict[str, Run]:
+    """id → the run, whose curve is still to be read; each runs.jsonl is opened once."""
+    found: dict[str, Run] = {}
+    for folder, members in frame.groupby("folder", sort=False)["id"]:
+        path, wanted = Path(str(folder)), set(members)
+        if path.is_file():
+            found |= {
+                run.record["id"]: run for run in lines(path, []) if run.record["id"] in wanted
+            }
+        else:
+            found |= {run_id: Run({}, path) for run_id in wanted}
+    return found
+
+
+def _points(
+    rows: Sequence[Row], columns: Sequence[str] | None, split: str | None
+) -> Iterator[tuple[int, str, str, float]]:
+    for row in rows:
+        if split is None or row["split"] == split:
+            for column, value in row.items():
+                if column not in ("step", "split") and (columns is None or column in columns):
+                    yield row["step"], row["split"], column, value

@@ -1,0 +1,212 @@
+"""Runs that have ended, from wherever they lie: run folders, study folders, runs.jsonl files.
+
+No torch, no pandas.
+
+What cannot be read as a run is skipped, and one warning names all of it.
+
+A line of runs.jsonl is a record with two more keys: `overrides`, what was typed (or null), and
+`curve`, which maps a split to its columns, each a list with null where there is no number:
+{"valid": {"step": [10, 20], "mse": [0.2, null]}}.
+"""
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rnnbench.errors import UserError
+from rnnbench.runs.records import SCHEMA, Folder, Row
+
+ENDED = ("finished", "stopped", "diverged")  # these are results; "failed" is none
+NEEDED = {
+    "id": str,
+    "study": str,
+    "cell": str,
+    "task": str,
+    "seed": int,
+    "status": str,
+    "settings": dict,
+}
+LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+SHOWN = 5  # line numbers of one file in the warning
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record, the run folder or the file it was read from, and, from a file, what else its line
+    held.
+    """
+
+    record: dict[str, Any]
+    place: Path
+    beside: Mapping[str, Any] | None = None
+
+    @property
+    def overrides(self) -> list[str] | None:
+        """What was typed; None if it is not known."""
+        found: Any
+        if self.beside is not None:
+            found = self.beside.get("overrides")
+        else:
+            try:
+                found = yaml.load((self.place / "overrides.yaml").read_bytes(), LOADER)
+            except (OSError, ValueError, yaml.YAMLError):
+                return None
+        return (
+            found
+            if isinstance(found, list) and found and all(isinstance(o, str) for o in found)
+            else None
+        )
+
+    def curve(self) -> list[Row]:
+        """Its curve, rows by step.
+
+        Raises OSError, ValueError or TypeError if there is none that can be read.
+        """
+        if self.beside is None:
+            return Folder(self.place).curve()
+        return interleaved(self.beside.get("curve"))
+
+
+def gather(*places: str | Path) -> list[Run]:
+    """Every ended run in these places, sorted by study, task, cell, seed and id.
+
+    An id found twice counts once: results before failures, newer schemas before older, places named
+        first before later ones. UserError if a place does not exist or no place holds a run.
+    """
+    runs: dict[str, Run] = {}
+    skipped: list[str] = []
+    for place in places:
+        for run in _found(Path(place).expanduser(), skipped):
+            known = runs.setdefault(run.record["id"], run)
+            if rank(run.record) > rank(known.record):
+                runs[run.record["id"]] = run
+    if skipped:
+        warnings.warn(
+            f"skipped what is torn, truncated or no record of rnnbench: {', '.join(skipped)}",
+            stacklevel=3,
+        )
+    if not runs:
+        named = ", ".join(f"'{place}'" for place in places) or "no place"
+        raise UserError(
+            f"no finished run in {named}: no readable record.json or line of a runs.jsonl; "
+            f"rnnbench train makes runs"
+        )
+    return sorted(
+        runs.values(),
+        key=lambda run: (*(run.record[key] for key in ("study", "task", "cell", "seed", "id")),),
+    )
+
+
+def rank(record: Mapping[str, Any]) -> tuple[bool, int]:
+    """Greater for the record to keep of two with the same id."""
+    return record["status"] in ENDED, record["schema"]
+
+
+def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
+    if place.is_dir():
+        for path in sorted(place.rglob("record.json")):
+            record = _parsed(path)
+            if is_record(record):
+                yield Run(record, path.parent)
+            else:
+                skipped.append(str(path))
+    elif place.name == "record.json":
+        yield from _found(place.parent, skipped)
+    elif place.is_file():
+        yield from lines(place, skipped)
+    else:
+        raise UserError(
+            f"no folder or file '{place}'; runs land in results/runs/<study> unless paths.results "
+            f"says otherwise"
+        )
+
+
+def _parsed(path: Path) -> Any:
+    """What a JSON file holds; None if it cannot be read.
+
+    `Folder.record` would tell of it a second time.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
+    """The runs in a runs.jsonl; what cannot be read, a torn last line for example, is added to
+    `skipped` with its line number.
+    """
+    bad: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    found = json.loads(line)
+                except (ValueError, RecursionError):
+                    found = None
+                if is_record(found):
+                    beside = {key: found.pop(key, None) for key in ("overrides", "curve")}
+                    yield Run(found, path, beside)
+                else:
+                    bad.append(str(number))
+    except OSError as error:
+        raise UserError(f"cannot read '{path}': {error.strerror}") from None
+    if bad:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        skipped.append(f"{path} (line {', '.join(bad[:SHOWN])}{more})")
+
+
+def is_record(found: Any) -> bool:
+    """Whether this is the record of a run, in a format that is known."""
+    if not (
+        isinstance(found, dict)
+        and type(found.get("schema")) is int
+        and 1 <= found["schema"] <= SCHEMA
+    ):
+        return False
+    return all(isinstance(found.get(key), kind) for key, kind in NEEDED.items())
+
+
+def interleaved(curve: Any) -> list[Row]:
+    """The columns of a line of runs.jsonl as rows by step; a row lacks what is null.
+
+    TypeError or ValueError for anything else.
+    """
+    if not isinstance(curve, dict):
+        raise TypeError("no curve")
+    rows: list[Row] = []
+    for split, columns in curve.items():
+        for values in zip(*columns.values(), strict=True):
+            pairs = dict(zip(columns, values, strict=True))
+            step = pairs.pop("step", None)
+            if not isinstance(step, int):
+                raise ValueError("a curve without steps")
+            rows.append(
+                {"step": step, "split": split}
+                | {name: float(value) for name, value in pairs.items() if value is not None}
+            )
+    return sorted(rows, key=lambda row: row["step"])  # stable: train stays before valid
+
+
+def columns(
+    rows: Iterable[Row], keep: Mapping[str, Sequence[int]]
+) -> dict[str, dict[str, list[Any]]]:
+    """Rows of a curve as `interleaved` reads them; of each split only the rows whose numbers are in
+    `keep`.
+    """
+    splits: dict[str, list[Row]] = {}
+    for row in rows:
+        splits.setdefault(row["split"], []).append(row)
+    made: dict[str, dict[str, list[Any]]] = {}
+    for split, members in splits.items():
+        chosen = [members[k] for k in keep[split]]
+        names = dict.fromkeys(name for row in chosen for name in row if name != "split")
+        made[split] = {name: [row.get(name) for row in chosen] for name in names}
+    return made

@@ -1,0 +1,1 @@
+"""Statistics on scores: selection, tests, intervals, ranks, survival, importance, power."""

@@ -1,0 +1,140 @@
+"""What there is to study, and what a study would take: tables, and the commands to type."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from rnnbench.catalogue import choices
+from rnnbench.claims.design import SCALES, Study, read
+from rnnbench.console import console, say
+from rnnbench.studies import parts
+from rnnbench.studies.estimate import Speed, measured
+from rnnbench.studies.parts import Runs
+from rnnbench.sweep.launch import default_workers
+from rnnbench.sweep.packs import Pack, packs
+
+AT_ONCE = 100  # workers of the Slurm command
+
+
+def list_studies() -> Table:
+    """Every study of `configs/studies`: its question, its claims, its runs at each scale."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("study", no_wrap=True)
+    table.add_column("question", overflow="fold")
+    for column in ("claims", *(f"{scale} runs" for scale in SCALES)):
+        table.add_column(column, justify="right")
+    for name in choices("studies"):
+        studies = [read(name, scale) for scale in SCALES]
+        table.add_row(
+            name,
+            studies[0].question,
+            str(len(studies[0].claims)),
+            *(f"{parts.size(study):,}" for study in studies),
+        )
+    return table
+
+
+def show_plan(
+    study: Study, planned: Mapping[str, Runs], how: Sequence[str], folder: Path, command: str
+) -> None:
+    """Print what a study would run and for how long, what that estimate rests on, and the commands.
+    command: without `how`.
+    """
+    first = next(iter(planned.values())).jobs[0]
+    speed = measured(
+        [
+            *sorted(folder.parent.glob("*/runs.jsonl")),
+            Path(first.settings.paths.results).expanduser(),
+        ]
+    )
+    say(study.question)
+    console.print(table(planned, speed), soft_wrap=False)
+    for name, made in planned.items():
+        if made.part.best_of is not None:
+            say(
+                f"{name}: what {made.part.best_of} will choose is not known yet; counted and "
+                f"timed as if each search chose its first trial"
+            )
+    say(basis(speed))
+    say("here, and on a cluster with Slurm:")
+    say(f"  {command} {shlex.join(how or [f'workers={default_workers([first])}'])}")
+    say(f"  {command} {shlex.join([*kept(how), *slurm(planned, speed)])}")
+    say("the same as sweeps:")
+    for made in planned.values():
+        for words in parts.lines(study, made.part, how):
+            line = f"  rnnbench train -m {shlex.join(words)}"
+            say(
+                line
+                if made.part.best_of is None
+                else f"{line}   # with each setting that {made.part.best_of} chose"
+            )
+
+
+def table(planned: Mapping[str, Runs], speed: Speed | None) -> Table:
+    """A row per part, and one for all."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("part", "runs", "packs", "cells", "tasks", "steps", "core-hours"):
+        shown.add_column(column, justify="left" if column == "part" else "right")
+    counts = {name: len(packed(made, made.options.workers)) for name, made in planned.items()}
+    for label, names in [*((name, [name]) for name in planned), ("all", list(planned))]:
+        jobs = [job for name in names for job in planned[name].jobs]
+        searched = planned[label].part.best_of if label in planned else None
+        shown.add_row(
+            f"{label} (best of {searched})" if searched else label,
+            f"{len(jobs):,}",
+            f"{sum(counts[name] for name in names):,}",
+            str(len({job.settings.cell.name for job in jobs})),
+            str(len({job.settings.task["name"] for job in jobs})),
+            f"{sum(job.settings.train.steps for job in jobs):,}",
+            "?" if speed is None else f"{speed.hours(jobs):,.3g}",
+        )
+    return shown
+
+
+def packed(made: Runs, workers: int | None) -> list[Pack]:
+    return packs(made.jobs, made.options.pack, workers or default_workers(made.jobs))
+
+
+def basis(speed: Speed | None) -> str:
+    """What the core-hours rest on."""
+    if speed is None:
+        return (
+            "core-hours: no run on a CPU is at hand to tell how fast one is; after the "
+            "study's scale smoke there is"
+        )
+    each = ", ".join(f"{task} {speed.by_task[task] / 1e9:.3g}" for task in sorted(speed.by_task))
+    return (
+        f"core-hours: from the speed of {speed.runs:,} runs at hand (engine "
+        f"{' and '.join(speed.engines)}), in GFLOP/s of a core: {each}; "
+        f"{speed.overall / 1e9:.3g} for other tasks. At most: early stopping is not counted"
+    )
+
+
+def slurm(planned: Mapping[str, Runs], speed: Speed | None) -> list[str]:
+    """Words for a cluster.
+
+    What a job may take is twice what its pack is thought to take; a job out of time goes on in
+    another.
+    """
+    hours = (
+        2.0
+        if speed is None
+        else max(speed.hours(pack) for made in planned.values() for pack in packed(made, AT_ONCE))
+    )
+    minutes = 60 * max(1, ceil(2 * hours))
+    return [
+        "backend=submitit",
+        f"workers={AT_ONCE}",
+        "cluster.slurm_partition=cpu",
+        f"cluster.timeout_min={minutes}",
+        "cluster.mem_gb=4",
+    ]
+
+
+def kept(how: Sequence[str]) -> list[str]:
+    """What of `how` holds on a cluster, too."""
+    return [word for word in how if not word.startswith(("backend=", "workers=", "cluster."))]

@@ -1,0 +1,232 @@
+"""`rnnbench export`: carry a trained network out of here.
+
+What is written is read back and compared before anybody relies on it.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnbench import catalogue
+from rnnbench.console import say
+from rnnbench.errors import UserError, unknown
+from rnnbench.evidence.verify import LIBRARY, ours
+from rnnbench.runs.records import write
+from rnnbench.tools import program
+from rnnbench.tools.opening import Opened, Weights, open_run
+from rnnbench.tools.text import alphabet
+from rnnbench.training.run import tensors
+
+FILES = {"torch": "model.pt", "onnx": "model.onnx", "pt2": "model.pt2"}
+TOLERANCE = 1e-5  # of the largest prediction, or of 1
+Network = Callable[..., tuple[Tensor, ...]]
+
+
+def export(
+    place: str | Path, to: str, out: str | None = None, weights: Weights = "best"
+) -> tuple[Path, float]:
+    """Write the network of the run in a folder to a file; (its path, its largest difference from
+    ours). UserError.
+
+    to: torch, a state dict of nn.LSTM, nn.GRU or nn.RNN where the mathematics coincide, and the
+        read-out; onnx; pt2.
+    """
+    if to not in FILES:
+        raise unknown("format for --to:", to, FILES)
+    run = open_run(place, {"engine.device": "cpu", "engine.name": "loop"}, weights)
+    made, about = program.Program(run), told(run)
+    if to == "torch":
+        content = tensors(library(run) | {"about": about})
+        back = _from_library(content, run)
+    elif to == "onnx":
+        content = program.onnx(made, about)
+        back = _from_onnx(content)
+    else:
+        content = program.pt2(made, about)
+        back = _from_pt2(content)
+    error = difference(run, made, back)
+    assert error <= TOLERANCE, f"the exported network differs from ours by {error:.1e}"
+    path = Path(out).expanduser() if out else run.folder.path / FILES[to]
+    write(path, content)
+    return path, error
+
+
+def run_export(
+    place: str | Path, to: str, out: str | None = None, weights: Weights = "best"
+) -> None:
+    """Write the file, and show how it is used."""
+    path, error = export(place, to, out, weights)
+    say(f"saved in {path}; read back, it differs from ours by {error:.0e} at most")
+    for line in USE[to]:
+        say(f"  {line.format(path=path)}")
+
+
+USE = {
+    "torch": (
+        "saved = torch.load('{path}', weights_only=True)",
+        "rnn = getattr(torch.nn, saved['class'])(**saved['arguments']); "
+        "rnn.load_state_dict(saved['rnn'])",
+        "readout = torch.nn.Linear(rnn.hidden_size, saved['outputs'], "
+        "dtype=rnn.weight_hh_l0.dtype); readout.load_state_dict(saved['readout'])",
+        "prediction = readout(rnn.eval()(x)[0])  # x: (time, batch, inputs); symbols as one-hot "
+        "vectors",
+    ),
+    "onnx": (
+        "session = onnxruntime.InferenceSession('{path}')",
+        "prediction, *states = session.run(None, dict(zip((i.name for i in session.get_inputs()), "
+        "(x, *states))))",
+        "# x: (time, batch) int64 symbols or (time, batch, inputs); every state: (batch, units), "
+        "zeros at the beginning",
+    ),
+    "pt2": (
+        "network = torch.export.load('{path}').module()",
+        "prediction, *states = network(x, *states)",
+        "# x: (time, batch) int64 symbols or (time, batch, inputs); every state: (batch, units), "
+        "zeros at the beginning",
+    ),
+}
+
+
+def told(run: Opened) -> dict[str, Any]:
+    """Where a file comes from, and what its inputs and outputs mean."""
+    known = alphabet(run.task)
+    return {
+        "run": run.folder.path.resolve().name,
+        "cell": run.settings.cell.name,
+        "task": run.settings.task["name"],
+        "step": run.step if run.step is not None else -1,
+        "inputs": f"{run.task.inputs} {'symbols' if run.task.symbols else 'numbers'}",
+        "outputs": f"{run.task.outputs} {run.task.loss}",
+        "states": " ".join(
+            f"{layer}.{name}" for layer in range(run.network.layers) for name in run.plan.state
+        ),
+        "reads": known.reads if known else "",
+        "writes": known.writes if known else "",
+    }
+
+
+def library(run: Opened) -> dict[str, Any]:
+    """A module of torch.nn: its class, its arguments, its weights; and the read-out's.
+
+    UserError if there is none for this cell.
+    """
+    function, model = run.plan.trace.function, run.settings.model
+    if not ours(function) or function.__name__ not in LIBRARY or run.settings.cell.constants:
+        raise UserError(_why_not(run))
+    build, gates, inner = LIBRARY[function.__name__]
+    twin = build()
+    arguments: dict[str, Any] = {
+        "input_size": run.task.inputs,
+        "hidden_size": run.network.hidden,
+        "num_layers": model.layers,
+    }
+    arguments |= {"dropout": model.dropout, "dtype": run.network.flat.dtype}
+    if isinstance(getattr(twin, "nonlinearity", None), str) and type(twin) is nn.RNN:
+        arguments["nonlinearity"] = twin.nonlinearity
+    weights: dict[str, Tensor] = {}
+    for layer in range(model.layers):
+        blocks = _blocks(run, layer)
+        second = torch.zeros_like(torch.cat([blocks[f"b.{gate}"] for gate in gates]))
+        if inner:
+            second[-run.network.hidden :] = blocks[f"b.{inner}"]
+        for name, values in (("weight_ih", "W"), ("weight_hh", "R"), ("bias_ih", "b")):
+            weights[f"{name}_l{layer}"] = torch.cat(
+                [blocks[f"{values}.{gate}"] for gate in gates]
+            ).contiguous()
+        weights[f"bias_hh_l{layer}"] = second
+    readout = {
+        "weight": run.network.params["readout.W"][0].detach().T.contiguous(),
+        "bias": run.network.params["readout.b"][0].detach().clone(),
+    }
+    return {
+        "class": type(twin).__name__,
+        "arguments": arguments,
+        "rnn": weights,
+        "outputs": run.task.outputs,
+        "readout": readout,
+    }
+
+
+def _why_not(run: Opened) -> str:
+    cell, name = run.settings.cell, run.plan.trace.function.__name__
+    twins = [
+        c
+        for c in catalogue.choices("cell")
+        if c != "own" and str(catalogue.read("cell", c)["step"]).rpartition(".")[2] in LIBRARY
+    ]
+    why = (
+        "is of your own making" if not ours(run.plan.trace.function) else "computes something else"
+    )
+    if ours(run.plan.trace.function) and name == "gru":
+        why = "resets before the recurrent product, nn.GRU after it"
+    return (
+        f"cell={cell.name} {why}; torch.nn has {', '.join(twins)}; for any cell: --to onnx or "
+        f"--to pt2"
+    )
+
+
+def _blocks(run: Opened, layer: int) -> dict[str, Tensor]:
+    """Every block of a layer, rows are units: "W.z" (H, I), "R.z" (H, H), "b.z" (H)."""
+    params, plan = run.network.layer(layer), run.plan
+    columns = {"W": plan.blocks["W"], "b": plan.blocks["b"]} | {
+        f"R{g}": names for g, (_, names) in enumerate(plan.groups)
+    }
+    parts = {key: params[key][0].detach().chunk(len(names), -1) for key, names in columns.items()}
+    return {
+        f"{key[0]}.{name}": part.T if part.ndim > 1 else part
+        for key, names in columns.items()
+        for name, part in zip(names, parts[key], strict=True)
+    }
+
+
+@torch.no_grad()
+def difference(run: Opened, made: program.Program, back: Network) -> float:
+    """The largest difference between ours and what was read back, over predictions on sequences of
+    other lengths than the traced one.
+    """
+    worst = 0.0
+    for steps, batch in ((7, 2), (1, 1)):
+        arguments = made.example(steps, batch, seed=steps)
+        expected, _ = run.network(
+            run.unroll, arguments[0][None], run.network.zero_state(batch), last=False
+        )
+        got = back(*arguments)[0]
+        worst = max(
+            worst, ((got - expected[0]).abs().max() / expected.abs().max().clamp(min=1)).item()
+        )
+    return worst
+
+
+def _from_library(content: bytes, run: Opened) -> Network:
+    saved = torch.load(io.BytesIO(content), weights_only=True)
+    rnn = getattr(nn, saved["class"])(**saved["arguments"]).eval()
+    rnn.load_state_dict(saved["rnn"])
+    readout = nn.Linear(rnn.hidden_size, saved["outputs"], dtype=run.network.flat.dtype)
+    readout.load_state_dict(saved["readout"])
+
+    def network(x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        x = F.one_hot(x, run.task.inputs).to(run.network.flat.dtype) if run.task.symbols else x
+        return (readout(rnn(x)[0]),)
+
+    return network
+
+
+def _from_pt2(content: bytes) -> Network:
+    with program.quiet():
+        made: Network = torch.export.load(io.BytesIO(content)).module()
+    return made
+
+
+def _from_onnx(content: bytes) -> Network:
+    session = program.runtime().InferenceSession(content)
+
+    def network(*arguments: Tensor) -> tuple[Tensor, ...]:
+        given = {i.name: a.numpy() for i, a in zip(session.get_inputs(), arguments, strict=True)}
+        return tuple(map(torch.from_numpy, session.run(None, given)))
+
+    return network

@@ -1,0 +1,295 @@
+"""Open a run that was trained: its settings, its task, and its network with the weights that were
+kept. Writes nothing.
+
+Whatever is wrong with a folder is a UserError of one line: no run, another version's, a cell that
+was edited since, a torn file.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import torch
+
+from rnnbench import __version__, catalogue
+from rnnbench.console import say as said
+from rnnbench.engine.batches import Feeder
+from rnnbench.engine.network import Network, Unroll
+from rnnbench.engine.optimizers import restore
+from rnnbench.engine.pack import Pack, chosen, width
+from rnnbench.equations.plan import Plan, plan
+from rnnbench.errors import UserError, unknown
+from rnnbench.runs.records import Folder
+from rnnbench.settings import Engine, Settings, typed
+from rnnbench.tasks.contract import Task
+from rnnbench.tools import kept
+from rnnbench.tools.kept import checkpoint as checkpoint  # for who goes on from it
+from rnnbench.training.run import load_task
+
+Weights = Literal["best", "last"]
+AFTERWARDS = (
+    "seed",
+    "train.eval_batch",
+    "train.eval_limit",
+    "engine.name",
+    "engine.device",
+    "engine.threads",
+    "paths.data",
+    "paths.mirror",
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run, opened. network: of one replica (K = 1). step: of the weights, where it is known.
+
+    record: None while a run has not ended.
+    """
+
+    folder: Folder
+    settings: Settings
+    record: dict[str, Any] | None
+    task: Task
+    plan: Plan
+    network: Network
+    unroll: Unroll
+    step: int | None
+
+    @property
+    def name(self) -> str:
+        return (
+            f"{self.settings.cell.name} on {self.settings.task['name']}, seed {self.settings.seed}"
+        )
+
+    @property
+    def feeder(self) -> Feeder:
+        """Batches for the network, as it was trained on them (or as `changes` have them)."""
+        return Feeder(
+            self.task, (self.settings.seed,), self.network.flat.dtype, str(self.network.flat.device)
+        )
+
+    def pack(self, batch: int | None = None) -> Pack:
+        """All that training has, with these weights in its network.
+
+        batch: sequences per training batch, one of which is drawn.
+        """
+        train = self.settings.train
+        pack = Pack(
+            [replace(self.settings, train=replace(train, batch=batch or train.batch))],
+            self.plan.trace.function,
+            self.task,
+        )
+        pack.network.flat.copy_(self.network.flat)
+        return pack
+
+
+def open_run(
+    place: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    weights: Weights = "best",
+    say: Callable[[str], None] = said,
+) -> Opened:
+    """The run in the folder `place`. Raises UserError.
+
+    changes: what may differ from training, by key: {"task.length": 200}; a task of another shape is
+        refused.
+    weights: the best in validation, or those after the last step that was saved. say: told what is
+        fetched.
+    """
+    folder = Folder(Path(place).expanduser())
+    record = kept.record(folder)
+    values, trained = as_trained(folder, record, changes)
+    settings = _typed(changed(values, changes)) if changes else trained
+    function, task = catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say)
+    if any(key.startswith("task.") for key in changes or {}):
+        _refuse_other_shape(load_task(trained, say), task, changes or {})
+    made, model = plan(function, settings.cell.constants), settings.model
+    dtype = getattr(torch, model.dtype)
+    engine, device, unroll = _here(
+        settings.engine, made, dtype, asked=any(key.startswith("engine.") for key in changes or {})
+    )
+    network = Network(
+        made,
+        1,
+        task.inputs,
+        width(made, model, task),
+        model.layers,
+        task.outputs,
+        task.symbols,
+        dtype,
+        device,
+    )
+    step = _fill(network, folder, record, weights)
+    return Opened(
+        folder, replace(settings, engine=engine), record, task, made, network, unroll, step
+    )
+
+
+def as_trained(
+    folder: Folder, record: Mapping[str, Any] | None, changes: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], Settings]:
+    """The settings that config.yaml holds, plain and checked, with the data's places on this
+    machine. UserError if a file of theirs was edited since, unless it is among the `changes`.
+    """
+    values = kept.config(folder, record)
+    values["paths"] = (values.get("paths") or {}) | _paths_now()
+    trained = _settings(values, folder, record)
+    for what, target, known in (
+        ("cell.step", trained.cell.step, trained.cell.digest),
+        ("task.corpus", _text(trained.task), trained.task.get("digest")),
+    ):
+        if known and what not in (changes or {}):
+            _refuse_edited(what, target, known)
+    return values, trained
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as plain values, with some changed.
+
+    UserError for what cannot change any more once a run is trained.
+    """
+    made = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    fixed = ("type", "name", "digest")
+    known = [f"task.{key}" for key in values["task"] if key not in fixed]
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        if key not in (*known, *AFTERWARDS):
+            there = (
+                name in values[section] if isinstance(values.get(section), dict) else key in values
+            )
+            if there and section != "task":
+                raise UserError(
+                    f"{key} was settled when this run was trained; what can change now: "
+                    f"{', '.join((*known, *AFTERWARDS))}"
+                )
+            raise unknown("key", key, (*known, *AFTERWARDS))
+        if name:
+            made[section][name] = value
+        else:
+            made[key] = value
+    if "task.corpus" in changes and "digest" in made["task"]:
+        del made["task"]["digest"]
+    return made
+
+
+def _settings(
+    values: Mapping[str, Any], folder: Folder, record: Mapping[str, Any] | None
+) -> Settings:
+    """What config.yaml holds, as settings.
+
+    A key or a type that this version does not know: the run is of another one.
+    """
+    try:
+        return _typed(values)
+    except UserError as error:
+        version = (record or {}).get("provenance", {}).get("versions", {}).get("rnnbench")
+        by = (
+            f"rnnbench {version}"
+            if version not in (None, __version__)
+            else "another version of rnnbench, or edited"
+        )
+        raise UserError(
+            f"{folder.path / 'config.yaml'} was written by {by}; this is {__version__}: {error}"
+        ) from None
+
+
+def _typed(values: Mapping[str, Any]) -> Settings:
+    schemas = get_type_hints(Settings)
+    if odd := set(values) ^ schemas.keys():
+        raise UserError(
+            f"{'unknown' if odd & set(values) else 'missing'}: {', '.join(sorted(odd))}"
+        )
+    made = Settings(
+        **{
+            key: typed(schemas[key], value, key) if is_dataclass(schemas[key]) else value
+            for key, value in values.items()
+        }
+    )
+    if not isinstance(made.seed, int) or made.seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, got {made.seed}")
+    return made
+
+
+def _paths_now() -> dict[str, str]:
+    """Where data are is for the machine to say that a run is opened on."""
+    places = {"data": os.environ.get("RNNBENCH_DATA"), "mirror": os.environ.get("RNNBENCH_MIRROR")}
+    return {key: place for key, place in places.items() if place}
+
+
+def _text(task: Mapping[str, Any]) -> str:
+    return f"{task.get('corpus', '')}:text"
+
+
+def _refuse_edited(what: str, target: str, known: str) -> None:
+    now = catalogue.file_digest(target, what)
+    if now != known:
+        file = target.rpartition(":")[0]
+        raise UserError(
+            f"{what}: {file} has changed since this run was trained (SHA-256 {known[:12]}… then, "
+            f"{now and now[:12]}… now); restore it"
+        )
+
+
+def _here(
+    engine: Engine, made: Plan, dtype: torch.dtype, asked: bool
+) -> tuple[Engine, str, Unroll]:
+    """The run's engine, its device and unroll.
+
+    How numbers are computed is nothing to fail for: where this machine lacks it, and it was not
+    `asked` for now, another takes its place.
+    """
+    try:
+        device, _, unroll = chosen(engine, made, dtype)
+    except UserError:
+        if asked:
+            raise
+        engine = replace(engine, name="auto", device="auto")
+        device, _, unroll = chosen(engine, made, dtype)
+    return engine, device, unroll
+
+
+def _refuse_other_shape(trained: Task, task: Task, changes: Mapping[str, Any]) -> None:
+    said = ", ".join(f"{key}={value}" for key, value in changes.items() if key.startswith("task."))
+    before, now = ((t.inputs, t.outputs, t.symbols) for t in (trained, task))
+    if before != now:
+        kind = "symbols" if trained.symbols else "inputs"
+        sizes = (
+            f"has {now[0]} {kind} and {now[1]} outputs where the trained network has "
+            f"{before[0]} and {before[1]}"
+        )
+        raise UserError(f"{said}: the task {sizes}; train a run for it")
+    old, new = (getattr(getattr(t, "text", None), "symbols", None) for t in (trained, task))
+    if old != new:
+        raise UserError(
+            f"{said}: this text has other characters than the one that the network was trained "
+            f"on; train a run for it"
+        )
+
+
+def _fill(
+    network: Network, folder: Folder, record: Mapping[str, Any] | None, weights: Weights
+) -> int | None:
+    """Put the weights into the network; the step that they were made at."""
+    step: int | None
+    if weights == "last":
+        saved = checkpoint(folder)
+        path, values, step = folder.last_path, saved["parameters"], saved["step"]
+    else:
+        path, values, step = (
+            folder.best_path,
+            kept.best(folder, record),
+            ((record or {}).get("best") or {}).get("step"),
+        )
+    try:
+        restore(
+            network.views(network.flat),
+            {name: tensor.unsqueeze(0) for name, tensor in values.items()},
+        )
+    except (AssertionError, AttributeError, RuntimeError) as error:
+        told = " ".join(str(error).split())
+        raise UserError(
+            f"{path} does not hold the weights of the network that config.yaml describes: {told}"
+        ) from None
+    return step

@@ -1,0 +1,260 @@
+"""Run a pack from settings to records: resume, train, save, conclude.
+
+The only part of the engine that touches files.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from rnnbench import catalogue, data
+from rnnbench.board import Board
+from rnnbench.engine.pack import Pack, parameters
+from rnnbench.engine.provenance import peak_memory, provenance
+from rnnbench.errors import Interrupted, UserError
+from rnnbench.runs.records import SCHEMA, Folder, Row, write
+from rnnbench.settings import Paths, Settings, typed
+from rnnbench.tasks.contract import Task
+from rnnbench.training.look import look
+from rnnbench.training.loop import Training
+
+Record = dict[str, Any]
+NEEDED = {
+    "step",
+    "engine",
+    "parameters",
+    "best",
+    "optimizer",
+    "schedule",
+    "states",
+    "sums",
+    "summed_steps",
+    "progress",
+    "seconds",
+}  # of a checkpoint
+
+
+class Watcher(Protocol):
+    """Who looks on while a pack trains: a screen, a sweep's live view, or nobody."""
+
+    def start(self, pack: Pack, step: int) -> None: ...
+    def stepped(self, step: int, loss_K: torch.Tensor) -> None: ...
+    def validated(self, rows: Sequence[Sequence[Row]]) -> None: ...
+    def interrupted(self) -> bool: ...
+
+
+class Fetch:
+    """The way to data files, which remembers what went through it. used: name → SHA-256."""
+
+    def __init__(self, paths: Paths, say: Callable[[str], None]) -> None:
+        self.paths, self.say = paths, say
+        self.used: dict[str, str] = {}
+
+    def __call__(self, name: str) -> Path:
+        path = data.fetch(name, self.paths, self.say)
+        self.used[name] = data.catalogue()[name].sha256
+        return path
+
+
+def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
+    """The task of these settings, able to reach its data."""
+    fields = {k: v for k, v in settings.task.items() if k not in ("type", "name", "digest")}
+    schema = catalogue.resolve(settings.task["type"], "task.type")
+    if not (isinstance(schema, type) and issubclass(schema, Task)):
+        raise UserError(
+            f"task.type={settings.task['type']} is not a task: it must be a dataclass derived "
+            f"from rnnbench.tasks.contract.Task"
+        )
+    return typed(schema, fields, "task").bound(Fetch(settings.paths, say))
+
+
+def run_pack(
+    runs: Sequence[Settings],
+    overrides: Sequence[Sequence[str]],
+    watch: Watcher,
+    say: Callable[[str], None],
+) -> list[Record]:
+    """Train runs of equal shape that have not ended yet, together; their records, in order.
+
+    Runs that were interrupted go on from their checkpoints. Raises Interrupted after saving, if
+    `watch` asks.
+    """
+    first = runs[0]
+    function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
+    saved = [_checkpoint(Folder.of(run), say) for run in runs]
+    records: dict[int, Record] = {}
+    by_step = sorted(range(len(runs)), key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
+    for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0):  # type: ignore[index]
+        group = list(members)
+        pack = Pack([runs[k] for k in group], function, task)
+        began = {
+            s["engine"]
+            for k in group
+            if (s := saved[k]) and s["engine"].split()[0] != pack.engine.split()[0]
+        }  # `loop (reason)` is loop
+        if began:
+            say(
+                f"began with engine {', '.join(began)}, goes on with {pack.engine}: the same "
+                f"numbers up to rounding, not to the bit"
+            )
+        made = _train(
+            pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch
+        )
+        records |= dict(zip(group, made, strict=True))
+    return [records[k] for k in range(len(runs))]
+
+
+def _train(
+    pack: Pack, overrides: Sequence[Sequence[str]], saved: list[dict[str, Any]], watch: Watcher
+) -> list[Record]:
+    training = Training(pack)
+    if saved:
+        training.resume(saved)
+    folders = [Folder.of(run) for run in pack.runs]
+    for folder, run, typed_in in zip(folders, pack.runs, overrides, strict=True):
+        folder.open(run, typed_in)
+    boards = [
+        Board(folder.board_path, p.rows)
+        for folder, p in zip(folders, training.progress, strict=True)
+    ]
+    watch.start(pack, training.step)
+    try:
+        _advance(training, folders, boards, watch)
+    except BaseException:
+        for board in boards:
+            board.close()
+        raise
+    return [
+        _conclude(training, k, result, folders[k], boards[k])
+        for k, result in enumerate(training.conclude())
+    ]
+
+
+def _advance(
+    training: Training, folders: list[Folder], boards: list[Board], watch: Watcher
+) -> None:
+    """Update, validate and save until every run has ended."""
+    steps, train = training.pack.train.steps, training.pack.train
+    while training.step < steps and any(training.alive):
+        if watch.interrupted():
+            _save(training, folders)
+            raise Interrupted
+        watch.stepped(training.step + 1, training.update())
+        if (
+            training.step % train.eval_every == 0
+            or training.step == steps
+            or not any(training.alive)
+        ):
+            rows = training.validate()
+            _look(training, rows, boards)
+            for folder, board, progress, fresh in zip(
+                folders, boards, training.progress, rows, strict=True
+            ):
+                board.add(fresh)
+                folder.write_curve(progress.rows)
+            watch.validated(rows)
+        if training.step % train.checkpoint_every == 0:
+            _save(training, folders)
+
+
+def _look(training: Training, rows: list[list[Row]], boards: list[Board]) -> None:
+    """Look inside every run that was validated, if it is time: into the last of its new rows and on
+    its board.
+    """
+    every = training.pack.train.probe_every
+    if every and training.step % every == 0:
+        for fresh, board, seen in zip(rows, boards, look(training.pack), strict=True):
+            if fresh:
+                fresh[-1].update(seen.row)
+                board.add_look(training.step, seen.by_lag, seen.spread)
+
+
+def _save(training: Training, folders: list[Folder]) -> None:
+    for k, folder in enumerate(folders):
+        write(folder.last_path, tensors(training.checkpoint(k)))
+
+
+def _checkpoint(folder: Folder, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The checkpoint of an earlier attempt; None if there is none, or if it cannot be read."""
+    if not folder.last_path.exists():
+        return None
+    try:
+        found: dict[str, Any] = torch.load(folder.last_path, weights_only=True)
+        missing = NEEDED - found.keys()
+        if not missing:
+            return found
+        say(f"ignoring {folder.last_path}: it lacks {', '.join(sorted(missing))}; starting anew")
+    except Exception as error:  # whatever a torn or foreign file makes torch.load raise
+        say(
+            f"ignoring {folder.last_path}: not a checkpoint ({type(error).__name__}); starting anew"
+        )
+    return None
+
+
+def tensors(values: dict[str, Any]) -> bytes:
+    """A file that `torch.load(weights_only=True)` reads."""
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    return buffer.getvalue()
+
+
+def _conclude(
+    training: Training, k: int, result: dict[str, Any], folder: Folder, board: Board
+) -> Record:
+    """Write what run k leaves; the record last."""
+    pack, progress = training.pack, training.progress[k]
+    run, task = pack.runs[k], pack.task
+    reported = result["best"] or result["final"]
+    value = reported["test"][task.metric]
+    trained = training.seconds["train"]
+    rate = (progress.steps - 1) / trained if trained and progress.steps > 1 else None
+    record = {
+        "schema": SCHEMA,
+        "id": folder.path.name,
+        "study": run.study,
+        "cell": run.cell.name,
+        "task": run.task["name"],
+        "seed": run.seed,
+        "status": progress.status,
+        "reason": progress.reason,
+        "settings": asdict(run),
+        "hidden": pack.hidden,
+        "params": parameters(pack.plan, run.model, task, pack.hidden),
+        "steps": progress.steps,
+        **result,
+        "primary": {"name": task.metric, "goal": task.goal, "value": value},
+        "baseline": task.baseline,
+        "target": task.target,
+        "solved_at": progress.solved_at,
+        "seconds": training.seconds,
+        "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},
+        "peak_memory_bytes": peak_memory(pack.device),
+        "replicas": len(pack.runs),
+        "engine": pack.engine,
+        "provenance": provenance(pack.device, pack.threads)
+        | {"data": getattr(task.fetch, "used", {})},
+    }
+    named = pack.network.views(training.best)
+    if progress.best_step is not None:
+        write(folder.best_path, tensors({name: view[k].clone() for name, view in named.items()}))
+    write(folder.last_path, tensors(training.checkpoint(k)))
+    scores = {f"{name}/test": score for name, score in reported["test"].items()}
+    shown = {key: value for key, value in asdict(run).items() if key not in ("paths", "engine")}
+    board.close(
+        shown
+        | {
+            "cell": {
+                key: value
+                for key, value in shown["cell"].items()
+                if key not in ("step", "paper", "digest")
+            }
+        },
+        scores,
+    )
+    folder.write_record(record)
+    return record
