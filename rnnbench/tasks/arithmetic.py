@@ -12,8 +12,17 @@ from scipy.special import entr
 from torch import Tensor
 
 from rnnbench.errors import UserError
-from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, pointwise_loss, summed
-from rnnbench.tasks.symbols import hits, next_characters, random_letters
+from rnnbench.tasks.contract import (
+    Batch,
+    Generated,
+    Scores,
+    at_least,
+    flawless,
+    hits,
+    pointwise_loss,
+    summed,
+)
+from rnnbench.tasks.symbols import next_characters, random_letters
 
 ANSWER = digits + "-."
 ALPHABET = ANSWER + "+=" + ascii_lowercase
@@ -136,5 +145,5 @@ class Arithmetic(Generated):
         return {
             "accuracy": summed(right, mask),
             "nats": summed(pointwise_loss(self.loss, prediction, y), mask),
-            "exact": summed(((right > 0) | ~mask).all(1).float(), None),
+            "exact": flawless(right, mask),
         }

@@ -36,7 +36,8 @@ class Batch:
     x: (T, B, I) float32, or (T, B) int64 where inputs are symbols.
     y: targets: int64 classes or float32 vectors; (B, …) if `last`, else (T, B, …).
     mask: (T, B) bool, the predictions that count; None means all of them. Padding is masked.
-    last: predictions are read at the last step only.
+    last: predictions are read at the last step only, so that there is nothing to mask; `lengths.read_at_end` makes
+        a batch of sequences that end at different steps.
     carry: the sequences continue those of the batch before, so the state does too.
     """
 
@@ -45,6 +46,13 @@ class Batch:
     mask: np.ndarray | None = None
     last: bool = False
     carry: bool = False
+
+    def __post_init__(self) -> None:
+        if self.last and self.mask is not None:
+            raise UserError(
+                "a batch with last=True has no mask, for every sequence is read at its last step; where sequences"
+                " end at different steps, make it with rnnbench.tasks.lengths.read_at_end"
+            )
 
     def part(self, start: int, stop: int) -> "Batch":
         """The sequences from `start` to `stop`."""
@@ -114,9 +122,15 @@ class Task:
     def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
         """Every metric as (sum_K, count_K).
 
-        prediction: (K, B, C) or (K, T, B, C); y and mask: with leading K.
+        prediction: (K, B, C) or (K, T, B, C); y and mask: with leading K. Here: the loss under the
+        metric's name; for classes the accuracy too, and then the loss is called nats if the metric
+        is the accuracy.
         """
-        return {self.metric: summed(pointwise_loss(self.loss, prediction, y), mask)}
+        loss = summed(pointwise_loss(self.loss, prediction, y), mask)
+        if self.loss != "cross_entropy":
+            return {self.metric: loss}
+        right = summed(hits(prediction, y), mask)
+        return {"accuracy": right, "nats" if self.metric == "accuracy" else self.metric: loss}
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,17 @@ def pointwise_loss(kind: str, prediction: Tensor, y: Tensor) -> Tensor:
     if kind == "bernoulli":
         return F.binary_cross_entropy_with_logits(prediction, y, reduction="none").sum(-1)
     return F.cross_entropy(prediction.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
+
+
+def hits(prediction: Tensor, y: Tensor) -> Tensor:
+    """1 where the most probable class is the right one, else 0."""
+    return (prediction.argmax(-1) == y).float()
+
+
+def flawless(right: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(sum_K, count_K) of the sequences in which nothing that counts is wrong. right: (K, T, B) of 0 and 1."""
+    passed = right > 0 if mask is None else (right > 0) | ~mask
+    return summed(passed.all(1).float(), None)
 
 
 def summed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.special import entr
 from torch import Tensor
 
-from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, pointwise_loss, summed
-from rnnbench.tasks.symbols import hits
+from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, hits, pointwise_loss, summed
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from torch import Tensor
 
-from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, pointwise_loss, summed
-from rnnbench.tasks.symbols import hits
+from rnnbench.tasks.contract import Batch, Generated, at_least
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,3 @@ class Memorize(Generated):
             y=np.concatenate([silence, letters]),
             mask=np.broadcast_to(asked, (2 * self.items, size)).copy(),
         )
-
-    def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
-        return {
-            "accuracy": summed(hits(prediction, y), mask),
-            "nats": summed(pointwise_loss(self.loss, prediction, y), mask),
-        }

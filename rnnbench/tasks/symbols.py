@@ -1,11 +1,10 @@
 """What tasks over symbols share: texts as batches in which every character is read and the next one
-predicted, and hits.
+predicted.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from rnnbench.tasks.contract import Batch
 
@@ -40,8 +39,3 @@ def random_letters(rng: np.random.Generator, words: int, length: int) -> list[st
         rng.integers(ord("a"), ord("z") + 1, words * length, np.uint8).tobytes().decode("ascii")
     )
     return [letters[k * length : (k + 1) * length] for k in range(words)]
-
-
-def hits(prediction: Tensor, y: Tensor) -> Tensor:
-    """1 where the most probable class is the right one, else 0."""
-    return (prediction.argmax(-1) == y).float()

@@ -13,8 +13,8 @@ import torch
 from scipy.special import entr
 from torch import Tensor
 
-from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, pointwise_loss, summed
-from rnnbench.tasks.symbols import hits, next_characters, random_letters
+from rnnbench.tasks.contract import Batch, Generated, Scores, at_least, hits, pointwise_loss, summed
+from rnnbench.tasks.symbols import next_characters, random_letters
 
 ALPHABET = "<>/" + ascii_lowercase
 OPEN, SLASH = ALPHABET.index("<"), ALPHABET.index("/")
