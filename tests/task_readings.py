@@ -1,4 +1,4 @@
-"""Tasks read literally, for the tests: what their sequences mean, and what can be known without memory.
+"""Tasks read literally, for the tests: what their sequences mean, what is known without memory.
 
 `SOLVE[name](task, x)` answers from the inputs alone: (T, B, …) → logits (T, B, C), or (B, C).
 `IGNORANT[name](task)` maps a metric to a predictor, batch → logits, that knows the step and the

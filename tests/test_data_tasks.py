@@ -424,6 +424,12 @@ def test_unpacking_at_the_same_time_and_after_damage(tmp_path):
             (75_911, 8_540, 19_036),
             {"uniform": 60.997, "frequencies": 11.052, "markov": 8.265},
         ),
+        (
+            "muse",
+            (524, 135, 124),
+            (245_202, 82_755, 64_339),
+            {"uniform": 60.997, "frequencies": 11.515, "markov": 8.559},
+        ),
     ],
 )
 def test_piano_rolls(fetch, dataset, sequences, frames, references):

@@ -18,6 +18,7 @@ FILES = {
     "jsb": "polyphonic/JSB_Chorales.mat",
     "nottingham": "polyphonic/Nottingham.mat",
     "piano": "polyphonic/Piano_midi.mat",
+    "muse": "polyphonic/MuseData.mat",
 }
 KEYS = 88
 STRATUM = 2  # so many batches' worth of sequences, neighbours in length, are shuffled together
@@ -28,10 +29,10 @@ class Chorales(Task):
     """Piano-rolls of 88 keys: each frame is predicted from those before it; keys are independent
     given the state.
 
-    dataset: jsb (chorales by J. S. Bach), nottingham (folk tunes), piano (Piano-midi.de).
+    dataset: jsb (chorales by J. S. Bach), nottingham (folk tunes), piano (Piano-midi.de),
+        muse (MuseData: orchestral and chamber music).
     max_length: longer training sequences are cut into nearly equal pieces of at most so many
-        transitions, each begun
-        without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it
+        transitions, each begun without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it
         reads windows of this length, to save memory, and carries the state from each to the next.
 
     Source: Boulanger-Lewandowski, Bengio, Vincent (2012), Modeling temporal dependencies in

@@ -36,8 +36,8 @@ class Batch:
     x: (T, B, I) float32, or (T, B) int64 where inputs are symbols.
     y: targets: int64 classes or float32 vectors; (B, …) if `last`, else (T, B, …).
     mask: (T, B) bool, the predictions that count; None means all of them. Padding is masked.
-    last: predictions are read at the last step only, so that there is nothing to mask; `lengths.read_at_end` makes
-        a batch of sequences that end at different steps.
+    last: predictions are read at the last step only, so that there is nothing to mask;
+        `lengths.read_at_end` makes a batch of sequences that end at different steps.
     carry: the sequences continue those of the batch before, so the state does too.
     """
 
@@ -50,8 +50,9 @@ class Batch:
     def __post_init__(self) -> None:
         if self.last and self.mask is not None:
             raise UserError(
-                "a batch with last=True has no mask, for every sequence is read at its last step; where sequences"
-                " end at different steps, make it with rnnbench.tasks.lengths.read_at_end"
+                "a batch with last=True has no mask, for every sequence is read at its last step;"
+                " where sequences end at different steps, make it with"
+                " rnnbench.tasks.lengths.read_at_end"
             )
 
     def part(self, start: int, stop: int) -> "Batch":
@@ -178,7 +179,10 @@ def hits(prediction: Tensor, y: Tensor) -> Tensor:
 
 
 def flawless(right: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(sum_K, count_K) of the sequences in which nothing that counts is wrong. right: (K, T, B) of 0 and 1."""
+    """(sum_K, count_K) of the sequences in which nothing that counts is wrong.
+
+    right: (K, T, B) of 0 and 1.
+    """
     passed = right > 0 if mask is None else (right > 0) | ~mask
     return summed(passed.all(1).float(), None)
 

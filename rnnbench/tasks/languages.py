@@ -30,9 +30,9 @@ from rnnbench.tasks.lengths import Varied
 class AnBn(Task):
     """Words of n letters a, then n letters b: count, and count down.
 
-    With three or four `letters`, n letters c follow, and n letters d. From the first b on every next
-    letter is certain, and so is the end of the word; that part is scored. `exact` is the share of
-    the n, from 1 to as many as `length` letters allow, whose word is predicted without a mistake.
+    With three or four `letters`, n letters c follow, and n letters d. From the first b on every
+    next letter is certain, and so is the end of the word; that part is scored. `exact` is the share
+    of the n, from 1 to as many as `length` letters allow, whose word is predicted without a mistake.
 
     Source: Gers & Schmidhuber (2001), LSTM recurrent networks learn simple context-free and
         context-sensitive languages; Joulin & Mikolov (2015), Inferring algorithmic patterns with
@@ -170,8 +170,9 @@ class Dyck(Varied):
 
     @cached_property
     def baseline(self) -> dict[str, float]:
-        """After an opening bracket the set is known; after a closing one how probable it is, at that
-        step, that nothing is open any more. Kinds are alike."""
+        """After an opening bracket the set is known; after a closing one how probable it is, at
+        that step, that nothing is open any more. Kinds are alike.
+        """
         depth = np.arange(self.pairs + 1)
         share = np.eye(1, self.pairs + 1)[0]  # of the strings, by how many brackets are open
         right = nats = 0.0

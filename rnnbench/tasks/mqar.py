@@ -19,8 +19,8 @@ class Mqar(Generated):
 
     Source: Arora et al. (2024), Zoology: Measuring and improving recall in efficient language
         models; the generator of its authors.
-    Reading: outputs are the values alone, the paper's are all symbols. The paper has a vocabulary of
-        8,192, and (length, pairs) of (64, 4), (128, 8), (256, 16), and (512, 64).
+    Reading: outputs are the values alone, the paper's are all symbols. The paper has a vocabulary
+        of 8,192, and (length, pairs) of (64, 4), (128, 8), (256, 16), and (512, 64).
     """
 
     target: float | None = 0.99

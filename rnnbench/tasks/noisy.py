@@ -21,7 +21,8 @@ class Noisy(Generated):
     cannot be told: 1.3 % with one number shown, 0.005 % with three.
 
     Source: Hochreiter & Schmidhuber (1997), Long short-term memory, experiments 3a and 3b; Bengio,
-        Simard & Frasconi (1994), Learning long-term dependencies with gradient descent is difficult.
+        Simard & Frasconi (1994), Learning long-term dependencies with gradient descent is
+        difficult.
     Reading: there are `length` to 1.1 · `length` steps, uniformly; classes are told by
         cross-entropy, the paper has one sigmoid output with targets 0 and 1. It has (length, shown)
         of (100, 3), (100, 1) and (1000, 3).

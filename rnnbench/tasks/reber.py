@@ -16,7 +16,7 @@ SHORTEST = len("BTBTXSETE")
 
 
 def _edges() -> dict[tuple[int, int], int]:
-    """(state, symbol) → state of the embedded grammar, from state 0, which is behind the first B."""
+    """(state, symbol) → state of the embedded grammar. State 0 is behind the first B."""
     inner = len(INNER)
     closed = 1 + 2 * (inner + 1)
     edges = {}
@@ -50,7 +50,8 @@ class Reber(Generated):
         Implicit learning of artificial grammars; Cleeremans, Servan-Schreiber & McClelland (1989),
         Finite state automata and simple recurrent networks.
     Reading: strings of more than `length` symbols are left out, so that batches have one shape. The
-        papers count a string as learnt if, all along, the possible symbols have the highest outputs.
+        papers count a string as learnt if, all along, the possible symbols have the highest
+        outputs.
     """
 
     target: float | None = 0.99
@@ -77,7 +78,7 @@ class Reber(Generated):
 
     @cached_property
     def baseline(self) -> dict[str, float]:
-        """The step and the symbol are known: a sum over the states in which a string can be there."""
+        """The step and the symbol are known: a sum over the states in which a string can be."""
         move = np.zeros(NEXT.shape[:1] * 2)
         for (state, _), after in EDGES.items():
             move[state, after] += 1 / LEGAL[state].sum()

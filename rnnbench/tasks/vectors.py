@@ -18,7 +18,7 @@ from rnnbench.tasks.lengths import Varied
 
 @dataclass(frozen=True)
 class Vectors(Varied):
-    """Base: `bits` is the cross-entropy of a sequence in bits, `wrong` its bits on the wrong side."""
+    """Base of tasks in bits a sequence: `bits` is the cross-entropy, `wrong` the bits that are."""
 
     target: float | None = 0.1
     width: int = 8
