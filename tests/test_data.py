@@ -112,7 +112,7 @@ def test_catalogue_is_complete_and_well_formed():
         "MNIST",
         "polyphonic",
     }
-    assert len(CATALOGUE) == 12
+    assert len(CATALOGUE) == 13
     for name, file in CATALOGUE.items():
         assert file.name == name
         assert len(file.sha256) == 64
@@ -130,7 +130,7 @@ def test_catalogue_is_complete_and_well_formed():
 def test_listing_loads_no_torch():
     code = "import sys; from rnnbench import data; from rnnbench.settings import Paths; "
     code += (
-        "assert len(data.listing(Paths(results='', data='nowhere', mirror=None))) == 12; "
+        "assert len(data.listing(Paths(results='', data='nowhere', mirror=None))) == 13; "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

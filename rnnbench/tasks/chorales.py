@@ -32,8 +32,9 @@ class Chorales(Task):
     dataset: jsb (chorales by J. S. Bach), nottingham (folk tunes), piano (Piano-midi.de),
         muse (MuseData: orchestral and chamber music).
     max_length: longer training sequences are cut into nearly equal pieces of at most so many
-        transitions, each begun without its past; null cuts none. 200 leaves every chorale whole. Evaluation never cuts: it
-        reads windows of this length, to save memory, and carries the state from each to the next.
+        transitions, each begun without its past; null cuts none. 200 leaves every chorale whole.
+        Evaluation never cuts: it reads windows of this length, to save memory, and carries the
+        state from each to the next.
 
     Source: Boulanger-Lewandowski, Bengio, Vincent (2012), Modeling temporal dependencies in
         high-dimensional sequences; chorales in the split of Allan and Williams (2005).

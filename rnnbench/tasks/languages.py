@@ -32,7 +32,8 @@ class AnBn(Task):
 
     With three or four `letters`, n letters c follow, and n letters d. From the first b on every
     next letter is certain, and so is the end of the word; that part is scored. `exact` is the share
-    of the n, from 1 to as many as `length` letters allow, whose word is predicted without a mistake.
+    of the n, from 1 to as many as `length` letters allow, whose word is predicted without a
+    mistake.
 
     Source: Gers & Schmidhuber (2001), LSTM recurrent networks learn simple context-free and
         context-sensitive languages; Joulin & Mikolov (2015), Inferring algorithmic patterns with

@@ -22,9 +22,9 @@ class Order(Generated):
     Source: Hochreiter & Schmidhuber (1997), Long short-term memory, experiments 6a (two marks) and
         6b (three).
     Reading: there are `length` to 1.1 · `length` steps, uniformly. The first mark stands after 10
-        to 20 % of `length`, the others so far after ½ of it, or after 1/3 and 2/3: at 10 to 20 and 50
-        to 60 of 100 to 110 steps, or 10 to 20, 33 to 43 and 66 to 76, as in the paper. Four marks
-        are ours: after 1/4, 2/4 and 3/4.
+        to 20 % of `length`, the others so far after ½ of it, or after 1/3 and 2/3: at 10 to 20 and
+        50 to 60 of 100 to 110 steps, or 10 to 20, 33 to 43 and 66 to 76, as in the paper. Four
+        marks are ours: after 1/4, 2/4 and 3/4.
     """
 
     target: float | None = 0.99

@@ -126,8 +126,8 @@ class Modular(Tracking):
     Source: Delétang et al. (2023), Neural networks and the Chomsky hierarchy (modular arithmetic
         without brackets).
     Reading: trained on lengths of 1 to `length`, tested at `length`; an expression has an odd
-        number of symbols, one fewer where the length is even. The answer is read at the last digit; the
-        paper asks for it with one more, empty symbol.
+        number of symbols, one fewer where the length is even. The answer is read at the last
+        digit; the paper asks for it with one more, empty symbol.
     """
 
     inputs = MODULUS + 3
