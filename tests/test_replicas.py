@@ -86,6 +86,14 @@ def assert_close(ours, theirs, tolerance):
     )
 
 
+def assert_same_bits(ours, theirs):
+    """Of two checkpoints: parameters and what the optimiser holds; NaN is NaN."""
+    for part in ("parameters", "optimizer"):
+        assert ours[part].keys() == theirs[part].keys()
+        for name, tensor in ours[part].items():
+            assert torch.equal(tensor.nan_to_num(7), theirs[part][name].nan_to_num(7)), name
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", PACKS)
 def test_packed_is_alone(case, dtype, settings_for, pack_of):
@@ -200,16 +208,13 @@ def test_a_poisoned_run_leaves_the_others_bitwise_unchanged(optimizer, settings_
     healthy, _ = advanced(pack_of(*runs), 5)
     poisoned, _ = advanced(pack_of(*runs), 5)
     poked(poisoned, 1)
-    frozen = poisoned.pack.network.flat[1].clone()
-    state = {name: tensor[1].clone() for name, tensor in poisoned.pack.optimizer.state.items()}
+    before = poisoned.checkpoint(1)
     for step in range(20):
         losses, clean = poisoned.update(), healthy.update()
         assert torch.equal(losses[[0, 2]], clean[[0, 2]]), f"step {step + 6}"
-    assert torch.equal(poisoned.pack.network.flat[[0, 2]], healthy.pack.network.flat[[0, 2]])
-    for name, tensor in poisoned.pack.optimizer.state.items():
-        assert torch.equal(tensor[[0, 2]], healthy.pack.optimizer.state[name][[0, 2]])
-        assert torch.equal(tensor[1], state[name]), f"{name} of a frozen run went on"
-    assert torch.equal(poisoned.pack.network.flat[1].nan_to_num(7), frozen.nan_to_num(7))
+    for k in (0, 2):
+        assert_same_bits(poisoned.checkpoint(k), healthy.checkpoint(k))
+    assert_same_bits(poisoned.checkpoint(1), before)
     assert [p.status for p in poisoned.progress] == ["running", "diverged", "running"]
     assert [p.steps for p in poisoned.progress] == [25, 5, 25]
     assert poisoned.progress[1].reason.startswith("loss not finite at step 6; ")
@@ -309,6 +314,75 @@ def test_a_run_that_stops_improving_is_frozen_and_the_others_go_on(settings_for,
         and frozen["progress"] == later["progress"]
     )
     assert frozen["progress"]["rows"][-1]["step"] == 16
+
+
+# Leaving
+
+
+LEAVING = {  # what is trained; every run with another seed and rate
+    "adam": ("cell=gru", "task=adding", "task.length=8", "optim=adam"),
+    "nesterov, masked symbols": ("cell=lstm", "task=memorize", "task.items=3", "optim=nesterov"),
+    "rmsprop, two layers, dropout, noise": (
+        *("cell=lstm", "task=adding", "task.length=8", "optim=rmsprop", "optim.momentum=0.5"),
+        *("model.layers=2", "model.dropout=0.3", "train.input_noise=0.1"),
+    ),
+    "carried state": ("cell=mut1", "task=charlm", "task.window=7", "optim=sgd"),
+}
+
+
+@pytest.mark.parametrize("engine", ["native", "loop"])
+@pytest.mark.parametrize("case", LEAVING)
+def test_when_others_leave_does_not_matter(case, engine, settings_for, pack_of, tmp_path):
+    """Runs that end after 3, 5 and 8 steps leave the arrays; to the bit, all is as in a pack that
+    nobody leaves. The loop's products are a library's: there, to rounding.
+    """
+    (text := tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 20)
+    corpus = (f"task.corpus={text}",) if "task=charlm" in LEAVING[case] else ()
+    shared = (*LEAVING[case], *corpus, *SMALL, f"engine={engine}")
+    dtype = {"native": "float32", "loop": "float64"}[engine]
+    runs = [
+        settings_for(*shared, f"seed={seed}", f"optim.lr={rate}", f"model.dtype={dtype}")
+        for seed, rate in enumerate((0.01, 0.002, 0.03, 0.001))
+    ]
+    staying, leaving = Training(pack_of(*runs)), Training(pack_of(*runs))
+    ends, ended = {3: 2, 5: 0, 8: 3}, {}
+    for step in range(1, 13):
+        losses, expected = leaving.update(), staying.update()
+        for k in range(4):
+            if k in ended:
+                assert losses[k].isnan()
+            else:
+                assert torch.equal(losses[k], expected[k]) or engine == "loop", f"step {step}"
+        if step in ends:
+            k = ends[step]
+            ended[k] = staying.checkpoint(k)
+            leaving.progress[k].status = "stopped"
+    assert leaving.present == [1] and len(leaving.pack.network.flat) == 1
+    ended[1] = staying.checkpoint(1)
+    for k, expected in ended.items():
+        found = leaving.checkpoint(k)
+        assert found["step"] == expected["step"]
+        if engine == "native":
+            assert_same_bits(found, expected)
+        for name, tensor in expected["parameters"].items():
+            assert_close(found["parameters"][name], tensor, 1e-12)
+
+
+def test_a_run_that_has_left_is_in_the_results_as_it_left(settings_for, pack_of):
+    """Its test score is that of its own last parameters, in the order of the runs."""
+    shared = ("train.eval_batch=50", "task.valid_size=50", "task.test_size=50")
+    runs = [adding(settings_for, f"seed={seed}", *shared) for seed in range(3)]
+    training = Training(pack_of(*runs))
+    training.update()
+    scores = training.evaluate("test")
+    training.progress[1].status = "stopped"
+    training.update()
+    training.progress[0].status = "stopped"
+    scores[0] = training.evaluate("test")[0]
+    training.update()
+    scores[2] = training.evaluate("test")[0]
+    found = [result["final"]["test"] for result in training.conclude()]
+    assert found == scores
 
 
 def test_a_run_that_reaches_the_target_is_frozen_and_the_others_go_on(settings_for, trained):

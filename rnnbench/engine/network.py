@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rnnbench.engine import rows
 from rnnbench.engine.loop import Params, State, gate_values, input_product
 from rnnbench.equations.plan import Plan
 
@@ -66,10 +67,17 @@ class Network:
             }
         self.shapes = shapes | {"readout.W": (hidden, outputs), "readout.b": (outputs,)}
         self.count = sum(map(prod, self.shapes.values()))
-        self.flat = torch.zeros(replicas, self.count, dtype=dtype, device=device)
-        self.params = self.views(self.flat)
+        self._hold(rows.zeros(replicas, self.count, dtype, device))
         for view in self.params.values():
             view.requires_grad_()
+
+    def _hold(self, flat: Tensor) -> None:
+        self.flat, self.replicas, self.params = flat, len(flat), self.views(flat)
+        self._layers: list[Params] = [{} for _ in range(self.layers)]
+        for name, tensor in self.params.items():
+            layer, _, own = name.partition(".")
+            if layer.isdigit():
+                self._layers[int(layer)][own] = tensor
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """(K, P) as named tensors with their shapes; they share memory."""
@@ -82,22 +90,18 @@ class Network:
     def holding(self, flat: Tensor) -> "Network":
         """The same layers with other parameters (K, P); K may differ too."""
         made = shallow_copy(self)
-        made.flat, made.replicas, made.params = flat, len(flat), self.views(flat)
+        made._hold(flat)
         return made
 
-    def gradient(self, loss_K: Tensor) -> Tensor:
-        """The gradient (K, P) of every replica's loss with respect to its own parameters."""
-        parts = torch.autograd.grad(
-            loss_K.sum(), list(self.params.values())
-        )  # replicas share nothing: the sum's gradient is each one's
-        return torch.cat([part.flatten(1) for part in parts], 1)
+    def taken(self, replicas: Sequence[int]) -> "Network":
+        """Some of the replicas, to go on with: a copy of their parameters, which learns."""
+        made = self.holding(rows.taken(self.flat, replicas))
+        for view in made.params.values():
+            view.requires_grad_()
+        return made
 
     def layer(self, index: int) -> Params:
-        return {
-            name.split(".")[1]: tensor
-            for name, tensor in self.params.items()
-            if name.startswith(f"{index}.")
-        }
+        return self._layers[index]
 
     def zero_state(self, batch: int) -> list[State]:
         zero = self.flat.new_zeros(self.replicas, batch, self.hidden)
@@ -111,7 +115,18 @@ class Network:
         last: bool,
         keep: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[State]]:
-        """Predictions (K, T, B, C), or (K, B, C) if `last`, and the states after the last step.
+        """Predictions (K, T, B, C), or (K, B, C) if `last`, and the states after the last step."""
+        outputs, after = self.run(unroll, x, states, keep)
+        return self.read(outputs, last), after
+
+    def run(
+        self,
+        unroll: Unroll,
+        x: Tensor,
+        states: Sequence[State],
+        keep: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, list[State]]:
+        """The outputs of the highest layer (K, T, B, H), and the states after the last step.
 
         keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0
             and 1 / (1 - rate).
@@ -122,9 +137,13 @@ class Network:
             x = x if index == 0 or keep is None else x * keep[index - 1]
             x, state = unroll(self.plan, params, x, states[index])
             after.append(state)
-        x = x[:, -1] if last else x.flatten(1, 2)
+        return x, after
+
+    def read(self, outputs: Tensor, last: bool) -> Tensor:
+        """Predictions (K, T, B, C) from outputs (K, T, B, H), or (K, B, C) of the last step."""
+        x = outputs[:, -1] if last else outputs.flatten(1, 2)
         prediction: Tensor = ReadOut.apply(x, self.params["readout.W"], self.params["readout.b"])  # type: ignore[no-untyped-call]
-        return prediction if last else prediction.unflatten(1, (-1, states[0][0].shape[1])), after
+        return prediction if last else prediction.unflatten(1, outputs.shape[1:3])
 
     def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
         """What every gate of every layer does along the sequences: 'layer.gate' → (K, T, B, H)."""

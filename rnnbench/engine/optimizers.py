@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rnnbench.engine import rows
+from rnnbench.engine.native.update import Update
 from rnnbench.settings import Optim
 
 STATE = {
@@ -31,15 +33,17 @@ class Optimizer:
     state: (K, P) buffers, and for adam the (K,) number of updates. Which ones depends on the kind
         alone, never on the numbers of the replicas, so that rows can be cut out and stacked again
         with other companions.
+    parameters: (K, P), what `step` changes. compiled: by native code in one pass, on the CPU.
     """
 
-    def __init__(self, optims: Sequence[Optim], parameters: Tensor) -> None:
+    def __init__(self, optims: Sequence[Optim], parameters: Tensor, compiled: bool = False) -> None:
         assert len({o.name for o in optims}) == 1, "the runs of a pack share one kind of optimiser"
         assert parameters.dim() == 2 and len(parameters) == len(optims), (
             f"{len(optims)} runs, parameters {tuple(parameters.shape)}"
         )
+        self.optims, self.parameters = tuple(optims), parameters
         self.name = optims[0].name
-        self.state = {key: torch.zeros_like(parameters) for key in STATE[self.name]}
+        self.state = {key: rows.zeros_like(parameters) for key in STATE[self.name]}
 
         def column(
             values: Sequence[float],
@@ -71,6 +75,31 @@ class Optimizer:
                 len(optims), dtype=torch.int64, device=parameters.device
             )
         self._scratch = torch.empty_like(parameters)
+        self._update = None
+        if compiled:
+            numbers = torch.tensor([_numbers(o) for o in optims], dtype=torch.float64)
+            self._update = Update(self.name, parameters, self.state, numbers)
+
+    def taken(self, replicas: Sequence[int], parameters: Tensor) -> "Optimizer":
+        """For some of the replicas, whose parameters these are: numbers and state."""
+        optims = [self.optims[k] for k in replicas]
+        made = Optimizer(optims, parameters, self._update is not None)
+        made.load({key: tensor[list(replicas)] for key, tensor in self.state.items()})
+        return made
+
+    def step(self, gradients: Sequence[Tensor], rate_K: Tensor, loss_K: Tensor) -> Tensor:
+        """Clip and update the parameters; returns the norms of the gradients before clipping (K).
+
+        gradients: (K, …) each, in the order in which the parameters lie in their rows. A replica
+            whose loss or norm is not finite keeps parameters and state bit for bit.
+        """
+        if self._update:
+            return self._update(gradients, rate_K, loss_K)
+        gradient_KP = torch.cat([part.flatten(1) for part in gradients], 1)
+        norm_K = self.clip(gradient_KP)
+        fine_K = norm_K.isfinite() & loss_K.isfinite()
+        self.update(self.parameters, gradient_KP, rate_K, None if fine_K.all() else fine_K)
+        return norm_K
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         restore(self.state, state)
@@ -117,8 +146,8 @@ class Optimizer:
         tensors = [parameters, *self.state.values()] if len(dead) else []
         kept = [t.index_select(0, dead) for t in tensors]
         rule(parameters, gradient_KP, rate_K.to(parameters)[:, None])
-        for tensor, rows in zip(tensors, kept, strict=True):
-            tensor.index_copy_(0, dead, rows)
+        for tensor, before in zip(tensors, kept, strict=True):
+            tensor.index_copy_(0, dead, before)
 
     def _sgd(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
         if self._has_momentum:
@@ -160,6 +189,13 @@ class Optimizer:
         )  # the denominator is -(1-β1ᵗ)
 
 
+def _numbers(o: Optim) -> tuple[float, ...]:
+    """What native code is told of an optimiser, in the order of its `Settings`."""
+    clips = (math.inf if clip is None else clip for clip in (o.clip_norm, o.clip_value))
+    fresh = o.decay if o.name == "rmsprop" else o.beta1
+    return (o.lr, *clips, o.momentum or 0.0, o.eps or 0.0, 1 - (fresh or 0), 1 - (o.beta2 or 0), 0)
+
+
 class Schedule:
     """The learning rates of K replicas, of whatever schedules, on the host in double precision.
 
@@ -171,7 +207,8 @@ class Schedule:
         def vector(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float64)
 
-        self.total_steps = total_steps
+        self.optims, self.total_steps = tuple(optims), total_steps
+        self._varies = any(o.schedule in ("cosine", "step") for o in optims)
         self._lr = vector([o.lr * (1 - (o.momentum or 0.0) * bool(o.dampen)) for o in optims])
         self._cosine = vector([o.schedule == "cosine" for o in optims])
         self._stair = vector([o.factor or 1.0 if o.schedule == "step" else 1.0 for o in optims])
@@ -191,8 +228,16 @@ class Schedule:
 
         The cosine would be zero at `total_steps`, one past the last update.
         """
+        if not self._varies:
+            return self._lr * self.state["scale"]
         cosine = 1 + self._cosine * (math.cos(math.pi * step / self.total_steps) - 1) / 2
         return self._lr * cosine * self._stair ** (step // self._every) * self.state["scale"]
+
+    def taken(self, replicas: Sequence[int]) -> "Schedule":
+        """For some of the replicas."""
+        made = Schedule([self.optims[k] for k in replicas], self.total_steps)
+        made.load({key: tensor[list(replicas)] for key, tensor in self.state.items()})
+        return made
 
     def observe(self, better_K: Tensor) -> None:
         """An evaluation took place; was it the best so far? A drop is for good: a later better one

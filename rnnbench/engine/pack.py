@@ -9,6 +9,7 @@ and input noise.
 import os
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,27 @@ class Pack:
             self.device,
         )
         self._initialise()
-        self.optimizer = Optimizer([run.optim for run in runs], self.network.flat)
-        self.schedule = Schedule([run.optim for run in runs], first.train.steps)
+        self.compiled = self.engine == "native"  # also what is not the layer's
+        optims = [run.optim for run in runs]
+        self.optimizer = Optimizer(optims, self.network.flat, self.compiled)
+        self.schedule = Schedule(optims, first.train.steps)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
             raise UserError(
                 "train.input_noise needs real-valued inputs; this task's inputs are symbols: set "
                 "it to 0"
             )
+
+    def taken(self, replicas: Sequence[int]) -> "Pack":
+        """Some of the runs, to go on with; their parameters and optimiser state are copied."""
+        made = copy(self)
+        made.runs = [self.runs[k] for k in replicas]
+        made.noise = [self.noise[k] for k in replicas]
+        made.feeder = self.feeder.of(replicas)
+        made.network = self.network.taken(replicas)
+        made.optimizer = self.optimizer.taken(replicas, made.network.flat)
+        made.schedule = self.schedule.taken(replicas)
+        return made
 
     def _rehearse(self) -> None:
         """Draw data once, so that what they or their size forbid is known before anything is

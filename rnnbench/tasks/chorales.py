@@ -71,7 +71,7 @@ class Chorales(Task):
 
     @cached_property
     def pieces(self) -> list[np.ndarray]:
-        """Training sequences, cut and in ascending order of length.
+        """Training sequences, float32, cut and in ascending order of length.
 
         A piece begins with the last frame of the one before, so that cutting loses no transition.
         """
@@ -80,7 +80,8 @@ class Chorales(Task):
             transitions = len(roll) - 1
             count = math.ceil(transitions / (self.max_length or transitions))
             borders = np.linspace(0, transitions, count + 1).round().astype(int)
-            pieces += [roll[start : end + 1] for start, end in pairwise(borders)]
+            frames = roll.astype(np.float32)
+            pieces += [frames[start : end + 1] for start, end in pairwise(borders)]
         return sorted(pieces, key=len)
 
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
@@ -94,15 +95,14 @@ class Chorales(Task):
                 f"{self.dataset}, got {size}"
             )
         epoch, turn = divmod(step, batches)
-        number = int(Draw(0)("schedule", epoch).permutation(batches)[turn])
+        number = shuffled(Draw(0), "schedule", epoch, 0, batches)[turn]
         first = number - number % STRATUM
-        after = min(first + STRATUM, batches)
-        stratum = np.arange(first * count // batches, after * count // batches)
+        start, end = (n * count // batches for n in (first, min(first + STRATUM, batches)))
         # The stratum is part of the purpose, and the batch is not: all batches of a stratum share
         # out one permutation.
-        order = draw(f"train stratum {first}", epoch).permutation(stratum)
+        order = shuffled(draw, f"train stratum {first}", epoch, start, end)
         chosen = order[(number - first) * size :][:size]
-        return padded([self.pieces[i] for i in chosen], length=len(self.pieces[stratum[-1]]) - 1)
+        return padded([self.pieces[i] for i in chosen], length=len(self.pieces[end - 1]) - 1)
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         """Whole sequences, `size` of similar length side by side, in windows that carry the
@@ -145,11 +145,21 @@ def padded(rolls: list[np.ndarray], length: int) -> Batch:
     """Inputs and the frames that follow them, (length, B, 88), padded with silence that the mask
     leaves out.
     """
-    frames = np.zeros((length + 1, len(rolls), KEYS), np.float32)
-    for column, roll in enumerate(rolls):
-        frames[: len(roll), column] = roll
+    if len(rolls) == 1 and len(rolls[0]) == length + 1:  # as it lies
+        frames = rolls[0][:, None].astype(np.float32, copy=False)
+    else:
+        frames = np.zeros((length + 1, len(rolls), KEYS), np.float32)
+        for column, roll in enumerate(rolls):
+            frames[: len(roll), column] = roll
     lengths = np.array([len(roll) - 1 for roll in rolls])
     return Batch(x=frames[:-1], y=frames[1:], mask=np.arange(length)[:, None] < lengths)
+
+
+@lru_cache(maxsize=2**14)  # an epoch of a large pack: the batches of a stratum take turns
+def shuffled(draw: Draw, purpose: str, epoch: int, start: int, end: int) -> list[int]:
+    """The numbers from `start` to `end` in an order that every epoch draws anew."""
+    order: list[int] = draw(purpose, epoch).permutation(np.arange(start, end)).tolist()
+    return order
 
 
 def transitions(rolls: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

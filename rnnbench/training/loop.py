@@ -2,24 +2,27 @@
 
 No files, no screen; `run` wraps those around it.
 
-Nothing is reduced over K. A replica whose loss or gradient is not finite, or that stops early, is
-frozen; the others go on as if it were not there.
+Nothing is reduced over K. A replica whose loss or gradient is not finite, or that stops early,
+leaves the arrays before the next step; the others go on as if it had never been there.
 
 Axes: K replicas   T time steps   B batch   P parameters.
 """
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnbench.dynamics.divergence import first_not_finite
-from rnnbench.engine.batches import Stacked
+from rnnbench.engine import rows
+from rnnbench.engine.batches import Feeder, Stacked
+from rnnbench.engine.gradient import Gradient, loss_and_gradient, mean_loss
 from rnnbench.engine.loop import State
+from rnnbench.engine.network import Network
 from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack
 from rnnbench.runs.records import Row
@@ -48,16 +51,23 @@ class Progress:
 
 
 class Training:
-    """The state of K runs, and what moves it on: `update`, `validate`, `conclude`."""
+    """The state of K runs, and what moves it on: `update`, `validate`, `conclude`.
+
+    pack, states, sums: of the runs that are `present`, a row each, in this order. runs, feeder,
+        progress, best: of all K. gone: run → the checkpoint with which it left.
+    """
 
     def __init__(self, pack: Pack) -> None:
         self.pack, self.step = pack, 0
-        network = pack.network
-        self.best = network.flat.clone()
-        self.progress = [Progress() for _ in pack.runs]
+        self.runs = tuple(pack.runs)
+        self.feeder = pack.feeder
+        self.present = list(range(len(self.runs)))
+        self.gone: dict[int, dict[str, Any]] = {}
+        self.best = rows.taken(pack.network.flat.detach(), self.present)
+        self.progress = [Progress() for _ in self.runs]
         self.states: list[State] | None = None  # carried from batch to batch where the task does
         self.sums = {
-            name: torch.zeros(len(pack.runs), dtype=torch.float64)
+            name: torch.zeros(len(self.runs), dtype=torch.float64)
             for name in ("loss", "norm", "norm_before")
         }
         self.summed_steps = 0
@@ -68,105 +78,113 @@ class Training:
         return [p.status == "running" for p in self.progress]
 
     def update(self) -> Tensor:
-        """One optimiser step on every living run; returns their losses (K)."""
-        started, pack, network = time.perf_counter(), self.pack, self.pack.network
+        """One optimiser step on every living run; returns the losses (K), NaN where there is no
+        such run any more.
+        """
+        started = time.perf_counter()
+        self._part()
+        pack, network = self.pack, self.pack.network
         batch = pack.feeder.training(self.step, pack.train.batch)
         before = self._start(batch, self.states)
         keep = pack.kept((batch.x.shape[1], batch.x.shape[2]), self.step)
-        x = batch.x if pack.task.symbols else pack.noisy(batch.x, self.step)
-        prediction, states = network(pack.unroll, x, before, batch.last, keep)
-        loss_K = self._loss(prediction, batch)
-        gradient_KP = network.gradient(loss_K)
-        norm_K = pack.optimizer.clip(gradient_KP)
-        loss_K = loss_K.detach()
-        self._freeze_diverged(loss_K, norm_K, gradient_KP, replace(batch, x=x), before, keep)
-        rate_K = pack.schedule.rate(self.step)
-        pack.optimizer.update(
-            network.flat,
-            gradient_KP,
-            rate_K,
-            torch.tensor(self.alive) if not all(self.alive) else None,
+        if not pack.task.symbols and any(pack.noise):
+            batch = replace(batch, x=pack.noisy(batch.x, self.step))
+        loss_K, gradient, states = loss_and_gradient(
+            network, pack.unroll, batch, before, pack.task.loss, keep, pack.compiled
         )
+        rate_K = pack.schedule.rate(self.step)
+        norm_K = pack.optimizer.step(list(gradient.values()), rate_K, loss_K)
         self.states = [tuple(s.detach() for s in state) for state in states]
-        alive_K = torch.tensor(self.alive, device=loss_K.device)
-        if not all(
-            self.alive
-        ):  # what a frozen run read before its last step stays, so that the step can be replayed
-            pairs = (
-                zip(old, new, strict=True) for old, new in zip(before, self.states, strict=True)
-            )
-            self.states = [
-                tuple(torch.where(alive_K[:, None, None], s, b) for b, s in pair) for pair in pairs
-            ]
-        self.step += 1
-        for progress in self.progress:
-            progress.steps += progress.status == "running"
+        fine_K = loss_K.isfinite() & norm_K.isfinite()  # as the optimiser asks
+        if fine_K.all():
+            self.sums["norm_before"].copy_(norm_K)
+        else:
+            self._note_diverged(loss_K, norm_K, gradient, batch, before, keep)
+            self._take_back(before, norm_K, fine_K)
         self.sums["loss"] += loss_K.cpu()
         self.sums["norm"] += norm_K.cpu()
-        self.sums["norm_before"] = torch.where(
-            alive_K.cpu(), norm_K.cpu().double(), self.sums["norm_before"]
-        )
         self.summed_steps += 1
+        self.step += 1
+        for k in self.present:
+            self.progress[k].steps += self.progress[k].status == "running"
         self.seconds["warmup" if self.step == 1 else "train"] += time.perf_counter() - started
-        return loss_K
+        return self._of_all(loss_K)
+
+    def _part(self) -> None:
+        """Runs that have ended leave the arrays: a step costs what the living ones cost."""
+        staying = [
+            row for row, k in enumerate(self.present) if self.progress[k].status == "running"
+        ]
+        if len(staying) == len(self.present):
+            return
+        assert staying, "there is no run to go on with"
+        for row, k in enumerate(self.present):
+            if row not in staying:
+                self.gone[k] = self.checkpoint(k)
+        self.pack = self.pack.taken(staying)
+        self.present = [self.present[row] for row in staying]
+        self.sums = {name: tensor[staying] for name, tensor in self.sums.items()}
+        if self.states is not None:
+            self.states = [tuple(s[staying] for s in state) for state in self.states]
+
+    def _of_all(self, values: Tensor) -> Tensor:
+        """One value a present run → one of every run (K), NaN for those that have left."""
+        if len(self.present) == len(self.runs):
+            return values
+        whole = values.new_full((len(self.runs),), math.nan)
+        whole[self.present] = values
+        return whole
 
     def _start(self, batch: Stacked, states: list[State] | None) -> list[State]:
-        return (
-            states
-            if batch.carry and states is not None
-            else self.pack.network.zero_state(batch.x.shape[2])
-        )
+        if batch.carry and states is not None:
+            return states
+        return self.pack.network.zero_state(batch.x.shape[2])
 
-    def _loss(self, prediction: Tensor, batch: Stacked) -> Tensor:
-        total, count = summed(pointwise_loss(self.pack.task.loss, prediction, batch.y), batch.mask)
-        return total / count.clamp(min=1)
+    def _take_back(self, before: list[State], norm_K: Tensor, fine_K: Tensor) -> None:
+        """What a diverged run read before its last step stays, so that the step can be replayed."""
+        assert self.states is not None
+        kept = fine_K[:, None, None]
+        self.states = [
+            tuple(torch.where(kept, new, old) for old, new in zip(was, now, strict=True))
+            for was, now in zip(before, self.states, strict=True)
+        ]
+        fine, norm = fine_K.cpu(), norm_K.cpu().double()
+        self.sums["norm_before"] = torch.where(fine, norm, self.sums["norm_before"])
 
-    def _freeze_diverged(
+    def _note_diverged(
         self,
         loss_K: Tensor,
         norm_K: Tensor,
-        gradient_KP: Tensor,
+        gradient: Gradient,
         batch: Stacked,
         states: list[State],
         keep: list[Tensor] | None,
     ) -> None:
-        bad = ~(loss_K.isfinite() & norm_K.isfinite())
-        if not bad.any():
-            return
+        """Say of every run whose loss or gradient is not finite where that began."""
+        network, loss = self.pack.network, partial(mean_loss, self.pack.task.loss)
         rate_K = self.pack.schedule.rate(self.step)
-        for k in bad.nonzero()[:, 0].tolist():
-            if self.progress[k].status == "running":
-                what = "loss" if not loss_K[k].isfinite() else self._first_bad(gradient_KP, k)
-                before = self.sums["norm_before"][k].item()
-                first = first_not_finite(
-                    self.pack.network, k, batch, self.pack.task.loss, self._loss, states, keep
-                )
-                told = (
-                    f"{what} not finite at step {self.step + 1}; learning rate {rate_K[k]:g}, "
-                    f"gradient norm one step before {before:.3g}"
-                )
-                self.progress[k].status = "diverged"
-                self.progress[k].reason = told + (
-                    f"; first not finite: {first}" if first not in ("", what) else ""
-                )
+        for row in (~(loss_K.isfinite() & norm_K.isfinite())).nonzero()[:, 0].tolist():
+            what = "loss" if not loss_K[row].isfinite() else _first_bad(gradient, row)
+            before = self.sums["norm_before"][row].item()
+            kind = self.pack.task.loss
+            first = first_not_finite(network, row, batch, kind, loss, states, keep)
+            told = (
+                f"{what} not finite at step {self.step + 1}; learning rate {rate_K[row]:g}, "
+                f"gradient norm one step before {before:.3g}"
+            )
+            named = f"; first not finite: {first}" if first not in ("", what) else ""
+            progress = self.progress[self.present[row]]
+            progress.status, progress.reason = "diverged", told + named
 
-    def _first_bad(self, gradient_KP: Tensor, k: int) -> str:
-        for name, gradient in self.pack.network.views(gradient_KP).items():
-            if not gradient[k].isfinite().all():
-                return f"gradient of {name}"
-        return "gradient norm"
+    def evaluate(self, split: Split) -> list[dict[str, float]]:
+        """Loss and metrics of every present run on the whole split (or its first `eval_limit`
+        batches).
+        """
+        return self._scores(split, self.pack.network, self.pack.feeder)
 
     @torch.no_grad()
-    def evaluate(
-        self, split: Split, best_of: Sequence[int] | None = None
-    ) -> list[dict[str, float]]:
-        """Loss and metrics on the whole split (or its first `eval_limit` batches), of every run or
-        of the best that some runs had.
-        """
+    def _scores(self, split: Split, network: Network, feeder: Feeder) -> list[dict[str, float]]:
         started, pack, states = time.perf_counter(), self.pack, None
-        network, feeder = pack.network, pack.feeder
-        if best_of is not None:
-            network, feeder = network.holding(self.best[best_of]), feeder.of(best_of)
         totals: dict[str, list[Tensor]] = {}
         for batch in feeder.evaluation(split, pack.train.eval_batch, pack.train.eval_limit):
             states = (
@@ -193,32 +211,33 @@ class Training:
         every run's curve.
         """
         scores, gates = self.evaluate("valid"), self._gates()
-        better = [
-            self._judge(k, scores[k]) if alive else False for k, alive in enumerate(self.alive)
-        ]
-        rows: list[list[Row]] = []
+        fresh: list[list[Row]] = [[] for _ in self.runs]
+        better = []
         rates = self.pack.schedule.rate(max(self.step - 1, 0))
-        for k, progress in enumerate(self.progress):
-            fresh: list[Row] = []
-            if progress.status != "diverged" and progress.steps == self.step:
-                n = max(self.summed_steps, 1)
-                train = {
-                    "loss": self.sums["loss"][k].item() / n,
-                    "lr": rates[k].item(),
-                    "grad_norm": self.sums["norm"][k].item() / n,
-                }
-                seconds = self.seconds["warmup"] + self.seconds["train"]
-                fresh.append({"step": self.step, "split": "train"} | train | {"seconds": seconds})
-                fresh.append({"step": self.step, "split": "valid"} | scores[k] | gates[k])
-            progress.rows += fresh
-            rows.append(fresh)
+        n = max(self.summed_steps, 1)
+        seconds = self.seconds["warmup"] + self.seconds["train"]
+        for row, k in enumerate(self.present):
+            progress = self.progress[k]
+            better.append(progress.status == "running" and self._judge(k, scores[row]))
+            if better[row]:
+                self.best[k] = self.pack.network.flat[row].detach()
+            if progress.status == "diverged" or progress.steps < self.step:
+                continue
+            train = {
+                "loss": self.sums["loss"][row].item() / n,
+                "lr": rates[row].item(),
+                "grad_norm": self.sums["norm"][row].item() / n,
+            }
+            fresh[k] = [
+                {"step": self.step, "split": "train"} | train | {"seconds": seconds},
+                {"step": self.step, "split": "valid"} | scores[row] | gates[row],
+            ]
+            progress.rows += fresh[k]
         self.pack.schedule.observe(torch.tensor(better))
-        rows_better = torch.tensor(better, device=self.best.device)
-        self.best = torch.where(rows_better[:, None], self.pack.network.flat, self.best)
         for name in ("loss", "norm"):
             self.sums[name].zero_()
         self.summed_steps = 0
-        return rows
+        return fresh
 
     def _judge(self, k: int, scores: dict[str, float]) -> bool:
         """Note a living run's validation; whether it is the best so far.
@@ -265,27 +284,29 @@ class Training:
         pack = self.pack
         batch = next(pack.feeder.evaluation("valid", GATES_WATCHED, 1))
         found = pack.network.gates(pack.unroll, batch.x, self._start(batch, None))
-        rows: list[Row] = [{} for _ in pack.runs]
+        fresh: list[Row] = [{} for _ in pack.runs]
         for name, values in found.items():
             flat = values.flatten(1)
             saturated = ((flat < 0.1) | (flat > 0.9)).double().mean(1)
-            for k, row in enumerate(rows):
+            for k, row in enumerate(fresh):
                 row[f"{name}.mean"], row[f"{name}.saturated"] = (
                     flat[k].mean().item(),
                     saturated[k].item(),
                 )
-        return rows
+        return fresh
 
     def conclude(self) -> list[dict[str, Any]]:
         """After the last step: test scores of the best and of the final parameters, per run."""
         for progress in self.progress:
             if progress.status == "running":
                 progress.status = "finished"
-        final = self.evaluate("test")
-        earlier = [k for k, p in enumerate(self.progress) if p.best_step not in (None, self.step)]
-        best = dict(enumerate(final)) | (
-            dict(zip(earlier, self.evaluate("test", earlier), strict=True)) if earlier else {}
-        )
+        final = self._scores("test", self._final(), self.feeder)
+        earlier = [k for k, p in enumerate(self.progress) if p.best_step not in (None, p.steps)]
+        best = dict(enumerate(final))
+        if earlier:
+            network = self.pack.network.holding(rows.taken(self.best, earlier))
+            scores = self._scores("test", network, self.feeder.of(earlier))
+            best |= dict(zip(earlier, scores, strict=True))
         return [
             {
                 "best": {"step": p.best_step, "valid": p.best_valid, "test": best[k]}
@@ -296,22 +317,32 @@ class Training:
             for k, p in enumerate(self.progress)
         ]
 
+    def _final(self) -> Network:
+        """The networks of all runs as they are, or were when they left."""
+        flat = rows.zeros_like(self.best)
+        flat[self.present] = self.pack.network.flat.detach()
+        network = self.pack.network.holding(flat)
+        for k, saved in self.gone.items():
+            for name, view in network.params.items():
+                view[k] = saved["parameters"][name]
+        return network
+
     def checkpoint(self, k: int) -> dict[str, Any]:
         """Everything that run k needs to go on, in tensors and plain values."""
-        network, pack = self.pack.network, self.pack
+        if k in self.gone:
+            return self.gone[k]
+        row, network, pack = self.present.index(k), self.pack.network, self.pack
+        states = self.states and [[s[row].clone() for s in state] for state in self.states]
+        optimizer, schedule = pack.optimizer.state, pack.schedule.state
         return {
             "step": self.step,
             "engine": pack.engine,
-            "parameters": {
-                name: view[k].detach().clone() for name, view in network.views(network.flat).items()
-            },
-            "best": {name: view[k].clone() for name, view in network.views(self.best).items()},
-            "optimizer": {name: tensor[k].clone() for name, tensor in pack.optimizer.state.items()},
-            "schedule": {name: tensor[k].clone() for name, tensor in pack.schedule.state.items()},
-            "states": None
-            if self.states is None
-            else [[s[k].clone() for s in state] for state in self.states],
-            "sums": {name: tensor[k].clone() for name, tensor in self.sums.items()},
+            "parameters": {n: view[row].detach().clone() for n, view in network.params.items()},
+            "best": {n: view[k].clone() for n, view in network.views(self.best).items()},
+            "optimizer": {name: tensor[row].clone() for name, tensor in optimizer.items()},
+            "schedule": {name: tensor[row].clone() for name, tensor in schedule.items()},
+            "states": states,
+            "sums": {name: tensor[row].clone() for name, tensor in self.sums.items()},
             "summed_steps": self.summed_steps,
             "progress": asdict(self.progress[k]),
             "seconds": dict(self.seconds),
@@ -341,3 +372,10 @@ class Training:
         self.step, self.summed_steps = saved[0]["step"], saved[0]["summed_steps"]
         self.progress = [Progress(**s["progress"]) for s in saved]
         self.seconds = dict(saved[0]["seconds"])
+
+
+def _first_bad(gradient: Gradient, row: int) -> str:
+    for name, part in gradient.items():
+        if not part[row].isfinite().all():
+            return f"gradient of {name}"
+    return "gradient norm"

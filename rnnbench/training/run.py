@@ -168,10 +168,10 @@ def _look(training: Training, rows: list[list[Row]], boards: list[Board]) -> Non
     """
     every = training.pack.train.probe_every
     if every and training.step % every == 0:
-        for fresh, board, seen in zip(rows, boards, look(training.pack), strict=True):
-            if fresh:
-                fresh[-1].update(seen.row)
-                board.add_look(training.step, seen.by_lag, seen.spread)
+        for k, seen in zip(training.present, look(training.pack), strict=True):
+            if rows[k]:
+                rows[k][-1].update(seen.row)
+                boards[k].add_look(training.step, seen.by_lag, seen.spread)
 
 
 def _save(training: Training, folders: list[Folder]) -> None:
@@ -208,7 +208,7 @@ def _conclude(
 ) -> Record:
     """Write what run k leaves; the record last."""
     pack, progress = training.pack, training.progress[k]
-    run, task = pack.runs[k], pack.task
+    run, task = training.runs[k], pack.task
     reported = result["best"] or result["final"]
     value = reported["test"][task.metric]
     trained = training.seconds["train"]
@@ -234,7 +234,7 @@ def _conclude(
         "seconds": training.seconds,
         "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},
         "peak_memory_bytes": peak_memory(pack.device),
-        "replicas": len(pack.runs),
+        "replicas": len(training.runs),
         "engine": pack.engine,
         "provenance": provenance(pack.device, pack.threads)
         | {"data": getattr(task.fetch, "used", {})},

@@ -74,7 +74,7 @@ class Kernel:
     def call(self, sizes: Sequence[int], *places: Tensor | None) -> Any:
         """The Call of work.hpp: sizes, then addresses."""
         addresses = [0 if t is None else t.data_ptr() for t in places]
-        count = 7 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4
+        count = 8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4
         return (ctypes.c_int64 * count)(*sizes, *addresses)
 
     def measure(self, sizes: Sequence[int]) -> list[int]:
@@ -106,19 +106,20 @@ class _Through(torch.autograd.Function):
     def forward(
         ctx: Any, made: Kernel, names: tuple[str, ...], learns: bool, x: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
-        x, *rest_ = (t.detach().contiguous() for t in (x, *rest))
-        params, state = dict(zip(names, rest_, strict=False)), rest_[len(names) :]
+        x, *state = (t.detach().contiguous() for t in (x, *rest[len(names) :]))
+        apart, weights = _laid([t.detach() for t in rest[: len(names)]])
+        params = dict(zip(names, weights, strict=True))
         (K, T, B), W, H, threads = (
             x.shape[:3],
             params["W"],
             state[0].shape[-1],
             torch.get_num_threads(),
         )
-        sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2))
+        sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2), apart)
         scratch, _, _, row = made.measure(sizes)
         outputs, kept, work = (
             W.new_empty(shape)
-            for shape in ((K, T, B, H), (K, sizes[-1], B, row), (threads, scratch))
+            for shape in ((K, T, B, H), (K, sizes[6], B, row), (threads, scratch))
         )
         last = [torch.empty_like(s) for s in state]
         made.library.forward(
@@ -126,7 +127,7 @@ class _Through(torch.autograd.Function):
         )
         if learns:
             ctx.made, ctx.sizes, ctx.names = made, sizes, names
-            ctx.save_for_backward(x, outputs, kept, *rest_)
+            ctx.save_for_backward(x, outputs, kept, *weights, *state)
             ctx.set_materialize_grads(False)
         return outputs, *last
 
@@ -160,6 +161,16 @@ class _Through(torch.autograd.Function):
             made.call(sizes, *given, *arriving, slope_x, *made.blocks(slopes), *slope_state, sums)
         )
         return None, None, None, slope_x, *(slopes[name] for name in names), *slope_state
+
+
+def _laid(params: list[Tensor]) -> tuple[int, list[Tensor]]:
+    """How far apart replicas lie in every one of the parameters, and these; 0: contiguous ones."""
+    apart = params[0].stride(0)
+    if len(params[0]) > 1 and all(
+        t.stride() == (apart, *t.shape[2:], 1) for t in params
+    ):  # views of a matrix with a replica a row
+        return apart, params
+    return 0, [t.contiguous() for t in params]
 
 
 def _inputs(x: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -72,9 +72,10 @@ class Body:
         if v.op == "state":
             return f"load({self.pointer(f'all_{name}', f'old_{v.index}(row)')} + lane, units)"
         if v.op in ("p", "b"):
+            size = f"{len(program.plan.blocks[v.op])} * units_all"
             where = (
-                f"call.{v.op} + (place.replica * {len(program.plan.blocks[v.op])} + "
-                f"{v.index}) * units_all"
+                f"call.{v.op} + place.replica * (call.apart ? call.apart : {size}) + "
+                f"{v.index} * units_all"
             )
             return f"load({self.pointer(f'all_{name}', where)} + lane, units)"
         if self.back or program.stage[v] < self.stage:

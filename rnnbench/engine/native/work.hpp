@@ -32,9 +32,10 @@ static void pack_transposed(const real *R, long ld, long depth, long units, long
 }
 
 // What a cell's functions are called with; tensors are contiguous. depth: for how many steps values are kept. Inputs are
-// numbers (x) or symbols, each a row of W. weights: the groups of R, then W.
+// numbers (x) or symbols, each a row of W. weights: the groups of R, then W. apart: from the parameters of a replica to
+// those of the next; 0: parameters are contiguous, too.
 struct Call {
-  int64_t replicas, steps, batch, inputs, units, threads, depth;
+  int64_t replicas, steps, batch, inputs, units, threads, depth, apart;
   int64_t *symbols;
   real *x, *weights[GROUPS + 1], *p, *b, *start[STATES], *out, *kept, *last[STATES], *scratch;
   real *slope_out, *slope_last[STATES], *slope_x, *slope_weights[GROUPS + 1], *slope_p, *slope_b, *slope_start[STATES], *partial;  // backward
@@ -108,7 +109,7 @@ struct Work {
       const Product &p = products[i];
       if (back && p.operand == INPUT && !c.slope_x) continue;
       const long ld = p.blocks * c.units, rows = depth(c, p);
-      const real *from = c.weights[p.group] + k * rows * ld;
+      const real *from = c.weights[p.group] + k * (c.apart ? c.apart : rows * ld);
       const std::vector<long> columns(p.columns, p.columns + p.count);
       if (back) pack_transposed(from, ld, rows, c.units, COLUMNS, columns, weights[i]);
       else pack(from, ld, rows, c.units, p.span, columns, weights[i]);

@@ -1,0 +1,134 @@
+// ---- read-out and loss ----------------------------------------------------------------------------------------------
+// Predictions x W + b of every replica, the mean of their losses, and its gradients, in one pass over the rows.
+// Axes: replicas, rows (time steps and sequences), units, outputs. Rows go in slices whose sums are added in order: the
+// number of threads changes nothing, nor does the company of a replica.
+enum Loss : int64_t { MSE, BERNOULLI, CROSS_ENTROPY };
+struct Head {
+  int64_t loss, replicas, rows, units, outputs, threads;
+  int64_t apart_x, apart_W, apart_b;  // numbers from one replica to the next
+  const real *x, *W, *b;
+  const void *y;        // classes (replicas, rows) or values (replicas, rows, outputs)
+  const uint8_t *mask;  // (replicas, rows): which rows count; null: all
+  real *mean, *slope_x, *slope_W, *slope_b;
+  long wide() const { return (outputs + LANES - 1) / LANES * LANES; }
+  long slices() const { return std::max(1l, std::min(8l, rows / 512)); }
+  const real *row(long k, long r) const { return x + k * apart_x + r * units; }
+  bool counts(long k, long r) const { return !mask || mask[k * rows + r]; }
+};
+static const long BLOCK = 96;  // rows whose predictions stay in the first caches
+typedef std::vector<real> Numbers;
+
+static double total(vec x) { double sum = 0; for (long i = 0; i < LANES; i++) sum += x[i]; return sum; }
+static real largest(vec x) { real most = x[0]; for (long i = 1; i < LANES; i++) most = x[i] > most ? x[i] : most; return most; }
+static vec only(vec x, long count, real other) { for (long i = std::max(0l, count); i < LANES; i++) x[i] = other; return x; }
+
+// The loss of one row; its predictions become the slopes of them, times `share`.
+static double mse(real *p, const real *y, long outputs, real share) {
+  double sum = 0;
+  const vec factor = fill(2 * share / outputs);
+  for (long lane = 0; lane < outputs; lane += LANES) {
+    const vec off = load(p + lane) - load(y + lane, outputs - lane);
+    sum += total(off * off), store(p + lane, off * factor);
+  }
+  return sum / outputs;
+}
+static double bernoulli(real *p, const real *y, long outputs, real share) {
+  vec sum = {};
+  const vec factor = fill(share);
+  for (long lane = 0; lane < outputs; lane += LANES) {
+    const vec x = load(p + lane), wanted = load(y + lane, outputs - lane);
+    sum += only(v_softplus(x) - x * wanted, outputs - lane, 0);
+    store(p + lane, only((v_sigmoid(x) - wanted) * factor, outputs - lane, 0));
+  }
+  return total(sum);
+}
+static double cross_entropy(real *p, int64_t y, long outputs, real share) {
+  const real wanted = p[y], none = -std::numeric_limits<real>::infinity();
+  real most = none;
+  for (long lane = 0; lane < outputs; lane += LANES) most = std::max(most, largest(only(load(p + lane), outputs - lane, none)));
+  double sum = 0;
+  for (long lane = 0; lane < outputs; lane += LANES) {
+    const vec e = only(v_exp(load(p + lane) - most), outputs - lane, 0);
+    sum += total(e), store(p + lane, e);
+  }
+  const vec factor = fill(share / sum);
+  for (long lane = 0; lane < outputs; lane += LANES) store(p + lane, load(p + lane) * factor);
+  p[y] -= share;
+  return most + std::log(sum) - wanted;
+}
+
+// Rows from `first` to `last` of replica k: slopes of x, and of W and b summed over these rows; the sum of their losses.
+struct Slice {
+  const Head &h; long k, first, last; real share;
+  double through(const Numbers &W, const Numbers &turned, Numbers &block, Numbers &back, real *slope_W, real *slope_b) const {
+    const long wide = h.wide(), H = h.units, padded = turned.size() / h.outputs;
+    double sum = 0;
+    std::fill(slope_b, slope_b + wide, 0);
+    for (long r = first; r < last; r += BLOCK) {
+      const long rows = std::min(BLOCK, last - r);
+      for (long i = 0; i < rows; i++) memcpy(&block[i * wide], &W[H * wide], wide * sizeof(real));
+      product({H, 1, 1, wide, 0, 0}, rows, wide / LANES, h.row(k, r), H, W.data(), block.data(), wide, true);
+      for (long i = 0; i < rows; i++) sum += row(r + i, &block[i * wide]);
+      product({rows, 1, H, wide, 0, 0}, H, wide / LANES, h.row(k, r), 1, block.data(), slope_W, wide, r > first);
+      for (long i = 0; i < rows; i++)
+        for (long lane = 0; lane < wide; lane += LANES) store(slope_b + lane, load(slope_b + lane) + load(&block[i * wide + lane]));
+      product({h.outputs, 1, 1, padded, 0, 0}, rows, padded / LANES, block.data(), wide, turned.data(), back.data(), padded, false);
+      for (long i = 0; i < rows; i++) memcpy(h.slope_x + (k * h.rows + r + i) * H, &back[i * padded], H * sizeof(real));
+    }
+    return sum;
+  }
+  double row(long r, real *p) const {
+    const long at = k * h.rows + r;
+    if (!h.counts(k, r)) return std::fill(p, p + h.wide(), 0), 0;
+    if (h.loss == CROSS_ENTROPY) return cross_entropy(p, static_cast<const int64_t *>(h.y)[at], h.outputs, share);
+    const real *y = static_cast<const real *>(h.y) + at * h.outputs;
+    return h.loss == MSE ? mse(p, y, h.outputs, share) : bernoulli(p, y, h.outputs, share);
+  }
+};
+
+// Nonzero if a class is none of the outputs; nothing is written then.
+extern "C" int head(const Head *given) {
+  const Head &h = *given;
+  const long H = h.units, C = h.outputs, wide = h.wide(), padded = (H + LANES - 1) / LANES * LANES, n = h.slices();
+  if (h.loss == CROSS_ENTROPY)
+    for (long i = 0; i < h.replicas * h.rows; i++)
+      if (static_cast<const uint64_t *>(h.y)[i] >= (uint64_t)C) return 1;
+  const long size = (H + 1) * wide;  // the sums of a slice: W, then b
+  std::vector<double> losses(h.replicas * n), counts(h.replicas, h.rows);
+  Numbers sums(h.replicas * n * size);
+  for (long k = 0; h.mask && k < h.replicas; k++) {
+    long count = 0;
+    for (long r = 0; r < h.rows; r++) count += h.mask[k * h.rows + r];
+    counts[k] = std::max(1l, count);
+  }
+  parallel(h.replicas * n, h.threads, [&](long begin, long end, long) {
+    Numbers W((H + 1) * wide), turned(C * padded), block(BLOCK * wide), back(BLOCK * padded);
+    for (long unit = begin, packed = -1; unit < end; unit++) {
+      const long k = unit / n, slice = unit % n;
+      if (packed != k) {
+        for (long j = 0; j < H; j++) memcpy(&W[j * wide], h.W + k * h.apart_W + j * C, C * sizeof(real));
+        memcpy(&W[H * wide], h.b + k * h.apart_b, C * sizeof(real));
+        for (long j = 0; j < H; j++)
+          for (long c = 0; c < C; c++) turned[c * padded + j] = h.W[k * h.apart_W + j * C + c];
+        packed = k;
+      }
+      const Slice part = {h, k, h.rows * slice / n, h.rows * (slice + 1) / n, (real)(1 / counts[k])};
+      losses[unit] = part.through(W, turned, block, back, &sums[unit * size], &sums[unit * size + H * wide]);
+    }
+  });
+  for (long k = 0; k < h.replicas; k++) {
+    double sum = 0;
+    for (long slice = 0; slice < n; slice++) sum += losses[k * n + slice];
+    h.mean[k] = sum / counts[k];
+    for (long j = 0; j <= H; j++) {
+      real *to = j < H ? h.slope_W + (k * H + j) * C : h.slope_b + k * C;
+      const real *from = &sums[k * n * size + j * wide];
+      for (long c = 0; c < C; c++) {
+        real all = from[c];
+        for (long slice = 1; slice < n; slice++) all += from[slice * size + c];
+        to[c] = all;
+      }
+    }
+  }
+  return 0;
+}
