@@ -48,6 +48,7 @@ def loss_and_gradient(
         return loss_K.detach(), dict(zip(names, parts, strict=True)), after
     read = outputs[:, -1] if batch.last else outputs
     rows = read.detach().flatten(1, -2)
-    loss_K, slope, *slopes = head.loss_and_gradient(kind, rows, *weights[-2:], batch.y, batch.mask)
-    parts = torch.autograd.grad(read, weights[:-2], slope.view_as(read))
+    *layers, W, b = weights
+    loss_K, slope, *slopes = head.loss_and_gradient(kind, rows, W, b, batch.y, batch.mask)
+    parts = torch.autograd.grad(read, layers, slope.view_as(read))
     return loss_K, dict(zip(names, (*parts, *slopes), strict=True)), after

@@ -20,7 +20,7 @@ def zeros(rows: int, columns: int, dtype: torch.dtype, device: str | torch.devic
 
 
 def zeros_like(matrix: Tensor) -> Tensor:
-    return zeros(*matrix.shape, matrix.dtype, matrix.device)
+    return zeros(len(matrix), matrix.shape[1], matrix.dtype, matrix.device)
 
 
 def taken(matrix: Tensor, chosen: Sequence[int]) -> Tensor:

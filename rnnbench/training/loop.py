@@ -332,7 +332,9 @@ class Training:
         if k in self.gone:
             return self.gone[k]
         row, network, pack = self.present.index(k), self.pack.network, self.pack
-        states = self.states and [[s[row].clone() for s in state] for state in self.states]
+        states = self.states
+        if states is not None:
+            states = [tuple(s[row].clone() for s in state) for state in states]
         optimizer, schedule = pack.optimizer.state, pack.schedule.state
         return {
             "step": self.step,
