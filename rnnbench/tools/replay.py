@@ -1,8 +1,8 @@
 """Go from a diverged run's checkpoint to its divergence once more, and watch.
 
-A diverged run is left as it was: its last.pt holds the parameters that the failing step was computed with,
-    and its batch, noise and dropout are functions of seed and step. So one step is enough, on any
-    machine; after a checkpoint made earlier, as many as lie between.
+A diverged run is left as it was: its last.pt holds the parameters that the failing step was
+computed with, and its batch, noise and dropout are functions of seed and step. So one step is
+enough, on any machine; after a checkpoint made earlier, as many as lie between.
 """
 
 from dataclasses import dataclass
