@@ -9,7 +9,7 @@ and input noise.
 import os
 import re
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy as shallow_copy
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ class Pack:
 
     def taken(self, replicas: Sequence[int]) -> "Pack":
         """Some of the runs, to go on with; their parameters and optimiser state are copied."""
-        made = copy(self)
+        made = shallow_copy(self)
         made.runs = [self.runs[k] for k in replicas]
         made.noise = [self.noise[k] for k in replicas]
         made.feeder = self.feeder.of(replicas)
