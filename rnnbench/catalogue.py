@@ -77,6 +77,13 @@ def read(group: str, name: str) -> dict[str, Any]:
 
 
 @cache
+def step(cell: str) -> str | None:
+    """The equations of a cell of ours; None for `own`, which has none before it is given some."""
+    found: str | None = read("cell", cell).get("step")
+    return found
+
+
+@cache
 def _plain(path: Path) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(path)) or {}  # type: ignore[return-value]
 

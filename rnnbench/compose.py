@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +43,8 @@ OPEN = (
     "cell.constants.",
     "cell.paper.",
 )  # dictionaries to which anybody may add a key; whether it exists, the cell knows
+# path/to/file.py:name as a whole value, in quotes or without; no list of several
+FILE = re.compile(r"""'[^']*\.py(:\w*)?'|"[^"]*\.py(:\w*)?"|[^'",()\[\]{}]*\.py(:\w*)?""")
 SWEEP = {
     name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
 }
@@ -124,16 +127,37 @@ def compose(overrides: Sequence[str]) -> Settings:
 
 
 def completed(arguments: Sequence[str]) -> list[str]:
-    """A cell of one's own (cell.step=…) without cell=… starts from no other cell's settings; new
-    constants may be named.
+    """A cell of one's own (cell=file.py:name, or cell.step=… without cell=…) starts from no other
+    cell's settings; new constants may be named.
     """
     own = any(a.startswith("cell.step=") for a in arguments) and not any(
         a.startswith("cell=") for a in arguments
     )
+    words = [
+        word
+        for key, equals, value in (a.partition("=") for a in arguments)
+        for word in (
+            [f"{k}={v}" for k, v in from_file(value).items()]
+            if key == "cell" and names_file(value)
+            else [key + equals + value]
+        )
+    ]
     return [
         *(["cell=own"] if own else []),
-        *(f"++{a}" if a.startswith(OPEN) else a for a in arguments),
+        *(f"++{word}" if word.startswith(OPEN) else word for word in words),
     ]
+
+
+def names_file(value: str) -> bool:
+    """Whether the value of cell= is one cell in a file of the user's, `path/to/file.py:name`."""
+    return bool(FILE.fullmatch(value.replace("\\:", ":")))
+
+
+def from_file(value: str) -> dict[str, str]:
+    """What `cell=path/to/file.py:name` stands for; Hydra hands on the values of lists with
+    backslashes that it does not need.
+    """
+    return {"cell": "own", "cell.step": value.replace("\\:", ":")}
 
 
 def swept(arguments: Sequence[str], many: bool) -> list[str]:
@@ -176,15 +200,35 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
             "cell=own needs cell.step=path/to/file.py:function"
             + ("" if step == "???" else f", got {step}")
         )
-    values["cell"] |= {"name": chosen["cell"], "digest": catalogue.file_digest(step, "cell.step")}
-    if chosen["cell"] == "own":
-        values["cell"]["name"] = checked_label("cell.step", re.split(r"[.:]", step)[-1])
+    values["cell"] |= {
+        "name": cell_name(chosen["cell"], step),
+        "digest": catalogue.file_digest(step, "cell.step"),
+    }
     values["task"]["name"] = chosen["task"]
     if (
         Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file()
     ):  # a text of the user's is its content
         values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
     return frozen(values)
+
+
+@lru_cache(maxsize=1000)  # a sweep asks for each of its runs
+def cell_name(chosen: str, step: str) -> str:
+    """What a cell is called in folders, records and reports; no other cell's equations are called
+    like one of ours.
+    """
+    known = catalogue.step(chosen) if chosen in catalogue.choices("cell") else step
+    if chosen != "own" and step != known:
+        raise UserError(
+            f"cell.step={step} would be recorded as cell={chosen}, whose equations are {known}; "
+            f"write cell={step} or, for one that is installed, cell=own cell.step={step}"
+        )
+    if chosen != "own":
+        return chosen
+    place, _, name = step.rpartition(":" if ":" in step else ".")
+    if name in catalogue.choices("cell") and step != catalogue.step(name):
+        name = f"{re.split(r'[./]', place.removesuffix('.py'))[-1]}-{name}"
+    return checked_label("cell.step", name)
 
 
 def frozen(values: dict[str, Any]) -> Settings:

@@ -39,13 +39,10 @@ class PackLauncher(Launcher):
         primary score.
         """
         from rnnbench.runs.records import Folder
+        from rnnbench.sweep.planning import with_own_cell
 
-        made = self.run(
-            [
-                {key: value for key, _, value in (o.partition("=") for o in overrides)}
-                for overrides in job_overrides
-            ]
-        )
+        words = [[o.partition("=") for o in overrides] for overrides in job_overrides]
+        made = self.run([with_own_cell({k: v for k, _, v in one}) for one in words])
         records = [Folder.of(job.settings).record() or {} for job in made]
         return [
             JobReturn(

@@ -26,6 +26,7 @@ DESIGN = (
 )  # the settings that decide a run's numbers
 BESIDES = (
     "cell.name",
+    "cell.step",
     "cell.digest",
     "task.name",
     "task.digest",
@@ -33,6 +34,7 @@ BESIDES = (
     "train.checkpoint_every",
     "train.probe_every",
 )
+SOURCES = ("cell.digest", "cell.step")  # where one name stands for several cells, what tells them
 BUDGETS = (
     "train.steps",
     "model.match",
@@ -129,12 +131,16 @@ def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFram
                     .max()
                     > 1
                 ]
+            if kind == "cell":
+                keys += [key for key in SOURCES if key in members and members[key].nunique() > 1][
+                    :1
+                ]
             for index, row in members[keys].iterrows() if keys else ():
                 names[index] = " ".join(
                     [
                         str(name),
                         *(
-                            f"{key.partition('.')[2]}={value}"
+                            f"{key.partition('.')[2]}={value[:8] if key == SOURCES[0] else value}"
                             for key in keys
                             if (value := said(row[key])) != "null"
                         ),

@@ -16,9 +16,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from rnnbench.compose import OPEN, frozen, plain, settings_of
+from rnnbench.compose import OPEN, from_file, frozen, names_file, plain, settings_of
 from rnnbench.errors import UserError, unknown
-from rnnbench.settings import Settings
+from rnnbench.settings import Cell, Settings
 from rnnbench.sweep.expand import Axis, Choices, axes
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
@@ -42,7 +42,21 @@ def jobs_of(
 ) -> list[Choices]:
     """What was typed for -m as jobs; draw makes them from the swept keys."""
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    return list(draw(axes(overrides, lambda key: bool(loader.get_group_options(key)))))
+    drawn = draw(axes(overrides, lambda key: bool(loader.get_group_options(key))))
+    return [with_own_cell(job) for job in drawn]
+
+
+def with_own_cell(job: Choices) -> Choices:
+    """The job with `cell=path/to/file.py:name` in the words that Hydra reads."""
+    value = job.get("cell", "")
+    if not names_file(value):
+        return job
+    if "cell.step" in job:
+        raise UserError(f"cell={value} says already what cell.step={job['cell.step']} says")
+    made: Choices = {}
+    for key in job:
+        made |= from_file(value) if key == "cell" else {key: job[key]}
+    return made
 
 
 def typed(job: Choices) -> tuple[str, ...]:
@@ -102,7 +116,20 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
         except UserError as refused:
             which = " ".join(typed({key: value for key, value in job.items() if key in varying}))
             raise UserError(f"{which}: {refused}" if which else str(refused)) from None
+    refuse_two_of_one_name(made)
     return made
+
+
+def refuse_two_of_one_name(jobs: Iterable[Job]) -> None:
+    """Different cells of the user's that would stand in one row, because they are called alike."""
+    seen: dict[str, Cell] = {}
+    for cell in (job.settings.cell for job in jobs):
+        first = seen.setdefault(cell.name, cell)
+        if (first.digest or first.step) != (cell.digest or cell.step):
+            raise UserError(
+                f"{first.step} and {cell.step} are both called '{cell.name}'; give one of the "
+                f"functions another name"
+            )
 
 
 def changed(job: Job, values: Choices) -> Job:
