@@ -13,6 +13,7 @@ import torch
 from task_readings import dynamic_ngrams, legal_brackets, may_follow
 
 from rnnbench.draw import Draw
+from rnnbench.tasks.babi import VOCABULARY, BabiOwn
 from rnnbench.tasks.languages import AnBn, Dyck
 from rnnbench.tasks.mqar import Mqar
 from rnnbench.tasks.ngrams import NGrams, best_bits
@@ -208,6 +209,18 @@ def test_marks_stand_where_the_paper_puts_them(marks, stretches):
             Counter(place.tolist()).values(), 300
         )
     assert alike(np.bincount(b.y[b.mask]), 3300 / 2**marks)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 6])
+def test_stories(kind):
+    task = BabiOwn(kind=kind)
+    b = drawn(task, 2400)
+    ends = b.mask.argmax(0)
+    words = [[VOCABULARY[i] for i in x[: end + 1]] for x, end in zip(b.x.T, ends, strict=True)]
+    statements = Counter(story.count(".") for story in words)
+    assert set(statements) <= set(range(2, 11)) and all(story[-1] == "?" for story in words)
+    assert kind in (2, 3) or alike(statements.values(), 2400 / 9)
+    assert alike(np.bincount(b.y[b.mask]), 2400 / task.outputs)
 
 
 @pytest.mark.parametrize("blurred", [False, True])

@@ -81,6 +81,7 @@ SMALL = {
     "order": [{"length": 20}, {"length": 47, "marks": 3}, {"length": 40, "marks": 4}],
     "reber": [{}, {"length": 13}],
     "noisy": [{"length": 10}, {"length": 30, "shown": 1}],
+    "babi_own": [{}, *({"kind": kind, "statements": 14} for kind in (2, 3, 6))],
 }
 CASES = [
     pytest.param(name, changes, id="-".join([name, *(f"{k}={v}" for k, v in changes.items())]))
@@ -234,6 +235,7 @@ def test_splits_are_disjoint_and_as_large_as_stated(name):
         "memorize": {"items": 12},
         "arithmetic": {"digits": 18, "distractors": 0.9},
         "ngrams": {"context": 12},
+        "babi_own": {"kind": 3, "statements": 20},
         **{key: {"length": 80} for key in LONG},
     }
     task = make(name, valid_size=150, test_size=230, **vast.get(name, {}))
@@ -262,6 +264,19 @@ def test_sizes_vary_alike_for_all_seeds(name):
     tested = {b.x.shape[0] for b in task.evaluation("test", Draw(0), 300)}
     longest = max(T for T, *_ in shapes[0])
     assert len(tested) == 1 and (longest in tested or name == "repeatcopy")
+
+
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_two_seeds_train_together(name, settings_for, trained):
+    steps = ("train.steps=3", "train.eval_every=3", "train.eval_limit=1")
+    one, two = (
+        settings_for(f"task={name}", f"seed={seed}", "debug=tiny", "engine=loop", *steps)
+        for seed in (0, 1)
+    )
+    alone, (together, _) = trained(one)[0], trained(one, two)
+    assert together["status"] == "finished" and together["steps"] == 3
+    assert np.isfinite(list(together["final"]["test"].values())).all()
+    assert together["final"] == alone["final"]  # shapes do not depend on company
 
 
 def test_sequences_that_end_at_different_steps_are_read_where_they_end():
@@ -780,6 +795,29 @@ def test_closing_letters_are_those_of_closing_tags():
         ("xml", "length", 24),
         ("xml", "length", inf),
         ("memorize", "lenght", 3),
+        ("parity", "length", 0),
+        ("groups", "group", "A4"),
+        ("dyck", "length", 1),
+        ("dyck", "kinds", 0),
+        ("anbn", "length", 1),
+        ("anbn", "letters", 1),
+        ("copyvectors", "width", 0),
+        ("recall", "items", 1),
+        ("repeatcopy", "repeats", 0),
+        ("prioritysort", "kept", 21),
+        ("ngrams", "length", 5),
+        ("ngrams", "context", 0),
+        ("mqar", "length", 15),
+        ("mqar", "length", 65),
+        ("mqar", "pairs", 17),
+        ("mqar", "vocabulary", 8),
+        ("mqar", "power", 0.0),
+        ("order", "marks", 5),
+        ("order", "length", 19),
+        ("reber", "length", 8),
+        ("noisy", "shown", 100),
+        ("babi_own", "kind", 4),
+        ("babi_own", "statements", 1),
     ],
 )
 def test_settings_that_cannot_work_are_refused(name, key, value):

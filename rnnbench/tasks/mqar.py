@@ -37,11 +37,12 @@ class Mqar(Generated):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, pairs=self.pairs)
-        at_least(4 * self.pairs, length=self.length)
-        at_least(2 * self.pairs + 2, vocabulary=self.vocabulary)
-        for name in ("length", "vocabulary"):
-            if getattr(self, name) % 2:
-                raise UserError(f"task.{name} must be even, got {getattr(self, name)}")
+        for name, least in (("length", 4 * self.pairs), ("vocabulary", 2 * self.pairs + 2)):
+            if getattr(self, name) < least or getattr(self, name) % 2:
+                raise UserError(
+                    f"task.{name} must be even and at least {least} with task.pairs={self.pairs},"
+                    f" got {getattr(self, name)}"
+                )
         if not 0 < self.power <= 1:
             raise UserError(f"task.power must be above 0 and at most 1, got {self.power}")
 
