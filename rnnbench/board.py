@@ -1,6 +1,5 @@
 """TensorBoard: a view of a run's curve and record, in one event folder. Losing it loses nothing."""
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from rnnbench.runs.made import clear_events
 from rnnbench.runs.records import Row
 
 
@@ -18,7 +18,7 @@ class Board:
     """
 
     def __init__(self, path: Path, rows: Iterable[Row] = ()) -> None:
-        shutil.rmtree(path, ignore_errors=True)
+        clear_events(path)
         self.writer = SummaryWriter(str(path))
         self.add(rows)
 

@@ -34,6 +34,7 @@ from rnnbench.report.document import Column, Entry, Group, Runs, Table
 from rnnbench.report.render import inline, rendered, write_report
 from rnnbench.runs.collect import collect
 from rnnbench.runs.frame import curves, load
+from rnnbench.runs.made import put_files
 from rnnbench.stats import compare, selection
 from rnnbench.stats.selection import study
 from rnnbench.tools import overseeds
@@ -180,9 +181,8 @@ def test_sections_come_in_order(page):
 
 
 def test_a_second_report_takes_away_what_it_no_longer_has(page, tmp_path, quick):
-    (tmp_path / "tables").mkdir()
-    for name in ("leaderboard-gone.tex", "mine.txt"):
-        (tmp_path / "tables" / name).write_text("old")
+    put_files(tmp_path, {"tables/leaderboard-gone.tex": b"old"}, "report")
+    (tmp_path / "tables" / "mine.txt").write_text("old")
     write_report([str(page.parents[1])], tmp_path)
     assert {p.name for p in (tmp_path / "tables").iterdir()} & {
         "leaderboard-gone.tex",

@@ -13,7 +13,7 @@ from rnnbench.bench.drawing import drawn
 from rnnbench.bench.rounds import KEEPING, WARM_UP, compared, contenders, spread
 from rnnbench.charts.style import save
 from rnnbench.errors import UserError, unknown
-from rnnbench.runs import records
+from rnnbench.runs.made import add_file
 
 SHAPES = (
     (20, 100, 2, 128),
@@ -230,8 +230,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def written(record: Mapping[str, Any], folder: Path) -> list[Path]:
     """record.json, table.md, figure.svg, figure.png."""
-    records.write(folder / "record.json", json.dumps(record, indent=1) + "\n")
-    records.write(folder / "table.md", table(record) + "\n")
+    add_file(folder / "record.json", json.dumps(record, indent=1) + "\n")
+    add_file(folder / "table.md", table(record) + "\n")
     pictures = [
         save(drawn(record["rows"], name_of), folder / f"figure.{kind}") for kind in ("svg", "png")
     ]

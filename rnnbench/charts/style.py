@@ -20,7 +20,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from rnnbench.runs.records import Folder, write
+from rnnbench.runs.made import add_file
+from rnnbench.runs.records import Folder
 
 Found = Sequence[tuple[Folder, dict[str, Any]]]
 
@@ -105,7 +106,7 @@ def learning_curves(found: Found) -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write as the file's ending says (png, svg, pdf), whole or not at all."""
-    write(path, image(figure, path.suffix.lstrip(".")))
+    add_file(path, image(figure, path.suffix.lstrip(".")))
     plt.close(figure)
     return path
 

@@ -20,14 +20,10 @@ from rnnbench.report import studied, tables
 from rnnbench.report.document import Runs, Section, Table
 from rnnbench.report.sections import sections
 from rnnbench.runs.frame import load
-from rnnbench.runs.records import write
+from rnnbench.runs.made import put_files
 from rnnbench.stats.selection import Study, study
 
 TEMPLATES = Path(__file__).with_name("templates")
-FILES = {
-    "tables": (".tex", ".csv"),
-    "figures": (".svg", ".png"),
-}  # what of these two folders is the report's
 
 
 def write_report(
@@ -38,11 +34,12 @@ def write_report(
 ) -> Path:
     """Write the report of the runs in these places (see `load`); returns the page.
 
-    out: default `report` in the first place, or beside it if that is a file. Of out/tables and
-        out/figures, files of a report that
-    this one lacks are removed. known: the studies whose claims these runs are for; None: those of
-        ours whose label they carry. Raises UserError if there is no run, no such baseline cell, or
-        no writing there.
+    out: default `report` in the first place, or beside it if that is a file. Files that an earlier
+        report wrote there and this one lacks are removed; nothing else is touched.
+    known: the studies whose claims these runs are for; None: those of ours whose label they carry.
+
+    Raises UserError if there is no run, no such baseline cell, no writing there, or a file of
+    somebody else's in the way.
     """
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
@@ -51,14 +48,19 @@ def write_report(
     asked = study(frame, baseline, {key for one in known for key in one.searched})
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
-    files = rendered(asked, sections(asked, known))
-    for name, content in files.items():
-        write(folder / name, content)
-    for part, suffixes in FILES.items():
-        for path in sorted((folder / part).glob("*")):
-            if path.suffix in suffixes and f"{part}/{path.name}" not in files:
-                path.unlink()
+    put_files(folder, rendered(asked, sections(asked, known)), "report", adopt=is_report(folder))
     return folder / "index.html"
+
+
+def is_report(folder: Path) -> bool:
+    """Whether the page in a folder is one of ours; before there were manifests, nothing else
+    told.
+    """
+    try:
+        with (folder / "index.html").open("rb") as page:
+            return b"<title>Report: " in page.read(1000)
+    except OSError:
+        return False
 
 
 def rendered(asked: Study, parts: Sequence[Section]) -> dict[str, bytes]:

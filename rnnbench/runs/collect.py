@@ -19,8 +19,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from rnnbench.errors import UserError
-from rnnbench.runs.reading import Run, columns, gather, rank
-from rnnbench.runs.records import Folder, Row, checked_label, finite, write
+from rnnbench.runs.reading import Contents, Run, columns, contents, gather, rank
+from rnnbench.runs.records import Folder, Row, checked_label, finite, put_aside, write
 
 POINTS = 100
 ANYWHERE = {
@@ -35,23 +35,31 @@ def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> 
     number of runs in it.
 
     One line per run, sorted by id: equal runs make equal bytes. Of a run that both have, a result
-        beats a failure and then the folder beats the file. Raises UserError if there is no run, or
-        if the disk refuses.
+        beats a failure and then the folder beats the file. Lines of a newer version stay as they
+        are; where a line cannot be read, the file as it was is kept beside it. Raises UserError if
+        there is no run, if `out` holds no runs at all, or if the disk refuses.
     """
-    out = Path(out)
-    places: list[str | Path] = [
-        study_folder,
-        *([out] if out.is_file() and out.stat().st_size else []),
-    ]
-    runs = sorted(gather(*places), key=lambda run: run.record["id"])
-    write(
-        out,
-        "".join(
-            json.dumps(line(run, points), ensure_ascii=False, separators=(",", ":")) + "\n"
-            for run in runs
-        ),
-    )
-    return len(runs)
+    out = Path(out).expanduser()
+    found = contents(out) if out.exists() else Contents({}, {}, 0)
+    if found.unread and not (found.known or found.newer):
+        raise UserError(
+            f"{out} is in the way: none of its {found.unread} lines is a run of rnnbench; move it "
+            f"away, or choose another file with --out"
+        )
+    runs = {run.record["id"]: run for run in gather(study_folder, *([out] if found.known else []))}
+    made = {
+        name: json.dumps(line(run, points), ensure_ascii=False, separators=(",", ":"))
+        for name, run in runs.items()
+    }
+    if found.unread:
+        copy = put_aside(out, keep=True)
+        warnings.warn(
+            f"{out}: {found.unread} lines cannot be read; the file as it was is kept in {copy}",
+            stacklevel=2,
+        )
+    made |= found.newer
+    write(out, "".join(made[name] + "\n" for name in sorted(made)))
+    return len(made)
 
 
 def line(run: Run, points: int = POINTS) -> dict[str, Any]:

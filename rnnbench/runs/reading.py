@@ -12,7 +12,7 @@ A line of runs.jsonl is a record with two more keys: `overrides`, what was typed
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,50 @@ def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         skipped.append(f"{path} (line {', '.join(bad[:SHOWN])}{more})")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a runs.jsonl holds, for who writes it anew.
+
+    known: the ids of runs of this version's and older schemas. newer: id → line of a schema that
+        only a newer version reads. unread: how many other lines there are.
+    """
+
+    known: dict[str, None]
+    newer: dict[str, str]
+    unread: int
+
+
+def contents(path: Path) -> Contents:
+    """Every line of a runs.jsonl. UserError if it is no file that can be read."""
+    made = Contents({}, {}, 0)
+    try:
+        texts = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"cannot read '{path}': {error.strerror}") from None
+    for text in filter(bytes.strip, texts):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if is_record(found):
+            made.known[found["id"]] = None
+        elif is_newer(found):
+            made.newer[found["id"]] = text.decode()
+        else:
+            made = replace(made, unread=made.unread + 1)
+    return made
+
+
+def is_newer(found: Any) -> bool:
+    """Whether this is a record in a format of the future."""
+    return (
+        isinstance(found, dict)
+        and type(found.get("schema")) is int
+        and found["schema"] > SCHEMA
+        and isinstance(found.get("id"), str)
+    )
 
 
 def is_record(found: Any) -> bool:

@@ -28,6 +28,7 @@ from rnnbench.errors import UserError
 from rnnbench.settings import Settings
 
 SCHEMA = 1
+TORN = re.compile(r"\..+\.[0-9a-f]{32}")  # the name of a file while it is written, see `write`
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 
 
@@ -114,7 +115,8 @@ class Folder:
         left half-written.
         """
         for torn in self.path.glob(".*"):
-            torn.unlink(missing_ok=True)
+            if TORN.fullmatch(torn.name) and torn.is_file():
+                torn.unlink(missing_ok=True)
         write(self.path / "config.yaml", OmegaConf.to_yaml(asdict(settings)))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
 
@@ -205,6 +207,23 @@ def write(path: Path, content: str | bytes) -> None:
     finally:
         with suppress(OSError):  # also after Ctrl-C
             temporary.unlink()
+
+
+def put_aside(path: Path, keep: bool = False) -> Path:
+    """Give a file that cannot be used the name FILE.damaged (FILE.damaged-2 …), or such a copy;
+    the new place. UserError if the disk refuses.
+    """
+    number = 1
+    while (place := path.with_name(f"{path.name}.damaged{f'-{number}' * (number > 1)}")).exists():
+        number += 1
+    if keep:
+        write(place, path.read_bytes())
+    else:
+        try:
+            path.replace(place)
+        except OSError as error:
+            raise UserError(f"cannot rename {path}: {error.strerror}") from None
+    return place
 
 
 def finite(value: Any) -> Any:

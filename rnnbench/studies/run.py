@@ -15,6 +15,7 @@ from rnnbench.console import say
 from rnnbench.errors import SomeFailed, UserError
 from rnnbench.report.render import write_report
 from rnnbench.runs.collect import collect, restore
+from rnnbench.runs.reading import contents
 from rnnbench.runs.records import Folder, write
 from rnnbench.studies import parts
 from rnnbench.studies.listing import show_plan
@@ -89,11 +90,11 @@ def keep(runs: Path, file: Path) -> None:
 
 def only(file: Path, ids: set[str]) -> None:
     """Leave in `runs.jsonl` the runs that belong to the study as it is now."""
-    lines = file.read_text("utf-8").splitlines(keepends=True) if file.is_file() else []
-    kept = [line for line in lines if json.loads(line)["id"] in ids]
-    if len(kept) < len(lines):
+    others = contents(file).known.keys() - ids if file.is_file() else set()
+    if others:
         say(
-            f"{len(lines) - len(kept)} runs under this label are none of the study as it is now; "
+            f"{len(others)} runs under this label are none of the study as it is now; "
             f"they are left out of {file}"
         )
-        write(file, "".join(kept))
+        lines = file.read_text("utf-8").splitlines(keepends=True)
+        write(file, "".join(line for line in lines if json.loads(line)["id"] not in others))

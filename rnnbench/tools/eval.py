@@ -24,7 +24,7 @@ from rnnbench.charts import style
 from rnnbench.charts.trained import Curve, generalisation
 from rnnbench.console import console, number, say
 from rnnbench.errors import UserError
-from rnnbench.runs.records import write
+from rnnbench.runs.made import add_file
 from rnnbench.tasks.contract import Split
 from rnnbench.tools.opening import Opened, Weights, open_run
 from rnnbench.training.loop import Training
@@ -215,7 +215,7 @@ def run_eval(
         picture = (
             Path(out).expanduser() if out else Path(os.path.commonpath(parents)) / f"eval-{key}.png"
         )
-        write(picture.with_suffix(".csv"), table(evaluations))
+        add_file(picture.with_suffix(".csv"), table(evaluations))
         say(
             f"saved in {style.save(generalisation(curves), picture)}, numbers in "
             f"{picture.with_suffix('.csv').name}"

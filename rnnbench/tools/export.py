@@ -16,7 +16,7 @@ from rnnbench import catalogue
 from rnnbench.console import say
 from rnnbench.errors import UserError, unknown
 from rnnbench.evidence.verify import LIBRARY, ours
-from rnnbench.runs.records import write
+from rnnbench.runs.made import add_file
 from rnnbench.tools import program
 from rnnbench.tools.opening import Opened, Weights, open_run
 from rnnbench.tools.text import alphabet
@@ -52,7 +52,7 @@ def export(
     error = difference(run, made, back)
     assert error <= TOLERANCE, f"the exported network differs from ours by {error:.1e}"
     path = Path(out).expanduser() if out else run.folder.path / FILES[to]
-    write(path, content)
+    add_file(path, content)
     return path, error
 
 

@@ -6,7 +6,6 @@ They stand in STUDY/over-seeds/TASK/CELL/, so that `tensorboard --logdir STUDY` 
 others; no torch is needed to write them.
 """
 
-import shutil
 from pathlib import Path
 
 from tensorboard.summary import Writer
@@ -14,6 +13,7 @@ from tensorboard.summary import Writer
 from rnnbench.charts.figures import aligned
 from rnnbench.formatting import anchor
 from rnnbench.runs.frame import curves, load
+from rnnbench.runs.made import clear_events
 from rnnbench.stats.selection import Sample, study
 
 FOLDER = "over-seeds"
@@ -28,7 +28,7 @@ def write(folder: Path) -> list[Path]:
         folders of the cells. Raises UserError if there is no run.
     """
     samples = study(load(folder), None).samples.values()
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    clear_events(folder / FOLDER)
     several = [sample for sample in samples if sample.by == "seeds" and len(sample.best) > 1]
     return [
         written for sample in several if (written := _write(sample, folder / FOLDER)) is not None

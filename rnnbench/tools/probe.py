@@ -28,7 +28,8 @@ from rnnbench.dynamics.gradients import WHOLE
 from rnnbench.dynamics.measure import SEQUENCES, Plain, measured
 from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
-from rnnbench.runs.records import finite, write
+from rnnbench.runs.made import add_file
+from rnnbench.runs.records import finite
 from rnnbench.settings import Settings
 from rnnbench.sweep.expand import axes, grid
 from rnnbench.tools.opening import open_run
@@ -270,7 +271,7 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
         )
         inside = one.home if one.home and not apart else own
         text = json.dumps(finite(one.found), ensure_ascii=False, separators=(",", ":"))
-        write(inside / "probe.json", text + "\n")
+        add_file(inside / "probe.json", text + "\n")
         place = inside / "probe" if one.home and not apart else own
         title = f"{one.label} on {one.found['task']}"
         for time in ("initial", "trained"):
@@ -287,7 +288,7 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
             ),
             place / "jacobian.png",
         )
-    write(
+    add_file(
         folder / "probes.csv", pd.DataFrame(rows(probes)).to_csv(index=False, float_format="%.5g")
     )
     families = {

@@ -9,7 +9,7 @@ from rnnbench.charts import style
 from rnnbench.charts.trained import piano_roll
 from rnnbench.console import say
 from rnnbench.errors import UserError
-from rnnbench.runs.records import write
+from rnnbench.runs.made import add_file
 from rnnbench.tasks.chorales import Chorales
 from rnnbench.tools import music, text
 from rnnbench.tools.opening import Opened, Weights, open_run
@@ -71,7 +71,7 @@ def play(
         raise UserError(f"--out names a MIDI file, which ends in .mid, got '{path}'")
     music.library()
     roll, given = music.played(run, prompt, length, temperature, seed)
-    write(path, music.midi(roll, music.FRAMES_PER_QUARTER.get(run.task.dataset, 2)))
+    add_file(path, music.midi(roll, music.FRAMES_PER_QUARTER.get(run.task.dataset, 2)))
     title = (
         f"{run.settings.cell.name} on {run.task.dataset}, temperature {temperature:g}, seed {seed}"
     )
