@@ -92,9 +92,12 @@ def _forward(program: Program) -> list[str]:
         // ---- forward: rows of one replica through all of time ----
         static void forward_rows(const Call &call, const Work &work, const Place &place, long rows) {{
           const long units_all = call.units, width = call.width(), groups = width / LANES;
-          real *const sums = work.sums;
           BUFFERS
-          for (long step = 0; step < call.steps; step++) {{
+          for (long step = 0, later = 0; step < call.steps; step++, later++) {{
+            if (work.ahead && step % work.ahead == 0) {{
+              later = 0;
+              AHEAD
+            }}
             PLACES
             STAGES
           }}
@@ -102,11 +105,12 @@ def _forward(program: Program) -> list[str]:
             for (long row = 0; row < rows; row++) memcpy(place.of(call.last[s])(row), place.fresh(s, call.steps - 1)(row), units_all * sizeof(real));
         }}"""
     stages = [line for s in range(len(program.pres)) for line in _forward_stage(program, s)]
-    return _filled(text, BUFFERS=buffers, PLACES=_places(program), STAGES=stages)
+    ahead = [line for s in range(len(program.pres)) for line in _ahead(program, s)]
+    return _filled(text, BUFFERS=buffers, AHEAD=ahead, PLACES=_places(program), STAGES=stages)
 
 
 def _forward_stage(program: Program, s: int) -> list[str]:
-    body, pres = Body(program, s, back=False), len(program.pres[s])
+    body = Body(program, s, back=False)
     for v in program.values:
         if program.stage[v] == s and v in program.buffered:
             body.store(
@@ -118,27 +122,45 @@ def _forward_stage(program: Program, s: int) -> list[str]:
         for index in range(len(program.results)):
             if program.stage[v] == s and program.results[index] is v:
                 body.store(body.fresh(index), body.value(v), partly=index == 0)
+    inputs, others = _multiplied(program, s, "rows")
+    if inputs:
+        inputs = ["if (!work.ahead) {", *(f"  {line}" for line in inputs), "}"]
     text = f"""
         {title(program, s)}
-        for (long first = 0; first < groups; first += span({pres})) {{
-          const long count = std::min<long>(span({pres}), groups - first);
+        {_every_group(program, s, "later")}
+          INPUTS
           PRODUCTS
           for (long row = 0; row < rows; row++) {{
             BODY
           }}
         }}"""
-    return _filled(
-        text,
-        PRODUCTS=_multiplied(program, s),
-        BODY=body.written(
-            "for (long lane = first * LANES; lane < (first + count) * LANES; lane += LANES)"
-        ),
-    )
+    lanes = "for (long lane = first * LANES; lane < (first + count) * LANES; lane += LANES)"
+    return _filled(text, INPUTS=inputs, PRODUCTS=others, BODY=body.written(lanes))
 
 
-def _multiplied(program: Program, s: int) -> list[str]:
-    """The products of a stage, added up in `sums`: the first sets what it reaches, if no other
-    reaches in part the same.
+def _ahead(program: Program, s: int) -> list[str]:
+    """The input products of a stage, for several steps at once."""
+    inputs, _ = _multiplied(program, s, "std::min(work.ahead, call.steps - step) * rows")
+    text = f"""
+        {_every_group(program, s, "0")}
+          INPUTS
+        }}"""
+    return _filled(text, INPUTS=inputs) if inputs else []
+
+
+def _every_group(program: Program, s: int, later: str) -> str:
+    """The head of a loop over groups of lanes. later: the step, counted from the first of those
+    whose sums are in memory.
+    """
+    pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
+    return f"""for (long first = 0; first < groups; first += span({pres})) {{
+          const long count = std::min<long>(span({pres}), groups - first);
+          real *const sums = sums_at(work, {before}, {pres}, first, count, {later});"""
+
+
+def _multiplied(program: Program, s: int, rows: str) -> tuple[list[str], list[str]]:
+    """The products of a stage, of the inputs and the others, added up in `sums`: the first sets
+    what it reaches, if no other reaches in part the same.
     """
     pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
     mine = [
@@ -147,32 +169,30 @@ def _multiplied(program: Program, s: int) -> list[str]:
         if p.stage == s
     ]
     covered, partly = set[int](), False
-    lines = []
-    for k, p, reached in mine:
+    inputs, others = list[str](), list[str]()
+    for k, p, reached in sorted(mine, key=lambda product: product[1].operand.op != "x"):
         partly |= bool(reached & covered) and not reached <= covered
         if p.operand.op == "x":
-            call, operand = "multiply_inputs", "place, step"
+            lines, call, operand = inputs, "multiply_inputs", "place, step"
         elif p.operand.op == "state":
-            call, operand = "multiply", f"old_{p.operand.index}"
+            lines, call, operand = others, "multiply", f"old_{p.operand.index}"
+        elif p.operand in program.results:
+            lines, call = others, "multiply"
+            operand = f"fresh_{program.results.index(p.operand)}"
         else:
-            new = p.operand in program.results
-            call, operand = (
-                "multiply",
-                f"fresh_{program.results.index(p.operand)}"
-                if new
-                else f"buffer_{program.buffered.index(p.operand)}",
-            )
+            lines, call = others, "multiply"
+            operand = f"buffer_{program.buffered.index(p.operand)}"
         lines.append(
-            f"{call}(call, work, {k}, {operand}, rows, first, count, {before}, {pres}, "
+            f"{call}(call, work, {k}, {operand}, {rows}, first, count, {before}, {pres}, sums, "
             f"{'true' if reached <= covered else 'false'});"
         )
         covered |= reached
     if partly:
-        return [
-            f"memset(sums, 0, rows * {pres} * count * LANES * sizeof(real));",
-            *(line.replace(", false)", ", true)") for line in lines),
-        ]
-    return lines
+        inputs, others = (
+            [line.replace(", false)", ", true)") for line in lines] for lines in (inputs, others)
+        )
+        inputs.insert(0, f"memset(sums, 0, {rows} * {pres} * count * LANES * sizeof(real));")
+    return inputs, others
 
 
 def _backward(program: Program) -> list[str]:
@@ -206,17 +226,17 @@ def _backward(program: Program) -> list[str]:
           long filled = 0;
           bool added = false;
           for (long step = call.steps - 1; step >= 0; step--) {
-            real *const ring = work.ring + filled * rows * RING * width;
+            real *const ring = work.ring + (work.deep - 1 - filled) * rows * RING * width;
             PLACES
             STAGES
             UNTOUCHED
             VECTORS
-            slopes_of_inputs(call, work, place, step, ring, rows);
             for (int s = 0; s < STATES; s++) std::swap(arriving[s], leaving[s]);
             if (++filled < work.deep && step) continue;
+            slopes_of_inputs(call, work, place, step, ring, rows, filled);
             for (long i = first_chunk; i < last_chunk; i++) {
               const long start = call.chunk(i) - place.first, end = call.chunk(i + 1) - place.first;
-              gather_products(call, work, place, step, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
+              gather_products(call, work, place, step, ring, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
             }
             filled = 0, added = true;
           }

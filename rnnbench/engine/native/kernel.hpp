@@ -32,6 +32,8 @@ static const long LANES = VECTOR_BYTES / sizeof(real);  // lanes of a vector
 static const int ROWS = 6, COLUMNS = VECTOR_BYTES == 64 ? 4 : 2;  // a tile of accumulators: vectors that fit in registers
 static const long DEPTH = 128;  // rows of a panel of weights: with COLUMNS vectors each it stays in the first cache
 
+#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < n; i++)
+
 static inline vec fill(real x) { return x - (vec){}; }
 static inline vec load(const real *p) { vec x; memcpy(&x, p, sizeof x); return x; }
 static inline void store(real *p, vec x) { memcpy(p, &x, sizeof x); }
@@ -50,6 +52,34 @@ static inline void store(real *p, vec x, long units) {
   if (sizeof(real) == 4) return _mm512_mask_storeu_ps(p, (1u << units) - 1, (__m512)x);
 #endif
   for (long i = 0; i < units; i++) p[i] = x[i];
+}
+
+// A square of SIDE × SIDE numbers, transposed. Short vectors: permutations of long ones take longer (Zen 4: 4 times).
+static const int SIDE = 16 / sizeof(real);
+typedef real shorter __attribute__((vector_size(16)));
+template <int half>
+static inline shorter zip(shorter a, shorter b) {  // lanes of a and b in turn, those of their first halves or of their second
+#if defined(__clang__)
+  shorter x;
+  EACH(i, SIDE) x[i] = (i % 2 ? b : a)[half * SIDE / 2 + i / 2];
+  return x;
+#else
+  integer from __attribute__((vector_size(16))) = {};
+  EACH(i, SIDE) from[i] = half * SIDE / 2 + i / 2 + i % 2 * SIDE;
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+static inline void transpose(const real *from, long from_stride, real *to, long to_stride) {
+  shorter rows[SIDE], next[SIDE];
+  EACH(i, SIDE) memcpy(rows + i, from + i * from_stride, sizeof *rows);
+  _Pragma("GCC unroll 2") for (int round = 1; round < SIDE; round *= 2) {
+    EACH(i, SIDE / 2) {
+      next[2 * i] = zip<0>(rows[i], rows[SIDE / 2 + i]);
+      next[2 * i + 1] = zip<1>(rows[i], rows[SIDE / 2 + i]);
+    }
+    EACH(i, SIDE) rows[i] = next[i];
+  }
+  EACH(i, SIDE) memcpy(to + i * to_stride, rows + i, sizeof *rows);
 }
 
 // ---- functions of vectors; not-a-number goes in and out -------------------------------------------------------------
@@ -110,7 +140,6 @@ static inline vec v_logsigmoid(vec x) { return -v_softplus(-x); }
 // ---- products -------------------------------------------------------------------------------------------------------
 // C[m][n] (+)= sum over k of A[m][k] B[k][n] in a tile of M rows and N vectors; k runs over `runs` stretches of `depth`.
 struct Stretch { long depth, runs, a, b, next_a, next_b; };  // steps of A and B along k, and from one stretch to the next
-#define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < n; i++)
 template <int M, int N>
 static void tile(const Stretch &s, const real *A, long am, const real *B, real *C, long cm, bool add) {
   vec c[M][N];
@@ -143,19 +172,18 @@ static void column(const Stretch &s, long rows, long columns, const real *A, lon
   }
 }
 // Any number of vectors and any depth, cut so that a panel of B stays in the first cache while all rows use it.
-static void product(const Stretch &s, long rows, long vectors, const real *A, long am, const real *B, real *C, long cm, bool add) {
-  const long parts = (vectors + COLUMNS - 1) / COLUMNS;
+static void product(Stretch s, long rows, long vectors, const real *A, long am, const real *B, real *C, long cm, bool add) {
+  if (rows <= ROWS && vectors <= COLUMNS && s.runs == 1) return tiles[rows - 1][vectors - 1](s, A, am, B, C, cm, add);  // one tile
+  if (s.next_a == s.depth * s.a && s.next_b == s.depth * s.b) s.depth *= s.runs, s.runs = 1;  // nothing lies between the stretches
+  const long parts = (vectors + COLUMNS - 1) / COLUMNS, panels = s.runs > 1 ? 1 : (s.depth + DEPTH - 1) / DEPTH;
   for (long i = 0, n = 0; i < parts; i++) {
     const long next = vectors * (i + 1) / parts;
-    if (s.runs > 1) {
-      column(s, rows, next - n, A, am, B + n * LANES, C + n * LANES, cm, add);
-    } else {
-      for (long k = 0; k < s.depth; k += DEPTH) {
-        const Stretch part = {std::min(DEPTH, s.depth - k), 1, s.a, s.b, 0, 0};
-        column(part, rows, next - n, A + k * s.a, am, B + k * s.b + n * LANES, C + n * LANES, cm, add || k);
-      }
+    for (long j = 0, k = 0; j < panels; j++) {
+      const long end = s.depth * (j + 1) / panels;
+      const Stretch part = {end - k, s.runs, s.a, s.b, s.next_a, s.next_b};
+      column(part, rows, next - n, A + k * s.a, am, B + k * s.b + n * LANES, C + n * LANES, cm, add || k);
+      k = end;
     }
     n = next;
   }
 }
-

@@ -12,20 +12,30 @@ static inline long chunks(long batch) { long n = 1; while (n < 32 && batch >= 32
 static inline long padded(long units) { return (units + LANES - 1) / LANES * LANES; }
 
 // Blocks of a matrix (depth × ld), as a product reads them: [lanes in groups of span][k][block][lane].
-static void pack(const real *R, long ld, long depth, long units, long span, std::vector<long> blocks, real *to) {
-  for (long first = 0, groups = padded(units) / LANES; first < groups; first += span)
-    for (long k = 0; k < depth; k++)
+static void pack(const real *R, long ld, long depth, long units, long span, const std::vector<long> &blocks, real *to) {
+  const long groups = padded(units) / LANES, count = blocks.size();
+  for (long k = 0; k < depth; k++)  // row by row, as they lie in memory
+    for (long first = 0; first < groups; first += span) {
+      const long side = std::min(span, groups - first);
+      real *out = to + (first * depth + k * side) * count * LANES;
       for (long block : blocks)
-        for (long g = first; g < std::min(first + span, groups); g++, to += LANES)
-          store(to, load(R + k * ld + block * units + g * LANES, units - g * LANES));
+        for (long lane = first * LANES; lane < (first + side) * LANES; lane += LANES, out += LANES)
+          store(out, load(R + k * ld + block * units + lane, units - lane));
+    }
 }
 // The same blocks transposed, for the way back: [lanes in groups of span][block][k][lane].
-static void pack_transposed(const real *R, long ld, long depth, long units, long span, std::vector<long> blocks, real *to) {
-  for (long first = 0, groups = padded(depth) / LANES; first < groups; first += span) {
-    const long lanes = (std::min(first + span, groups) - first) * LANES, start = first * LANES;
+static void pack_transposed(const real *R, long ld, long depth, long units, long span, const std::vector<long> &blocks, real *to) {
+  const long wide = padded(depth);
+  for (long start = 0; start < wide; start += span * LANES) {
+    const long lanes = std::min(span * LANES, wide - start);
     for (long block : blocks) {
-      for (long i = 0; i < lanes; i++)
-        for (long k = 0; k < units; k++) to[k * lanes + i] = start + i < depth ? R[(start + i) * ld + block * units + k] : 0;
+      for (long lane = 0; lane < lanes; lane += SIDE) {
+        const long row = start + lane, whole = row + SIDE <= depth ? units / SIDE * SIDE : 0;
+        const real *from = R + row * ld + block * units;
+        for (long k = 0; k < whole; k += SIDE) transpose(from + k, ld, to + k * lanes + lane, lanes);
+        for (long k = whole; k < units; k++)
+          for (long i = 0; i < SIDE; i++) to[k * lanes + lane + i] = row + i < depth ? from[i * ld + k] : 0;
+      }
       to += units * lanes;
     }
   }
@@ -82,24 +92,27 @@ static long packed_size(const Call &c) {
 static bool jointly(const Call &c) { return packed_size(c) * (long)sizeof(real) > 512 * 1024; }  // weights beyond the second cache: read them once a step
 static const long SUMMED = 64;  // rows and steps whose gradients are summed at once: the fewer, the fewer digits are lost
 static long most_rows(const Call &c) { return jointly(c) ? c.batch : c.largest(); }
+// Input products wait for nothing: with few rows, those of so many steps are made at once, or W would be fetched for each. 0: not.
+static const long TOGETHER = 48;  // rows of a batch in all these steps; a multiple of ROWS
+static long steps_ahead(const Call &c) { return c.symbols || 2 * c.batch > TOGETHER ? 0 : std::min(c.steps, TOGETHER / c.batch); }
 static long partial_size(const Call &c) { return packed_size(c) + VECTORS * c.width(); }
 
 // What a thread needs beside the tensors: packed weights, and values that live for one step, or for a few.
 struct Work {
   std::vector<real *> weights;
   real *sums, *buffers, *slopes, *ring, *vectors, *slope_x;
-  long deep, replica = -1;
+  long deep, ahead, rows, width, replica = -1;
   bool back;
   Work(const Call &c, Arena arena, bool back, long *used = nullptr) : back(back) {
-    const long rows = most_rows(c), width = c.width();
+    rows = most_rows(c), width = c.width(), ahead = back ? 0 : steps_ahead(c);
     for (const Product &p : products) weights.push_back(arena.take((back ? c.units * padded(depth(c, p)) : depth(c, p) * width) * p.count));
     deep = ((jointly(c) ? 2 : 1) * SUMMED + c.largest() - 1) / c.largest();
-    sums = arena.take(back ? 0 : rows * WIDEST * LANES);
+    sums = arena.take(back ? 0 : ahead ? ahead * rows * width * PRES : rows * WIDEST * LANES);
     buffers = arena.take(back ? 0 : rows * width * BUFFERS);
     slopes = arena.take(back ? rows * width * (2 * STATES + SLOPES) : 0);
     ring = arena.take(back ? rows * width * RING * deep : 0);
     vectors = arena.take(back ? width * VECTORS * c.chunk_count() : 0);
-    slope_x = arena.take(back ? rows * padded(c.inputs) : 0);
+    slope_x = arena.take(back ? rows * padded(c.inputs) * deep : 0);
     if (used) *used = arena.used;
   }
   void pack_weights(const Call &c, long k) {
@@ -116,29 +129,34 @@ struct Work {
     }
   }
 };
+// Sums of pre-activations: of `pres`, before which come `before`, for groups of lanes from `first` on, at the step `later` than the first.
+static real *sums_at(const Work &w, int before, int pres, long first, long count, long later) {
+  if (!w.ahead) return w.sums;
+  return w.sums + (before * w.width + pres * first * LANES) * w.ahead * w.rows + later * w.rows * pres * count * LANES;
+}
 static long scratch_size(const Call &c, bool back) {
   long used;
   Work(c, {nullptr}, back, &used);
   return used;
 }
-// The sums of a stage: `rows` of an operand times packed weights, for `count` groups of lanes from `first` on.
-static void multiply(const Call &c, const Work &w, int i, Rows operand, long rows, long first, long count, int before, int pres, bool add) {
+// Adds `rows` of an operand times packed weights to sums, for `count` groups of lanes from `first` on.
+static void multiply(const Call &c, const Work &w, int i, Rows operand, long rows, long first, long count, int before, int pres, real *sums, bool add) {
   const Product &p = products[i];
   const long k = depth(c, p);
   const Stretch along = {k, 1, 1, p.count * count * LANES, 0, 0};
-  real *sums = w.sums + (p.first - before) * count * LANES;
-  product(along, rows, p.count * count, operand.first, operand.stride, w.weights[i] + first * LANES * p.count * k, sums, pres * count * LANES, add);
+  const real *weights = w.weights[i] + first * LANES * p.count * k;
+  product(along, rows, p.count * count, operand.first, operand.stride, weights, sums + (p.first - before) * count * LANES, pres * count * LANES, add);
 }
 static void add_row(const real *from, long count, real *to, bool add) {
   for (long lane = 0; lane < count; lane += LANES) store(to + lane, add ? load(to + lane) + load(from + lane) : load(from + lane));
 }
-static void multiply_inputs(const Call &c, const Work &w, int i, const Place &place, long step, long rows, long first, long count, int before, int pres, bool add) {
-  if (!c.symbols) return multiply(c, w, i, place.x(step), rows, first, count, before, pres, add);
+static void multiply_inputs(const Call &c, const Work &w, int i, const Place &place, long step, long rows, long first, long count, int before, int pres, real *sums, bool add) {
+  if (!c.symbols) return multiply(c, w, i, place.x(step), rows, first, count, before, pres, sums, add);
   const Product &p = products[i];
   const long columns = p.count * count * LANES;
   const real *weights = w.weights[i] + first * LANES * p.count * c.inputs;
   for (long row = 0; row < rows; row++)
-    add_row(weights + place.symbols(step)[row] * columns, columns, w.sums + ((p.first - before) + row * pres) * count * LANES, add);
+    add_row(weights + place.symbols(step)[row] * columns, columns, sums + ((p.first - before) + row * pres) * count * LANES, add);
 }
 // The way back: slopes of pre-activations, as they lie in the ring, times the transposed weights.
 static void multiply_back(const Call &c, const Work &w, int i, const real *ring, long rows, real *slope, bool add) {
@@ -152,29 +170,32 @@ static void multiply_back(const Call &c, const Work &w, int i, const real *ring,
     }
   }
 }
-static void slopes_of_inputs(const Call &c, const Work &w, const Place &place, long step, const real *ring, long rows) {
+// Slopes of the inputs at the steps in the ring, of which `step` is the earliest.
+static void slopes_of_inputs(const Call &c, const Work &w, const Place &place, long step, const real *ring, long rows, long steps) {
   if (!c.slope_x) return;
   bool add = false;
   for (size_t i = 0; i < products.size(); i++)
-    if (products[i].operand == INPUT) multiply_back(c, w, i, ring, rows, w.slope_x, add), add = true;
-  for (long row = 0; add && row < rows; row++) memcpy(place.slope_x(step)(row), w.slope_x + row * padded(c.inputs), c.inputs * sizeof(real));
+    if (products[i].operand == INPUT) multiply_back(c, w, i, ring, rows * steps, w.slope_x, add), add = true;
+  const real *from = w.slope_x;
+  for (long t = step; add && t < step + steps; t++)
+    for (long row = 0; row < rows; row++, from += padded(c.inputs)) memcpy(place.slope_x(t)(row), from, c.inputs * sizeof(real));
 }
-// Gradients of the weights: operands times slopes over rows of a chunk and the steps in the ring, of which `step` is the last and earliest.
-static void gather_products(const Call &c, const Work &w, const Place &place, long step, real *partial, long start, long rows, long all_rows, long steps, bool add) {
+// Gradients of the weights: operands times slopes over rows of a chunk and the steps in the ring, of which `step` is the earliest.
+static void gather_products(const Call &c, const Work &w, const Place &place, long step, const real *ring, real *partial, long start, long rows, long all_rows, long steps, bool add) {
   const long width = c.width(), row = RING * width, next = all_rows * row;
-  const real *ring = w.ring + start * row;
+  ring += start * row;
   for (const Product &p : products) {
     const long columns = p.count * width;
     const real *slopes = ring + p.first * width;
     if (p.operand != INPUT) {
       product({rows, steps, row, row, next, next}, c.units, columns / LANES, ring + (PRES + p.operand) * width, 1, slopes, partial, columns, add);
     } else if (!c.symbols) {
-      const Stretch along = {rows, steps, c.inputs, row, -c.batch * c.inputs, next};
-      product(along, c.inputs, columns / LANES, place.x(step + steps - 1)(start), 1, slopes, partial, columns, add);
+      const Stretch along = {rows, steps, c.inputs, row, c.batch * c.inputs, next};
+      product(along, c.inputs, columns / LANES, place.x(step)(start), 1, slopes, partial, columns, add);
     } else {
       if (!add) memset(partial, 0, c.inputs * columns * sizeof(real));
       for (long t = 0; t < steps; t++)
-        for (long r = 0; r < rows; r++) add_row(slopes + t * next + r * row, columns, partial + place.symbols(step + steps - 1 - t)[start + r] * columns, true);
+        for (long r = 0; r < rows; r++) add_row(slopes + t * next + r * row, columns, partial + place.symbols(step + t)[start + r] * columns, true);
     }
     partial += depth(c, p) * columns;
   }
