@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from rnnbench.engine import loop
 from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native import build, emit, memory
+from rnnbench.engine.native.untraced import untraced
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.program import lowered
 from rnnbench.errors import UserError
@@ -22,11 +23,14 @@ REAL = {torch.float32: "float", torch.float64: "double"}
 _kernels: dict[tuple[int, torch.dtype], "Kernel"] = {}
 
 
+@untraced
 def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
     """All steps from `state`: the outputs (K, T, B, H) and the last state.
 
     x: inputs (K, T, B, I), or symbols (K, T, B).
     """
+    if 0 in x.shape[:3]:  # nothing to compute, but gradients have shapes
+        return loop.unroll(plan, params, x, state)
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *params.values(), *state))
     W = params["W"]
     made, x = kernel(plan, W.dtype), x.to(W.dtype if x.is_floating_point() else torch.int64)
@@ -132,10 +136,15 @@ class _Through(torch.autograd.Function):
         return outputs, *last
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @untraced
     def backward(
         ctx: Any, slope_outputs: Tensor | None, *slope_last: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                "the native engine has first derivatives only; for create_graph=True use "
+                "engine='loop'"
+            )
         x, outputs, kept, *rest = ctx.saved_tensors
         made, sizes, names = ctx.made, ctx.sizes, ctx.names
         params, state = dict(zip(names, rest, strict=False)), rest[len(names) :]
