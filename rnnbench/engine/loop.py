@@ -47,7 +47,7 @@ def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
         return F.embedding(rows, table.flatten(0, 1))
     x = x.flatten(1, 2)
     product = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
-    return product.unflatten(1, (T, B))
+    return product.view(K, T, B, W.shape[-1])
 
 
 def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
