@@ -12,7 +12,8 @@ from rnnbench.catalogue import choices
 
 ROOT = Path(__file__).resolve().parent.parent / "rnnbench"
 
-HOMONYMS = {"tanh", "relu", "np", "own"}  # cells that are called like an operation, NumPy or a word
+# cells and tasks that are called like an operation, NumPy, a word, or products that share an operand
+HOMONYMS = {"tanh", "relu", "np", "own", "groups"}
 
 WITHOUT_TORCH = (
     *("__init__", "errors", "draw", "published", "formatting", "settings", "catalogue", "data"),
