@@ -12,7 +12,7 @@ from rnnbench.catalogue import choices
 
 ROOT = Path(__file__).resolve().parent.parent / "rnnbench"
 
-# cells and tasks that are called like an operation, NumPy, a word, or products that share an operand
+# cells and tasks that are called like an operation, NumPy, a word, or the products of a plan
 HOMONYMS = {"tanh", "relu", "np", "own", "groups"}
 
 WITHOUT_TORCH = (
