@@ -11,7 +11,7 @@ from itertools import pairwise, permutations, product
 
 import numpy as np
 
-from rnnbench.tasks.babi import VOCABULARY
+from rnnbench.tasks.stories import VOCABULARY
 
 SURE = 60.0  # logits of this size leave no doubt
 

@@ -22,6 +22,7 @@ from rnnbench import data
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.settings import Paths
+from rnnbench.tasks.babi import Babi
 from rnnbench.tasks.chars import CharLM
 from rnnbench.tasks.chorales import Chorales
 from rnnbench.tasks.contract import pointwise_loss
@@ -400,6 +401,103 @@ def test_unpacking_at_the_same_time_and_after_damage(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "images.gz"]
 
 
+# Stories in the form of the published bAbI files
+
+STORY = """1 Mary moved to the bathroom.
+2 John went to the hallway.
+3 Where is Mary? \tbathroom\t1
+4 Mary picked up the apple and the milk.
+5 What is Mary carrying?\tapple,milk\t4
+1 Daniel's dog went back to the office.
+2 Where is Daniel's dog?\toffice\t1
+"""
+
+
+@pytest.fixture
+def stories(tmp_path):
+    """A folder with 40 training and two test questions of kind 8."""
+    more = "".join(
+        f"1 Sandra went to the room{k % 3}.\n2 Where is Sandra?\troom{k % 3}\t1\n"
+        for k in range(37)
+    )
+    (tmp_path / "qa8_lists-sets_train.txt").write_text(STORY + more)
+    (tmp_path / "qa8_lists-sets_test.txt").write_text(
+        "1 Eve is a cat.\n2 Where is Eve?\troom0\t1\n3 Why?\tcat\t1 2\n"
+    )
+    return str(tmp_path)
+
+
+def story_of(task, batch, column):
+    end = int(batch.mask[:, column].argmax())
+    words, answers = list(task.vocabulary), list(task.answers)
+    return " ".join(words[i] for i in batch.x[: end + 1, column]), answers[batch.y[end, column]]
+
+
+def test_babi_stories_are_read_word_by_word(stories):
+    task = Babi(folder=stories, kind=8)
+    assert [len(task.questions[split]) for split in ("train", "valid", "test")] == [36, 4, 2]
+    told = [" ".join(question.words) for question in task.questions["train"][:3]]
+    begun = "mary moved to the bathroom . john went to the hallway ."
+    assert told == [
+        f"{begun} where is mary ?",
+        f"{begun} mary picked up the apple and the milk . what is mary carrying ?",
+        "daniel's dog went back to the office . where is daniel's dog ?",
+    ]
+    right = [question.answer for question in task.questions["train"][:3]]
+    assert right == ["bathroom", "apple,milk", "office"]
+    short = Babi(folder=stories, kind=8, sentences=1).questions["train"][0].words
+    assert " ".join(short) == "john went to the hallway . where is mary ?"
+    assert task.inputs == len(task.vocabulary) and {"eve", "room2", "?"} <= set(task.vocabulary)
+    assert list(task.answers) == sorted([*right, "cat", "room0", "room1", "room2"])
+
+
+def test_babi_batches_and_scores(stories):
+    task = Babi(folder=stories, kind=8)
+    told = {(" ".join(q.words), q.answer) for q in task.questions["train"]}
+    batches = [task.batch(Draw(3), step, 9) for step in range(8)]
+    assert {b.x.shape for b in batches} == {(task.longest, 9)} and not any(b.last for b in batches)
+    for epoch in (batches[:4], batches[4:]):
+        assert {story_of(task, b, column) for b in epoch for column in range(9)} == told
+    assert not same(batches[0], batches[4]) and same(batches[5], task.batch(Draw(3), 5, 9))
+    assert not same(batches[0], task.batch(Draw(4), 0, 9))
+    tested = list(task.evaluation("test", Draw(0), 1))
+    stories_told = [story_of(task, b, 0)[0] for b in tested]
+    assert stories_told == ["eve is a cat . why ?", "eve is a cat . where is eve ?"]
+    assert scored(task, "test", lambda batch: sure(batch.y, 7)) == {"accuracy": 1.0, "nats": 0.0}
+    answers = [q.answer for q in task.questions["train"]]
+    share = torch.tensor([(answers.count(name) + 1) / 43 for name in task.answers])
+    assert task.baseline == pytest.approx(
+        scored(task, "test", lambda batch: share.log().expand(*batch.y.shape, 7)), abs=1e-6
+    )
+    assert task.baseline["accuracy"] == 0.5  # room0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"folder": None},
+            r"task.folder must name the folder of the published bAbI files.*babi_own",
+        ),
+        ({"kind": 9}, r"must hold one file qa9_…_train.txt, found 0"),
+        ({"kind": 21}, "task.kind must be from 1 to 20, got 21"),
+        ({"sentences": 0}, "task.sentences must be at least 1, got 0"),
+    ],
+)
+def test_impossible_babi_settings(stories, changes, message):
+    with pytest.raises(UserError, match=message):
+        Babi(**{"folder": stories, "kind": 8} | changes).inputs  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Mary went home.\n", "1 Mary went home.\n", "1 A b?\tc\t1\tx\ty\n"]
+)
+def test_a_file_that_holds_no_stories(stories, text):
+    (Path(stories) / "qa8_lists-sets_test.txt").write_text(text)
+    with pytest.raises(UserError, match=r"qa8_lists-sets_test\.txt"):
+        Babi(folder=stories, kind=8).inputs  # noqa: B018
+
+
 # Polyphonic music
 
 
@@ -497,7 +595,7 @@ def test_a_pass_shows_every_chorale_at_most_once(fetch, size):
         shown = []
         for batch in batches[seed]:
             assert batch.x.shape == batch.y.shape == (*batch.mask.shape, 88)
-            frames = np.concatenate([batch.x[:1], batch.y]).astype(np.uint8)
+            frames = np.concatenate([batch.x[:1], batch.y])
             lengths = batch.mask.sum(0)
             shown += [
                 frames[: length + 1, column].tobytes() for column, length in enumerate(lengths)

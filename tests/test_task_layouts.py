@@ -13,13 +13,13 @@ import torch
 from task_readings import dynamic_ngrams, legal_brackets, may_follow
 
 from rnnbench.draw import Draw
-from rnnbench.tasks.babi import VOCABULARY, BabiOwn
 from rnnbench.tasks.languages import AnBn, Dyck
 from rnnbench.tasks.mqar import Mqar
 from rnnbench.tasks.ngrams import NGrams, best_bits
 from rnnbench.tasks.noisy import Noisy
 from rnnbench.tasks.order import Order
 from rnnbench.tasks.reber import Reber
+from rnnbench.tasks.stories import VOCABULARY, BabiOwn
 from rnnbench.tasks.tracking import Groups, Modular, products
 from rnnbench.tasks.vectors import CopyVectors, PrioritySort, Recall, RepeatCopy
 

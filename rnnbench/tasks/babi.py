@@ -1,180 +1,185 @@
-"""Questions about stories, read word by word, by a generator of our own after the bAbI tasks."""
+"""The bAbI question answering tasks, from the published files: stories read word by word."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from math import log
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from rnnbench.draw import Draw
 from rnnbench.errors import UserError
-from rnnbench.tasks.contract import Batch, Generated, at_least
+from rnnbench.tasks.contract import Batch, Split, Task, at_least
 from rnnbench.tasks.lengths import read_at_end
 
-PEOPLE = ("daniel", "john", "mary", "sandra")
-PLACES = ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office")
-THINGS = ("apple", "football", "milk")
-GO = ("went to", "went back to", "moved to", "journeyed to", "travelled to")
-TAKE = ("took", "got", "grabbed", "picked up")
-LEAVE = ("left", "dropped", "discarded", "put down")
-FEWEST = {1: 2, 2: 4, 3: 8, 6: 2}  # statements among which a question is easily found, by kind
-LONGEST = (7, 8)  # words of a statement and of a question, with their marks
+HELD_OUT = 0.1  # of the training questions, the last ones: for validation
 
 
-def _vocabulary() -> tuple[str, ...]:
-    phrases = (*PEOPLE, *PLACES, *THINGS, *GO, *TAKE, *LEAVE, "where is was the before in . ?")
-    return tuple(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
+class Question(NamedTuple):
+    """The words of a story with its question at the end, and the answer."""
 
-
-VOCABULARY = _vocabulary()
-NUMBER = {word: number for number, word in enumerate(VOCABULARY)}
+    words: tuple[str, ...]
+    answer: str
 
 
 @dataclass(frozen=True)
-class BabiOwn(Generated):
-    """Answer a question about a story of people, places and things: not the published bAbI data.
+class Babi(Task):
+    """Answer a question about a story, read word by word, of one of the 20 published bAbI tasks.
 
-    Stories are drawn afresh by rules of our own in the manner of bAbI, so that no published error
-    stands beside these numbers. kind, as numbered there: 1 asks for the place of a person, 2 for
-    the place of a thing that is carried about, 3 for where a thing was before another place,
-    6 whether a person is in a place (yes or no).
+    folder: where the published files lie, for example `tasks_1-20_v1-2/en`, or `en-10k` with ten
+        times the questions. They are not fetched; `task=babi_own` needs none.
+    kind: which of the tasks, 1 to 20.
+    sentences: the last so many of a story are read; null: all.
 
-    Source: after Weston et al. (2015), Towards AI-complete question answering: a set of
-        prerequisite toy tasks.
-    Reading: a story has 2 to `statements` statements, those of which nothing can be asked are drawn
-        again; people go to places where they are not, take things that nobody has where they
-        themselves are, and leave them. The answer is read at the question mark. Stories of
-        different lengths stand side by side.
+    Source: Weston et al. (2015), Towards AI-complete question answering: a set of prerequisite toy
+        tasks; 50 sentences and the held-out tenth as in Sukhbaatar et al. (2015), End-to-end memory
+        networks.
+    Reading: words are in lower case, marks are words of their own, a list of things is one answer.
+        The vocabulary is that of all files of the task. The answer is read at the question mark;
+        what stands before it are the statements of the story, not its earlier questions. A pass
+        goes through the training questions in an order that the seed draws; what does not fill a
+        batch is left out for one pass.
     """
 
     target: float | None = 0.95
+    folder: str | None = None
     kind: int = 1
-    statements: int = 10
+    sentences: int | None = 50
 
     loss = "cross_entropy"
     metric = "accuracy"
     goal = "max"
     symbols = True
-    inputs = len(VOCABULARY)
+    per_seed = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kind not in FEWEST:
-            raise UserError(f"task.kind must be 1, 2, 3 or 6, got {self.kind}")
-        at_least(FEWEST[self.kind], statements=self.statements)
+        if not 1 <= self.kind <= 20:
+            raise UserError(f"task.kind must be from 1 to 20, got {self.kind}")
+        if self.sentences is not None:
+            at_least(1, sentences=self.sentences)
+
+    @cached_property
+    def questions(self) -> dict[str, list[Question]]:
+        """Split → its questions, in the order of the files."""
+        published = {part: read_questions(self._file(part), self.sentences) for part in PARTS}
+        border = round(len(published["train"]) * (1 - HELD_OUT))
+        return {
+            "train": published["train"][:border],
+            "valid": published["train"][border:],
+            "test": published["test"],
+        }
+
+    def _file(self, part: str) -> Path:
+        if self.folder is None:
+            raise UserError(
+                "task.folder must name the folder of the published bAbI files, such as"
+                " tasks_1-20_v1-2/en; task=babi_own needs no files"
+            )
+        found = sorted(Path(self.folder).expanduser().glob(f"qa{self.kind}_*_{part}.txt"))
+        if len(found) != 1:
+            raise UserError(
+                f"task.folder={self.folder} must hold one file qa{self.kind}_…_{part}.txt,"
+                f" found {len(found)}"
+            )
+        return found[0]
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        every = [question for split in self.questions.values() for question in split]
+        return _numbered(word for question in every for word in question.words)
+
+    @cached_property
+    def answers(self) -> dict[str, int]:
+        return _numbered(question.answer for split in self.questions.values() for question in split)
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        return ("no", "yes") if self.kind == 6 else PLACES
+    def inputs(self) -> int:
+        return len(self.vocabulary)
 
     @property
     def outputs(self) -> int:
         return len(self.answers)
 
-    @property
-    def steps(self) -> int:
-        return self.statements * LONGEST[0] + LONGEST[1]
+    @cached_property
+    def longest(self) -> int:
+        """Of the training questions: all training batches have its length, whatever the seed."""
+        return max(len(question.words) for question in self.questions["train"])
 
     @property
     def horizon(self) -> int:
-        return self.steps
+        return self.longest
 
-    @property
+    @cached_property
     def baseline(self) -> dict[str, float]:
-        """Places are alike, and so are yes and no."""
-        return {"accuracy": 1 / self.outputs, "nats": log(self.outputs)}
+        """How often each answer is right in training, with one added to each."""
+        right = [self.answers[question.answer] for question in self.questions["train"]]
+        share = np.bincount(right, minlength=self.outputs) + 1.0
+        share /= share.sum()
+        tested = np.array([self.answers[question.answer] for question in self.questions["test"]])
+        return {
+            "accuracy": float((tested == share.argmax()).mean()),
+            "nats": float(-np.log(share[tested]).mean()),
+        }
 
-    def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        x, y, lengths = np.zeros((self.steps, size), np.int64), [], []
-        chance = _chances(rng)
-        for column in range(size):
-            words, answer = self._story(chance)
-            x[: len(words), column] = [NUMBER[word] for word in words]
-            y.append(self.answers.index(answer))
-            lengths.append(len(words))
-        return read_at_end(x, np.array(y), np.array(lengths))
+    def batch(self, draw: Draw, step: int, size: int) -> Batch:
+        questions = self.questions["train"]
+        batches = len(questions) // size
+        if batches == 0:
+            raise UserError(
+                f"train.batch must be at most {len(questions)}, the number of training questions,"
+                f" got {size}"
+            )
+        epoch, turn = divmod(step, batches)
+        order = draw("train", epoch).permutation(len(questions))[turn * size :][:size]
+        return self._padded([questions[k] for k in order], self.longest)
 
-    def _story(self, chance: Iterator[float]) -> tuple[list[str], str]:
-        """The words of a story with its question, and the answer."""
-        while True:
-            world = World(chance, moves_only=self.kind in (1, 6))
-            for _ in range(2 + int(next(chance) * (self.statements - 1))):
-                world.go_on()
-            if asked := world.ask(self.kind):
-                question, answer = asked
-                return [*world.words, *question.split()], answer
+    def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
+        """All questions, neighbours in length side by side."""
+        questions = sorted(self.questions[split], key=lambda question: len(question.words))
+        for start in range(0, len(questions), size):
+            group = questions[start : start + size]
+            yield self._padded(group, len(group[-1].words))
+
+    def _padded(self, questions: Sequence[Question], steps: int) -> Batch:
+        x = np.zeros((steps, len(questions)), np.int64)
+        for column, (words, _) in enumerate(questions):
+            x[: len(words), column] = [self.vocabulary[word] for word in words]
+        y = np.array([self.answers[question.answer] for question in questions])
+        return read_at_end(x, y, np.array([len(question.words) for question in questions]))
 
 
-@dataclass
-class World:
-    """Who and what is where, as far as it was told. `been`: every place of a thing, in order."""
+PARTS = ("train", "test")
+LINE = re.compile(r"(\d+) ([^\t]+)(?:\t([^\t]+)(?:\t[\d ]*)?)?")
 
-    chance: Iterator[float]
-    moves_only: bool
-    place: dict[str, str] = field(default_factory=dict)
-    holder: dict[str, str] = field(default_factory=dict)
-    been: dict[str, list[str]] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
 
-    def one_of(self, choices: Sequence[str]) -> str:
-        return choices[int(next(self.chance) * len(choices))]
+def read_questions(path: Path, sentences: int | None = None) -> list[Question]:
+    """Every question of a file behind the last `sentences` statements of its story. UserError.
 
-    def go_on(self) -> None:
-        """One statement more."""
-        person = self.one_of(PEOPLE)
-        here = self.place.get(person)
-        near = [] if here is None or self.moves_only else self._within_reach(person, here)
-        if near and next(self.chance) < 0.5:
-            self._handle(person, self.one_of(near))
+    A line is `number sentence`, or `number question ⟨tab⟩ answer ⟨tab⟩ supporting lines`; with the
+    number 1 a story begins.
+    """
+    found: list[Question] = []
+    story: list[list[str]] = []
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+        if not (parts := LINE.fullmatch(line.strip())):
+            raise UserError(
+                f"{path}:{number} is neither a numbered sentence nor a question: {line!r}"
+            )
+        place, sentence, answer = parts.groups()
+        words = re.findall(r"[\w'-]+|[.?]", sentence.lower())
+        if place == "1":
+            story = []
+        if answer is None:
+            story.append(words)
         else:
-            self._move(person, self.one_of([place for place in PLACES if place != here]))
-
-    def _within_reach(self, person: str, here: str) -> list[str]:
-        """What a person holds, and what lies here or was never mentioned."""
-        held = [thing for thing in THINGS if self.holder.get(thing) == person]
-        free = [thing for thing in THINGS if thing not in self.holder]
-        return held + [thing for thing in free if self.been.get(thing, [here])[-1] == here]
-
-    def _move(self, person: str, place: str) -> None:
-        self.place[person] = place
-        for thing, holder in self.holder.items():
-            if holder == person:
-                self.been[thing].append(place)
-        self.words += f"{person} {self.one_of(GO)} the {place} .".split()
-
-    def _handle(self, person: str, thing: str) -> None:
-        if self.holder.get(thing) == person:
-            del self.holder[thing]
-            does = self.one_of(LEAVE)
-        else:
-            self.holder[thing] = person
-            self.been.setdefault(thing, [self.place[person]])
-            does = self.one_of(TAKE)
-        self.words += f"{person} {does} the {thing} .".split()
-
-    def ask(self, kind: int) -> tuple[str, str] | None:
-        """A question and its answer; None if the story holds nothing to ask for."""
-        if kind in (1, 6):
-            person = self.one_of(list(self.place))
-            place = self.place[person]
-            if kind == 1:
-                return f"where is {person} ?", place
-            others = [other for other in PLACES if other != place]
-            true = next(self.chance) < 0.5
-            asked = place if true else self.one_of(others)
-            return f"is {person} in the {asked} ?", "yes" if true else "no"
-        enough = [thing for thing, places in self.been.items() if len(places) >= kind - 1]
-        if not enough:
-            return None
-        thing = self.one_of(enough)
-        places = self.been[thing]
-        if kind == 2:
-            return f"where is the {thing} ?", places[-1]
-        later = self.one_of(places[1:])
-        before = max(step for step, place in enumerate(places) if place == later) - 1
-        return f"where was the {thing} before the {later} ?", places[before]
+            before = story if sentences is None else story[-sentences:]
+            found.append(Question((*(word for told in before for word in told), *words), answer))
+    if len(found) < 2:
+        raise UserError(f"{path} holds {len(found)} questions, expected many")
+    return found
 
 
-def _chances(rng: np.random.Generator, block: int = 4096) -> Iterator[float]:
-    """Uniform numbers without end, drawn in blocks, for speed."""
-    while True:
-        yield from rng.random(block).tolist()
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(sorted(set(names)))}
