@@ -72,8 +72,9 @@ class Task:
     `inputs` is the input width I, or the number of symbols if `symbols`; `outputs` the number of
     classes or values. `metric` is the primary metric and `goal` its direction. `baseline` maps
     every metric to what the best predictor without memory scores on the test data (but for metrics
-    of which nobody can say; never the primary one); `horizon` is the longest lag that matters, in steps (chrono initialisation's T_max), or None. `target` is the
-    primary score that counts as solved; None: nothing does.
+    of which nobody can say; never the primary one); `horizon` is the longest lag that matters, in
+    steps (chrono initialisation's T_max), or None. `target` is the primary score that counts as
+    solved; None: nothing does.
     """
 
     target: float | None = None
