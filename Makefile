@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 USE := .venv/.use
 WORK := .venv/.work
+FAST := tests/test_trace.py tests/test_layers.py tests/test_optimizers.py tests/test_init.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint wheel clean
+.PHONY: help install demo test test-fast lint wheel clean
 
 help:      ## list the chores
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -13,7 +14,7 @@ help:      ## list the chores
 install: $(WORK)  ## create .venv with pinned versions of what using rnnbench, its extras and its tests need
 
 $(USE): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rnnbench needs Python 3.10 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 names another")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rnnbench needs Python 3.11 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.12 names another")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing pinned versions into .venv (the first time takes a minute and downloads PyTorch)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
@@ -31,6 +32,9 @@ demo: $(USE)  ## train a GRU on copy memory, show the result and its learning cu
 
 test: $(WORK)  ## everything that must hold
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-fast: $(WORK)  ## what a change breaks most often, in under a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(FAST)
 
 lint: $(WORK)  ## style and types
 	$(BIN)/ruff check .

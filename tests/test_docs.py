@@ -177,6 +177,9 @@ def test_the_tree_names_what_stands_at_the_top():
     itself = {
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "AGENTS.md",
+        "CITATION.cff",
         "LICENSE",
         "pyproject.toml",
     }  # whoever reads a repository knows these

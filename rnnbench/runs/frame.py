@@ -112,7 +112,7 @@ def load(*places: str | Path) -> pd.DataFrame:
     for run in gather(*places):
         try:
             rows.append(_row(run))
-        except (KeyError, TypeError, ValueError, AttributeError):  # noqa: PERF203
+        except (KeyError, TypeError, ValueError, AttributeError):
             foreign.append(f"{run.place} ({run.record['id']})")
     if foreign:
         warnings.warn(
