@@ -327,8 +327,8 @@ def test_texts_survive_hydra(text):
 def test_importing_is_cheap_and_never_brings_torch(study):
     code = (
         "import sys, rnnbench\nassert 'pandas' not in sys.modules and 'numpy' not in sys.modules\n"
-        "from rnnbench import load\nfrom rnnbench.report import collect, frame, ranks, solving, "
-        "statistics\n"
+        "from rnnbench import load\nfrom rnnbench.runs import collect, frame\n"
+        "from rnnbench.stats import ranks, statistics, survival\n"
         f"frame.curves(load({str(study)!r}))\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,6 +2,7 @@
 and leaves the same bytes.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -114,8 +115,8 @@ def study(tmp_path, monkeypatch):
     return run
 
 
-def lines(path="results/mine-smoke/runs.jsonl"):
-    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+def lines(path="results/mine-smoke/runs.jsonl.gz"):
+    return [json.loads(line) for line in gzip.decompress(Path(path).read_bytes()).splitlines()]
 
 
 def content(folder="results/mine-smoke"):

@@ -45,12 +45,14 @@ KINDS = {
 class Part:
     """Runs. sweeps: of each variant, what one would type after `rnnbench train -m`.
 
-    best_of: the part whose chosen settings these words change.
+    best_of: the part whose chosen settings these words change. best: how many settings of each
+        search are chosen, the best by validation first.
     """
 
     name: str
     sweeps: tuple[tuple[str, ...], ...]
     best_of: str | None = None
+    best: int = 1
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _scales(file: Checked, values: Any) -> dict[str, dict[str, Any]]:
 def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Part:
     where = f"parts.{name}"
     values = file.table(where, values)
-    file.keys(where, values, ("sweep",), ("variants", "best_of"))
+    file.keys(where, values, ("sweep",), ("variants", "best_of", "best"))
     if (searched := values.get("best_of")) is not None:
         earlier = list(parts)[: list(parts).index(name)]
         if searched not in earlier or parts[searched].get("best_of"):
@@ -195,12 +197,19 @@ def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Pa
                 f"({', '.join(earlier) or 'there is none'})",
                 repr(searched),
             )
+    best = values.get("best", 1)
+    if type(best) is not int or best < 1 or (best > 1 and searched is None):
+        raise file.wrong(
+            f"{where}.best must be how many settings of best_of are run again, at least 1",
+            repr(best),
+        )
     common = _words(file, f"{where}.sweep", values["sweep"])
     variants = file.items(f"{where}.variants", values.get("variants", [[]]))
     return Part(
         name,
         tuple((*common, *_words(file, f"{where}.variants", words)) for words in variants),
         searched,
+        best,
     )
 
 

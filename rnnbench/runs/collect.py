@@ -1,5 +1,5 @@
-"""A study in one file, runs.jsonl, that can be committed, concatenated and carried to another
-machine; and back into run folders.
+"""A study in one file, runs.jsonl or runs.jsonl.gz, that can be committed, concatenated and
+carried to another machine; and back into run folders.
 
 Curves are the bulk. A curve keeps at most POINTS rows of each split, evenly spaced, with the first,
 the last, the selected and the solved one; numbers keep seven significant digits, which is what
@@ -7,10 +7,11 @@ float32 has. Records are kept as they are, but for the folders of the machine th
 on.
 """
 
+import gzip
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,16 @@ def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> 
             stacklevel=2,
         )
     made |= found.newer
-    write(out, "".join(made[name] + "\n" for name in sorted(made)))
+    write_lines(out, (made[name] for name in sorted(made)))
     return len(made)
+
+
+def write_lines(out: Path, lines: Iterable[str]) -> None:
+    """Write a runs.jsonl whole or not at all, packed if its name ends in .gz; equal lines make
+    equal bytes.
+    """
+    data = "".join(f"{line}\n" for line in lines).encode()
+    write(out, gzip.compress(data, mtime=0) if out.suffix == ".gz" else data)
 
 
 def line(run: Run, points: int = POINTS) -> dict[str, Any]:

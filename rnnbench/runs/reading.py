@@ -1,4 +1,5 @@
-"""Runs that have ended, from wherever they lie: run folders, study folders, runs.jsonl files.
+"""Runs that have ended, from wherever they lie: run folders, study folders, runs.jsonl files, the
+latter also compressed (runs.jsonl.gz).
 
 No torch, no pandas.
 
@@ -9,8 +10,10 @@ A line of runs.jsonl is a record with two more keys: `overrides`, what was typed
 {"valid": {"step": [10, 20], "mse": [0.2, null]}}.
 """
 
+import gzip
 import json
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +36,7 @@ NEEDED = {
 }
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 SHOWN = 5  # line numbers of one file in the warning
+FILES = ("runs.jsonl.gz", "runs.jsonl")  # what `rnnbench study` and `rnnbench collect` write
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
                 yield Run(record, path.parent)
             else:
                 skipped.append(str(path))
+        for name in FILES:
+            if (place / name).is_file():
+                yield from lines(place / name, skipped)
     elif place.name == "record.json":
         yield from _found(place.parent, skipped)
     elif place.is_file():
@@ -142,22 +149,18 @@ def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
     `skipped` with its line number.
     """
     bad: list[str] = []
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    found = json.loads(line)
-                except (ValueError, RecursionError):
-                    found = None
-                if is_record(found):
-                    beside = {key: found.pop(key, None) for key in ("overrides", "curve")}
-                    yield Run(found, path, beside)
-                else:
-                    bad.append(str(number))
-    except OSError as error:
-        raise UserError(f"cannot read '{path}': {error.strerror}") from None
+    for number, line in enumerate(raw_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if is_record(found):
+            beside = {key: found.pop(key, None) for key in ("overrides", "curve")}
+            yield Run(found, path, beside)
+        else:
+            bad.append(str(number))
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         skipped.append(f"{path} (line {', '.join(bad[:SHOWN])}{more})")
@@ -179,11 +182,7 @@ class Contents:
 def contents(path: Path) -> Contents:
     """Every line of a runs.jsonl. UserError if it is no file that can be read."""
     made = Contents({}, {}, 0)
-    try:
-        texts = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"cannot read '{path}': {error.strerror}") from None
-    for text in filter(bytes.strip, texts):
+    for text in filter(bytes.strip, raw_lines(path)):
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -191,10 +190,25 @@ def contents(path: Path) -> Contents:
         if is_record(found):
             made.known[found["id"]] = None
         elif is_newer(found):
-            made.newer[found["id"]] = text.decode()
+            made.newer[found["id"]] = text.decode().rstrip("\n")
         else:
             made = replace(made, unread=made.unread + 1)
     return made
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a runs.jsonl, unpacked on the way if its name ends in .gz; for what does not
+    unpack, one line that is no record.
+
+    Raises UserError if there is no file that can be read.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield from file
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        yield b"(what follows does not unpack)"
+    except OSError as error:
+        raise UserError(f"cannot read '{path}': {error.strerror}") from None
 
 
 def is_newer(found: Any) -> bool:

@@ -221,6 +221,12 @@ def costs(runs: pd.DataFrame, goal: Goal) -> "pd.Series[float]":
     return found.where(np.isfinite(found), ignorance).fillna(0.0)
 
 
+def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
+    """Validation scores of the runs of one cell on one task as costs, the best first."""
+    goal: Goal = "min" if runs["goal"].iloc[0] != "max" else "max"
+    return costs(runs, goal).sort_values(kind="stable")
+
+
 def best_trials(trials: int) -> int:
     """How many trials are the best: a tenth, as in Greff et al., or a quarter where a tenth would
     be too few to compare.

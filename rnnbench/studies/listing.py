@@ -47,7 +47,7 @@ def show_plan(
     first = next(iter(planned.values())).jobs[0]
     speed = measured(
         [
-            *sorted(folder.parent.glob("*/runs.jsonl")),
+            *sorted(folder.parent.glob("*/runs.jsonl*")),
             Path(first.settings.paths.results).expanduser(),
         ]
     )

@@ -67,7 +67,7 @@ def plan(study: Study, how: Sequence[str]) -> dict[str, Runs]:
             made[part.name] = (
                 composed(study, part, how)
                 if part.best_of is None
-                else confirmed(part, made[part.best_of], firsts(made[part.best_of]))
+                else confirmed(part, made[part.best_of], firsts(made[part.best_of], part.best))
             )
     return made
 
@@ -123,17 +123,17 @@ def confirmed(part: Part, searched: Runs, best: Sequence[Job]) -> Runs:
     )
 
 
-def firsts(searched: Runs) -> list[Job]:
-    """The first run of each set that `apart` keeps apart."""
-    found: dict[str, Job] = {}
+def firsts(searched: Runs, best: int) -> list[Job]:
+    """The first `best` runs of each set that `apart` keeps apart."""
+    found: dict[str, list[Job]] = {}
     for job in searched.jobs:
-        found.setdefault(apart(searched.part, job), job)
-    return list(found.values())
+        found.setdefault(apart(searched.part, job), []).append(job)
+    return [job for jobs in found.values() for job in jobs[:best]]
 
 
-def chosen(searched: Runs, results: Path) -> list[Job]:
-    """The best run, by validation, of the setting that is chosen in each set that `apart` keeps
-    apart.
+def chosen(searched: Runs, results: Path, best: int) -> list[Job]:
+    """Of each set that `apart` keeps apart, the run of the setting that validation chose; if `best`
+    is above one, the runs with so many best validation scores, each a setting of its own.
 
     results: a folder or a runs.jsonl. A set without a result has no best setting.
     """
@@ -141,10 +141,13 @@ def chosen(searched: Runs, results: Path) -> list[Job]:
     frame = load(results)
     frame = frame[frame["id"].isin(jobs) & (frame["status"] != "failed")]
     sets = frame["id"].map(lambda run: apart(searched.part, jobs[run]))
-    return [
-        jobs[selection.sample(name, "", members).chosen]
-        for name, members in frame.groupby(sets, sort=False)
-    ]
+    ids: list[str] = []
+    for name, members in frame.groupby(sets, sort=False):
+        if best == 1:
+            ids.append(selection.sample(str(name), "", members).chosen)
+        else:
+            ids += members["id"][selection.ranked(members).index[:best]].tolist()
+    return [jobs[run] for run in ids]
 
 
 def lines(study: Study, part: Part, how: Sequence[str]) -> list[list[str]]:
@@ -174,7 +177,10 @@ def size(study: Study) -> int:
     counts: dict[str, int] = {}
     sets: dict[str, int] = {}
     for part in study.parts:
-        onto = 1 if part.best_of is None else sets[part.best_of]
+        onto = 1
+        if part.best_of is not None:
+            each = counts[part.best_of] // sets[part.best_of]
+            onto = min(part.best, each) * sets[part.best_of]
         counts[part.name] = onto * sum(map(combinations, part.sweeps))
         sets[part.name] = sum(
             prod(len(axis.values) for axis in axes_of(words) if stays(part, axis.key))

@@ -1,5 +1,5 @@
-"""Run a study: what `runs.jsonl` in its folder holds is put back, what is missing is trained part
-by part, the report is written.
+"""Run a study: what `runs.jsonl.gz` in its folder holds is put back, what is missing is trained
+part by part, the report is written.
 
 Results stand in results/LABEL and say nothing of the machine: a study that is done trains nothing
 and writes the same bytes anywhere.
@@ -14,14 +14,14 @@ from rnnbench.claims.design import Study, read
 from rnnbench.console import say
 from rnnbench.errors import SomeFailed, UserError
 from rnnbench.report.render import write_report
-from rnnbench.runs.collect import collect, restore
-from rnnbench.runs.reading import contents
-from rnnbench.runs.records import Folder, write
+from rnnbench.runs.collect import collect, restore, write_lines
+from rnnbench.runs.reading import FILES, contents, raw_lines
+from rnnbench.runs.records import Folder
 from rnnbench.studies import parts
 from rnnbench.studies.listing import show_plan
 from rnnbench.sweep.launch import launch
 
-POINTS = 15  # of each curve, in runs.jsonl
+POINTS = 15  # of each curve, in runs.jsonl.gz
 
 
 def run_study(name: str, scale: str, how: Sequence[str], out: str | None, only_plan: bool) -> None:
@@ -42,11 +42,12 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
 
     Raises Interrupted, or SomeFailed once all else is done.
     """
-    planned, file = parts.plan(study, how), folder / "runs.jsonl"
+    planned, file = parts.plan(study, how), folder / FILES[0]
     settings = next(iter(planned.values())).jobs[0].settings
     runs = Folder.of(settings).path.parents[2]
-    if file.is_file():
-        restore(file, settings.paths.results)
+    for name in FILES:
+        if (folder / name).is_file():
+            restore(folder / name, settings.paths.results)
     keep(runs, file)  # what a sitting that was killed has left
     failed = []
     for number, (name, made) in enumerate(planned.items(), 1):
@@ -54,7 +55,9 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
         if made.part.best_of is not None:
             searched = planned[made.part.best_of]
             planned[name] = made = parts.confirmed(
-                made.part, searched, parts.chosen(searched, file) if file.is_file() else []
+                made.part,
+                searched,
+                parts.chosen(searched, file, made.part.best) if file.is_file() else [],
             )
         if not made.jobs:
             failed.append(f"{name}: no run of {made.part.best_of} has a result to choose")
@@ -83,18 +86,18 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
 
 
 def keep(runs: Path, file: Path) -> None:
-    """Bring `runs.jsonl` up to date, once any run has ended."""
+    """Bring `runs.jsonl.gz` up to date, once any run has ended."""
     if next(runs.glob("*/*/*/record.json"), None):
         collect(runs, file, POINTS)
 
 
 def only(file: Path, ids: set[str]) -> None:
-    """Leave in `runs.jsonl` the runs that belong to the study as it is now."""
+    """Leave in `runs.jsonl.gz` the runs that belong to the study as it is now."""
     others = contents(file).known.keys() - ids if file.is_file() else set()
     if others:
         say(
             f"{len(others)} runs under this label are none of the study as it is now; "
             f"they are left out of {file}"
         )
-        lines = file.read_text("utf-8").splitlines(keepends=True)
-        write(file, "".join(line for line in lines if json.loads(line)["id"] not in others))
+        lines = [line.decode().rstrip("\n") for line in raw_lines(file)]
+        write_lines(file, (line for line in lines if json.loads(line)["id"] not in others))

@@ -13,6 +13,7 @@ from rnnbench.settings import one_of, within
 
 Swept = ChoiceSweep | RangeSweep | IntervalSweep
 Choices = dict[str, str]  # override key → value, as typed
+COMPLEMENT = "complement"  # tag(complement, log, interval(a, b)): one minus the value is drawn
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,15 @@ def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
             study.tell(
                 trial, 0.0
             )  # a finished trial is what makes the quasi-random sampler move on to its next point
-            yield {
-                key: value if isinstance(value, str) else repr(value)
-                for key, value in trial.params.items()
-            }
+            yield {axis.key: _as_typed(axis, trial.params[axis.key]) for axis in drawn}
+
+
+def _as_typed(axis: Axis, value: Any) -> str:
+    """What was drawn, as one would type it; with `tag(complement, …)` it is one minus the value."""
+    if isinstance(value, str):
+        return value
+    tags = axis.sweep.tags if isinstance(axis.sweep, IntervalSweep) else ()
+    return repr(1 - value if COMPLEMENT in tags else value)
 
 
 def _distribution(axis: Axis) -> Any:
@@ -138,6 +144,8 @@ def _distribution(axis: Axis) -> Any:
     if not isinstance(sweep, IntervalSweep):
         return CategoricalDistribution(axis.values)
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+    if COMPLEMENT in sweep.tags and low is not None and high is not None:
+        low, high = float(1 - high), float(1 - low)
     if low is None or high is None or low > high or (log and low <= 0):
         raise UserError(
             f"{axis.key}: interval({low}, {high}) must go from a smaller to a larger number"
