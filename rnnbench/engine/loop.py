@@ -65,8 +65,9 @@ def gate_values(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> di
     fixed = _fixed(plan, params)
     values = []
     for wx in _parts(plan, wx_KTBG):
-        values.append(plan.probe(*wx, *fixed, *state))
-        state = plan.step(*wx, *fixed, *state)
+        found = plan.probe(*wx, *fixed, *state)
+        state = found[: len(state)]
+        values.append(found[len(state) :])
     return {gate: stack([v[k] for v in values], 1) for k, gate in enumerate(plan.gates)}
 
 

@@ -31,7 +31,8 @@ class Plan:
     folded: bias → the input block whose hoisted product carries it.
     step: step(*parts_KB·, *R_groups, p, b, *state_KBH) → new states; p and b are dictionaries of
         (K, 1, H).
-    probe: the same arguments → the values of the gates (the sigmoids), in the order of `gates`.
+    probe: the same arguments → new states, then the values of the gates (the sigmoids), in the
+        order of `gates`.
     """
 
     trace: Trace
@@ -94,7 +95,7 @@ def plan(function: Callable[..., Any], constants: Mapping[str, Any] | None = Non
         },
         gates=tuple(traced.names.get(n, f"gate{k}") for k, n in enumerate(gates)),
         step=emit(traced.result),
-        probe=emit(tuple(gates)),
+        probe=emit((*traced.result, *gates)),
     )
 
 

@@ -21,6 +21,7 @@ FILES = {
     "muse": "polyphonic/MuseData.mat",
 }
 KEYS = 88
+FEW = 6  # sequences side by side: fewer waste more than their padding would
 STRATUM = 2  # so many batches' worth of sequences, neighbours in length, are shuffled together
 
 
@@ -105,12 +106,10 @@ class Chorales(Task):
         return padded([self.pieces[i] for i in chosen], length=len(self.pieces[end - 1]) - 1)
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
-        """Whole sequences, `size` of similar length side by side, in windows that carry the
-        state.
+        """Whole sequences, at most `size` of similar length side by side, in windows that carry
+        the state.
         """
-        rolls = sorted(self.rolls[split], key=len)
-        for first in range(0, len(rolls), size):
-            group = rolls[first : first + size]
+        for group in alike(self.rolls[split], size):
             length = len(group[-1]) - 1
             whole, window = padded(group, length), self.max_length or length
             for start in range(0, length, window):
@@ -139,6 +138,22 @@ class Chorales(Task):
             "frequencies": surprise(frequencies(after), test_after),
             "markov": surprise(np.where(test_before, given[1], given[0]), test_after),
         }
+
+
+def alike(rolls: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
+    """The sequences in groups of at most `size`, ascending in length: a new group begins where
+    more than a tenth of the one before would be padding and it has FEW.
+    """
+    groups: list[list[np.ndarray]] = [[]]
+    frames = 0
+    for roll in sorted(rolls, key=len):
+        group, frames = groups[-1], frames + len(roll)
+        wasteful = len(group) >= FEW and (len(group) + 1) * len(roll) > 1.1 * frames
+        if len(group) == size or wasteful:
+            groups.append([])
+            frames = len(roll)
+        groups[-1].append(roll)
+    return groups
 
 
 def padded(rolls: list[np.ndarray], length: int) -> Batch:
