@@ -61,7 +61,7 @@ class Model:
     dtype: str
 
     def __post_init__(self) -> None:
-        within("model", self, hidden=(1, None), layers=(1, None), dropout=(0, 0.999))
+        within("model", self, hidden=(1, None), layers=(1, 1000), dropout=(0, 0.999))
         one_of("model.dtype", self.dtype, ("float32", "float64"))
         if self.dropout and self.layers == 1:
             raise UserError(
@@ -152,20 +152,21 @@ class Optim:
 
 @dataclass(frozen=True)
 class Train:
-    """Budget and rhythm, in optimiser steps.
+    """Budget and rhythm, in optimiser steps or, where training data are finite, in epochs.
 
+    steps: the budget, unless `epochs` is given. epochs: how often the training data are seen.
     batch and eval_batch: sequences per step, and per batch of validation and test. eval_every:
-        steps between validations. eval_limit: at most so many batches of validation and test, for
-        debugging. patience: stop after so many evaluations without a better one. stop_at_target:
-        end as soon as validation reaches the task's target. input_noise: standard deviation of
-        Gaussian noise on real-valued inputs. checkpoint_every: steps.
+        steps between validations, or `epoch`. eval_limit: at most so many batches of validation
+        and test, for debugging. patience: stop after so many evaluations without a better one.
+        stop_at_target: end as soon as validation reaches the task's target. input_noise: standard
+        deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
     probe_every: look inside (`inside.during`: what, and at what cost) at validations whose step is
         a multiple of it.
     """
 
     steps: int
     batch: int
-    eval_every: int
+    eval_every: int | str
     eval_batch: int
     eval_limit: int | None
     patience: int | None
@@ -173,17 +174,19 @@ class Train:
     input_noise: float
     checkpoint_every: int
     probe_every: int | None = None
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
-        within(
-            "train",
-            self,
-            **{
-                f.name: (f.name != "input_noise", None)
-                for f in dataclasses.fields(self)
-                if f.name != "stop_at_target"
-            },
-        )
+        least = {f.name: (f.name != "input_noise", None) for f in dataclasses.fields(self)}
+        del least["stop_at_target"]
+        if isinstance(self.eval_every, str):
+            if self.eval_every != "epoch":
+                raise UserError(
+                    f"train.eval_every must be a whole number of steps or 'epoch', got "
+                    f"'{self.eval_every}'"
+                )
+            del least["eval_every"]
+        within("train", self, **least)
 
 
 @dataclass(frozen=True)

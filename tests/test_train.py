@@ -3,6 +3,7 @@ selection of the best, the limits.
 """
 
 import json
+import os
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from rnnbench.draw import Draw
 from rnnbench.engine.network import Network
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
-from rnnbench.runs.records import Folder
+from rnnbench.runs.records import Folder, canonical, run_id
 from rnnbench.training.loop import Training
 from rnnbench.training.run import load_task
 
@@ -249,6 +250,61 @@ def test_match_is_exact_where_it_can_be(settings_for, pack_of, trained):
         pack_of(settings_for("cell=gru", "task=adding", "model.match=params:13"))
 
 
+# Epochs
+
+
+@pytest.fixture
+def finite(text):
+    """finite(…) → settings of a character model whose text is 11 batches of 3 windows of 11."""
+    return lambda *more: text(11, "train.eval_limit=1", "task.tracks=1", *more)
+
+
+def test_epochs_are_their_steps(finite, trained):
+    """434 training characters are 11 windows of 11 on each of 3 tracks."""
+    by_epochs = finite("train.epochs=2", "train.eval_every=epoch", "optim.schedule=cosine")
+    by_steps = finite("train.steps=22", "train.eval_every=11", "optim.schedule=cosine")
+    (ours,), (theirs,) = trained(by_epochs), trained(by_steps)
+    same = ("status", "steps", "best", "final", "solved_at", "primary", "params")
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+    assert ours["steps"] == ours["settings"]["train"]["steps"] == 22
+    curve = Folder.of(by_epochs).curve()
+    assert [row["step"] for row in curve if row["split"] == "valid"] == [11, 22]
+    assert ours["id"] == run_id(by_epochs) != theirs["id"]
+
+
+def test_patience_counts_evaluations_of_epochs(finite, trained):
+    run = finite("train.epochs=9", "train.eval_every=epoch", "train.patience=2", "optim.lr=0")
+    (record,) = trained(run)
+    assert record["status"] == "stopped" and record["steps"] == 33
+
+
+def test_the_budget_that_does_not_count_is_not_in_the_id(finite):
+    """Of steps and epochs one is the budget; without epochs, ids are as they were before these."""
+    ours, more = finite("train.epochs=2"), finite("train.epochs=2", "train.steps=7")
+    assert run_id(ours) == run_id(more) != run_id(finite("train.epochs=3"))
+    assert "epochs" not in canonical(finite())["train"]
+
+
+@pytest.mark.parametrize("asked", ["train.epochs=3", "train.eval_every=epoch"])
+def test_a_task_without_end_has_no_epochs(asked, settings_for, pack_of):
+    with pytest.raises(UserError, match=rf"{asked}: .* without end.*set train\.steps"):
+        pack_of(settings_for(*ADDING, asked))
+
+
+def test_an_epoch_of_less_than_a_batch_is_refused(text, pack_of):
+    with pytest.raises(UserError, match=r"200 characters do not fit .*lower train\.batch"):
+        pack_of(text(200, "train.epochs=1"))
+
+
+@pytest.mark.parametrize(("task", "size", "batches"), [("chorales", 20, 11), ("smnist", 100, 550)])
+def test_epochs_of_real_data(task, size, batches, mirror, settings_for):
+    """229 chorales; 55,000 images. Within an epoch no image comes twice."""
+    run = settings_for(f"task={task}")
+    run = replace(run, paths=replace(run.paths, mirror=mirror))
+    made = load_task(run, print)
+    assert made.epoch(size) == batches
+
+
 # Selection
 
 
@@ -463,6 +519,14 @@ def test_scores_do_not_depend_on_the_size_of_batches(settings_for, pack_of):
         for size in (40, 7)
     ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-13) and scores[0].keys() == {"mse", "loss"}
+
+
+def test_threads_that_cannot_help_are_refused(settings_for, pack_of):
+    processors = os.cpu_count()
+    with pytest.raises(UserError, match=rf"{processors} processors; use at most {2 * processors}"):
+        pack_of(settings_for(*ADDING, f"engine.threads={2 * processors + 1}"))
+    with pytest.raises(UserError, match=r"model\.layers must be between 1 and 1000, got 100000"):
+        settings_for(*ADDING, "model.layers=100000")
 
 
 def test_a_network_that_cannot_be_in_memory_is_refused(settings_for, pack_of):

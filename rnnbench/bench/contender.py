@@ -158,7 +158,7 @@ def _training(contender: Contender, known: dict[str, Any]) -> dict[str, Pass]:
     params, state = pack.network.layer(0), pack.network.zero_state(B)[0]
     weights, slope = list(params.values()), torch.randn(len(runs), T, B, H) / H
     validated = _seconds(training.validate)
-    known["validation_per_step"] = validated / settings.train.eval_every
+    known["validation_per_step"] = validated / pack.eval_every
     return {
         "seconds": training.update,
         "kernel": lambda: torch.autograd.grad(

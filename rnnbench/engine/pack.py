@@ -23,7 +23,7 @@ from rnnbench.engine.network import Network, Unroll
 from rnnbench.engine.optimizers import Optimizer, Schedule
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError
-from rnnbench.settings import Engine, Model, Settings, one_of, shape
+from rnnbench.settings import Engine, Model, Settings, Train, one_of, shape
 from rnnbench.tasks.contract import Task
 
 ENGINES: dict[str, Unroll] = {"loop": loop.unroll, "native": native.unroll}
@@ -38,6 +38,7 @@ class Pack:
         )
         first = runs[0]
         self.runs, self.task, self.train = runs, task, first.train
+        self.steps, self.eval_every = in_steps(first.train, task)
         self.plan = plan(function, first.cell.constants)
         self.device, self.engine, self.unroll = chosen(
             first.engine, self.plan, getattr(torch, first.model.dtype)
@@ -63,7 +64,7 @@ class Pack:
         self.compiled = self.engine == "native"  # also what is not the layer's
         optims = [run.optim for run in runs]
         self.optimizer = Optimizer(optims, self.network.flat, self.compiled)
-        self.schedule = Schedule(optims, first.train.steps)
+        self.schedule = Schedule(optims, self.steps)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
             raise UserError(
@@ -145,6 +146,31 @@ class Pack:
         return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
 
 
+def in_steps(train: Train, task: Task) -> tuple[int, int]:
+    """Budget and steps between validations in optimiser steps, also where they are given in epochs.
+
+    Raises UserError where the task knows no epochs.
+    """
+    in_epochs = {
+        "train.epochs": train.epochs,
+        "train.eval_every": train.eval_every if isinstance(train.eval_every, str) else None,
+    }
+    asked = [f"{key}={value}" for key, value in in_epochs.items() if value is not None]
+    if not asked:
+        return train.steps, int(train.eval_every)
+    epoch = task.epoch(train.batch)
+    if epoch is None:
+        raise UserError(
+            f"{', '.join(asked)}: this task draws its training data without end, so that there "
+            f"is no epoch; set train.steps and train.eval_every to numbers of steps"
+        )
+    if epoch == 0:
+        task.batch(Draw(0), 0, train.batch)  # says itself what does not fit
+    steps = train.steps if train.epochs is None else train.epochs * epoch
+    every = train.eval_every if isinstance(train.eval_every, int) else epoch
+    return steps, every
+
+
 def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Unroll]:
     """(device, engine and, if it is second best, why, its unroll) for what the settings ask."""
     device = engine.device
@@ -162,6 +188,12 @@ def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Un
         raise UserError(
             f"engine.device={device}: this machine has CUDA devices 0 to "
             f"{torch.cuda.device_count() - 1}"
+        )
+    processors = os.cpu_count() or 1
+    if engine.threads is not None and engine.threads > 2 * processors:
+        raise UserError(
+            f"engine.threads={engine.threads}: this machine has {processors} processors; use at "
+            f"most {2 * processors} threads"
         )
     if engine.threads is not None:
         torch.set_num_threads(engine.threads)

@@ -45,6 +45,8 @@ def canonical(settings: Settings) -> dict[str, Any]:
         values["cell"]["name"],
         values["task"]["name"],
     )
+    budget = "epochs" if values["train"]["epochs"] is None else "steps"
+    del values["train"][budget]  # not set, or what the epochs come to
     if values["model"]["match"] is not None:
         del values["model"]["hidden"]  # solved, whatever it says
     digest = values["cell"].pop("digest")

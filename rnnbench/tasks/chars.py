@@ -106,6 +106,9 @@ class CharLM(Task):
     def outputs(self) -> int:
         return len(self.text.symbols)
 
+    def epoch(self, size: int) -> int:
+        return len(self.text.train) // size // self.window
+
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """x, y: (window, size).
 
@@ -113,7 +116,7 @@ class CharLM(Task):
         """
         ring = self.text.train
         stride = len(ring) // size
-        windows = stride // self.window
+        windows = self.epoch(size)
         if windows == 0:
             raise UserError(
                 f"{size} sequences of {self.window} characters do not fit into the {len(ring)} "

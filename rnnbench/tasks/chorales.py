@@ -85,11 +85,14 @@ class Chorales(Task):
             pieces += [frames[start : end + 1] for start, end in pairwise(borders)]
         return sorted(pieces, key=len)
 
+    def epoch(self, size: int) -> int:
+        return len(self.pieces) // size
+
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """x, y: (T, size, 88). A pass takes its batches in an order that is the same for
         all seeds.
         """
-        count, batches = len(self.pieces), len(self.pieces) // size
+        count, batches = len(self.pieces), self.epoch(size)
         if batches == 0:
             raise UserError(
                 f"train.batch must be at most {count}, the number of training sequences of "

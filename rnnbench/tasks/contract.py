@@ -117,6 +117,12 @@ class Task:
         """The training batch of `size` sequences at `step`: a pure function of its arguments."""
         raise NotImplementedError
 
+    def epoch(self, size: int) -> int | None:
+        """How many batches of `size` sequences are one pass over the training data; None: these
+        are drawn without end.
+        """
+        return None
+
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         """The whole validation or test set in batches of at most `size` sequences."""
         raise NotImplementedError

@@ -128,6 +128,9 @@ class SequentialMNIST(Task):
         x = pixels.reshape(len(pixels), -1, self.inputs).transpose(1, 0, 2)
         return Batch(x=np.ascontiguousarray(x), y=classes[chosen], last=True)
 
+    def epoch(self, size: int) -> int:
+        return len(self.images["train"][0]) // size
+
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """The images in an order that each pass draws anew; what does not fill a batch at its end
         is left out.
@@ -137,10 +140,8 @@ class SequentialMNIST(Task):
             raise UserError(
                 f"train.batch must be at most {count}, the number of training images, got {size}"
             )
-        epoch, index = divmod(step, count // size)
-        return self._batch(
-            "train", draw("train", epoch).permutation(count)[index * size : (index + 1) * size]
-        )
+        epoch, index = divmod(step, self.epoch(size))
+        return self._batch("train", order(draw, epoch, count)[index * size : (index + 1) * size])
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         for start in range(0, len(self.images[split][0]), size):
@@ -161,6 +162,12 @@ class SequentialMNIST(Task):
             "accuracy": float((test == counts.argmax()).mean()),
             "nats": float(nats[test].mean()),
         }
+
+
+@lru_cache(maxsize=64)
+def order(draw: Draw, epoch: int, count: int) -> np.ndarray:
+    """The training images in the order of one pass, once for all its batches."""
+    return draw("train", epoch).permutation(count)
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ The only part of the engine that touches files.
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import torch
 
 from rnnbench import catalogue, data
 from rnnbench.board import Board
-from rnnbench.engine.pack import Pack, parameters
+from rnnbench.engine.pack import Pack, in_steps, parameters
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.records import SCHEMA, Folder, Row, write
@@ -86,6 +86,8 @@ def run_pack(
     """
     first = runs[0]
     function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
+    steps, _ = in_steps(first.train, task)
+    runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
     saved = [_checkpoint(Folder.of(run), say) for run in runs]
     records: dict[int, Record] = {}
     by_step = sorted(range(len(runs)), key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
@@ -139,14 +141,15 @@ def _advance(
     training: Training, folders: list[Folder], boards: list[Board], watch: Watcher
 ) -> None:
     """Update, validate and save until every run has ended."""
-    steps, train = training.pack.train.steps, training.pack.train
+    pack = training.pack  # whole; training's shrinks
+    steps, train = pack.steps, pack.train
     while training.step < steps and any(training.alive):
         if watch.interrupted():
             _save(training, folders)
             raise Interrupted
         watch.stepped(training.step + 1, training.update())
         if (
-            training.step % train.eval_every == 0
+            training.step % pack.eval_every == 0
             or training.step == steps
             or not any(training.alive)
         ):
