@@ -74,6 +74,7 @@ def test_the_identity_is_that_of_this_hash(settings_for):
     }
     assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {
         "checkpoint_every",
+        "epochs",  # the budget is in steps
         "probe_every",
     }
     assert {f.name for f in dataclasses.fields(settings.model)} == set(canonical["model"])
