@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from rnnbench.bench import peers
-from rnnbench.bench.command import distinct, measured, name_of, related, run, table, written
+from rnnbench.bench.command import distinct, measured, run, written
 from rnnbench.bench.contender import Contender
-from rnnbench.bench.rounds import contenders
+from rnnbench.bench.ratios import of_layers
+from rnnbench.bench.rounds import layers
+from rnnbench.bench.tables import name_of, table
 from rnnbench.catalogue import choices
 from rnnbench.engine import loop
 from rnnbench.engine.native import build
@@ -78,7 +80,7 @@ def test_the_scan_computes_the_cell(name):
 def test_who_takes_part():
     ways = [
         (c.way, c.threads, c.task)
-        for c in contenders("lstm", (20, 100, 2, 128), True, [1, 2], 1)
+        for c in layers("lstm", (20, 100, 2, 128), True, [1, 2], 1)
         if c.way != "lax.scan"
     ]
     layer = [
@@ -95,12 +97,12 @@ def test_who_takes_part():
         ("native", 1, "adding"),
         ("loop", 1, "adding"),
     ]
-    assert {c.way for c in contenders("mut1", (20, 100, 50, 128), True, [1], 1)} - {"lax.scan"} == {
+    assert {c.way for c in layers("mut1", (20, 100, 50, 128), True, [1], 1)} - {"lax.scan"} == {
         "native",
         "loop",
         "by hand",
     }
-    assert contenders("lstm", (20, 20, 10, 8), True, [1], 2) == [
+    assert layers("lstm", (20, 20, 10, 8), True, [1], 2) == [
         Contender("lstm", way, (20, 20, 10, 8), 1, 2) for way in ("native", "loop")
     ]
 
@@ -137,13 +139,13 @@ def test_ratios_are_to_native_of_the_same_round():
         row("native", [1, 1, 1], 2),
         row("torch.nn", [3, 3, 3], 2),
     ]
-    found = {name_of(r): r.get("ratio") for r in related(rows)}
+    found = {name_of(r): r.get("ratio") for r in of_layers(rows)}
     assert found == {"native": None, "torch.nn": 2, "2 threads": 2, "torch.nn, 2 threads": 3}
     assert rows[1]["ratio_quartiles"] == [1.5, 2.5]
 
 
 def test_what_is_written(tmp_path):
-    rows = related(
+    rows = of_layers(
         [
             row("native", [0.1, 0.2, 0.3]),
             row("loop", [0.4, 0.4, 0.4]),
@@ -153,6 +155,7 @@ def test_what_is_written(tmp_path):
     made = {"cpu": "a processor", "versions": {"torch": "2"}, "git": None}
     load = {"before": [0.5], "after": [1.5]}
     record = {
+        "kind": "bench",
         "rows": rows,
         "provenance": made,
         "load": load,
@@ -188,6 +191,10 @@ def test_what_is_written(tmp_path):
         ({"shapes": ["1,2,3"]}, "batch,steps,inputs,units"),
         ({"repeats": 0}, "from 1 up"),
         ({"threads": []}, "from 1 up"),
+        ({"replicas": [0]}, "from 1 up"),
+        ({"replicas": [1, 2]}, "one number without --steps"),
+        ({"steps": True, "threads": [1, 2]}, "--steps measures one thread"),
+        ({"steps": True, "shapes": ["1,20,10,8"]}, "inputs of a task, 2 .* got 1,20,10,8"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(given, said):
@@ -199,7 +206,7 @@ def test_what_cannot_be_measured_is_refused(given, said):
                 "peers": False,
                 "repeats": 1,
                 "threads": [1],
-                "replicas": 1,
+                "replicas": [],
                 "out": None,
             }
             | given
@@ -210,7 +217,7 @@ def test_what_cannot_be_measured_is_refused(given, said):
 def test_a_small_one(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     told = []
-    record = measured(["tanh"], [(2, 4, 2, 8)], True, 1, [1], 1, told.append)
+    record = measured([layers("tanh", (2, 4, 2, 8), True, [1], 1)], 1, told.append)
     rows = {(r["way"], r["task"]): r for r in record["rows"] if r["way"] != "lax.scan"}
     layer = {("native", ""), ("loop", ""), ("by hand", ""), ("torch.nn", ""), ("torch.nn kept", "")}
     assert rows.keys() == layer | {("native", "adding"), ("loop", "adding")}

@@ -89,13 +89,13 @@ def refused(rnnbench, place):
         ),
         (
             "train task=coppy",
-            "unknown task 'coppy'; did you mean 'copy'? (8 tasks: rnnbench list tasks)",
+            f"unknown task 'coppy'; did you mean 'copy'? ({len(choices('task'))} tasks: ",
         ),
         (
             "train optim=adamm",
             "unknown optim 'adamm'; did you mean 'adam'? (known: adam, nesterov, rmsprop, sgd)",
         ),
-        ("train engine=warp", "unknown engine 'warp' (known: auto, loop, native)"),
+        ("train engine=warp", "unknown engine 'warp' (known: auto, loop, native, torch)"),
         ("train debug=tinny", "unknown debug 'tinny'; did you mean 'tiny'? (known: tiny)"),
         ("train cell= debug=tiny", "unknown cell '' (31 cells: rnnbench list cells)"),
         (
@@ -110,7 +110,7 @@ def refused(rnnbench, place):
         ("list foo", "unknown listing 'foo' (known: cells, studies, tasks)"),
         ("list cells task=coppy", "unknown task 'coppy'; did you mean 'copy'?"),
         ("data frob", "unknown action 'frob' (known: check, fetch, list)"),
-        ("data fetch nothing", "unknown data file 'nothing' (12 data files: rnnbench data list)"),
+        ("data fetch nothing", "unknown data file 'nothing' (13 data files: rnnbench data list)"),
         ("curves nowhere", "no folder 'nowhere'"),
         ("curves .", "no finished run under '.'"),
         ("show", "the following arguments are required: cell=NAME; see rnnbench show --help"),
@@ -231,7 +231,7 @@ def test_unknown_keys(typed, said, refused):
         ),
         ("cell.forget=+q cell.forget_bias=1", "'q' (known: n, r, z)"),
         ("engine.device=tpu", "engine.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
-        ("engine.name=warp", "unknown engine 'warp' (known: auto, loop, native)"),
+        ("engine.name=warp", "unknown engine 'warp' (known: auto, loop, native, torch)"),
         ("task=charlm task.corpus=nothing.txt", "there is no file 'nothing.txt'"),
         ("study=../x", "study names a folder: letters, digits, '.', '-' and '_', got '../x'"),
         ("study=", "study names a folder"),

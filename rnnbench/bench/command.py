@@ -4,35 +4,39 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rnnbench import catalogue
-from rnnbench.bench.contender import Shape, plan_of
-from rnnbench.bench.drawing import drawn
-from rnnbench.bench.rounds import KEEPING, WARM_UP, compared, contenders, spread
+from rnnbench.bench import ratios
+from rnnbench.bench.contender import Contender, Shape, plan_of, task_of
+from rnnbench.bench.drawing import of_layers, of_steps
+from rnnbench.bench.rounds import KEEPING, WARM_UP, Row, compared, layers, training_steps
+from rnnbench.bench.tables import name_of, table
 from rnnbench.charts.style import save
 from rnnbench.errors import UserError, unknown
 from rnnbench.runs.made import add_file
 
-SHAPES = (
-    (20, 100, 2, 128),
-    (50, 200, 10, 128),
-    (100, 784, 1, 128),
-    (32, 100, 50, 512),
-)  # batch, steps, inputs, units
+# batch, steps, inputs, units
+SHAPES = ((20, 100, 2, 128), (50, 200, 10, 128), (100, 784, 1, 128), (32, 100, 50, 512))
+STEP_SHAPES = (
+    *((32, 100, 2, units) for units in (64, 16, 32, 128, 256)),
+    *((batch, 100, 2, 64) for batch in (1, 4, 8, 20, 50)),
+    *((1, 60, 88, units) for units in (50, 100, 200)),
+    *((batch, 60, 88, 100) for batch in (4, 8, 20)),
+)
 CELLS = ("lstm", "gru", "gru_reset_after")
-SCHEMA = 2
-NOTE = """
-Times are wall time in ms: the median and quartiles of n passes of one layer (forward, backward,
-gradients of its weights), after {warm_up} that were not counted; a pass below 50 ms is made twice,
-and the second counts. All rows of a cell and shape took turns, each in a process of its own.
-`by hand` is a loop over PyTorch operations, inputs multiplied before it, gates side by side;
-`torch.nn kept` is `torch.nn` in reused memory, with {keeping}. A task instead of a layer: a whole
-training step, and the share of it that is not the layer's forward and backward. MiB: the most
-memory above what a tiny layer takes. Shares are of the best matrix product of one thread, per
-thread. `gru` is compared with `torch.nn.GRU`, which resets after the product at the same cost.
-""".strip()
+STEP_CELLS = ("lstm", "lstm_vanilla", "gru_reset_after", "gru")
+STEP_TASKS = ("adding", "chorales")  # whose inputs are numbers: peers multiply
+STEP_REPLICAS = (1, 8, 16, 64)
+SCHEMA = 3
+# what a contender reaches, which share of the best that is, and what measures the best
+RATES = (
+    ("gflops", "share_of_product", "product_gflops"),
+    ("gigabytes_per_s", "share_of_memory", "memory_gigabytes"),
+)
 
 
 def run(
@@ -41,29 +45,60 @@ def run(
     peers: bool,
     repeats: int,
     threads: Sequence[int],
-    replicas: int,
+    replicas: Sequence[int],
     out: str | None,
+    steps: bool = False,
 ) -> None:
-    """Measure, show, and write to the folder `out`. UserError for what cannot be measured."""
+    """Measure, show, and write to the folder `out`. UserError for what cannot be measured.
+
+    steps: whole training steps instead of a layer.
+    """
     from rnnbench.console import say
 
     known = [cell for cell in catalogue.choices("cell") if "step" in catalogue.read("cell", cell)]
-    chosen = distinct(known) if [*cells] == ["all"] else cells or CELLS
+    chosen = distinct(known) if [*cells] == ["all"] else cells or (STEP_CELLS if steps else CELLS)
     if wrong := [cell for cell in chosen if cell not in known]:
         raise unknown("cell", wrong[0], known, "rnnbench list cells")
     if not all(re.fullmatch(r"[1-9]\d*(,[1-9]\d*){3}", shape) for shape in shapes):
+        given = " ".join(shapes)
         raise UserError(
-            f"--shapes takes batch,steps,inputs,units such as 50,200,10,128, got {' '.join(shapes)}"
+            f"--shapes takes batch,steps,inputs,units such as 50,200,10,128, got {given}"
         )
-    if min(repeats, replicas, *(threads or [0])) < 1:
+    if min(repeats, *replicas, *(threads or [0])) < 1:
         raise UserError("--repeats, --threads and --replicas take numbers from 1 up")
-    sizes: Any = [tuple(map(int, shape.split(","))) for shape in shapes] or SHAPES
+    asked: list[Any] = [tuple(map(int, shape.split(","))) for shape in shapes]
+    sizes = asked or list(STEP_SHAPES if steps else SHAPES)
+    if steps:
+        _refuse_for_steps(sizes, threads)
+    elif len(replicas) > 1:
+        raise UserError(f"--replicas takes one number without --steps, got {len(replicas)}")
     _refuse_what_cannot_be_compiled(chosen)
-    record = measured(chosen, sizes, peers, repeats, threads, replicas, say)
+    if peers and find_spec("jax") is None:
+        say("JAX is not installed and takes no part: pip install 'rnnbench[bench]'")
+
+    def round_of(cell: str, shape: Shape) -> list[Contender]:
+        if steps:
+            return training_steps(cell, shape, peers, replicas or STEP_REPLICAS)
+        return layers(cell, shape, peers, threads, replicas[0] if replicas else 1)
+
+    rounds = [round_of(cell, shape) for shape in sizes for cell in chosen]
+    record = measured(rounds, repeats, say)
     say(table(record))
     if out:
         for path in written(record, Path(out)):
             say(str(path))
+
+
+def _refuse_for_steps(shapes: Iterable[Shape], threads: Sequence[int]) -> None:
+    if [*threads] != [1]:
+        raise UserError("--steps measures one thread; leave --threads out")
+    for shape in shapes:
+        if task_of(shape) not in STEP_TASKS:
+            given = ",".join(map(str, shape))
+            raise UserError(
+                "--steps takes --shapes with the inputs of a task, 2 (adding) or 88 (chorales), "
+                f"and 2 steps at least, got {given}"
+            )
 
 
 def distinct(cells: Iterable[str]) -> list[str]:
@@ -88,151 +123,62 @@ def _refuse_what_cannot_be_compiled(cells: Iterable[str]) -> None:
 
 
 def measured(
-    cells: Iterable[str],
-    shapes: Iterable[Shape],
-    peers: bool,
-    repeats: int,
-    threads: Sequence[int],
-    replicas: int,
-    say: Callable[[str], None],
+    rounds: Sequence[Sequence[Contender]], repeats: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The record: machine, best matrix product, and of every contender its times in seconds, peak
-    memory, rate, and ratio to native.
+    """The record: machine, best rates, and of every contender its times in seconds, peak memory,
+    rates and ratios. Rounds are all of layers, or all of training steps.
     """
     from rnnbench.engine.provenance import provenance
 
-    rows: list[dict[str, Any]] = []
-    before, places = os.getloadavg(), [(shape, cell) for shape in shapes for cell in cells]
-    for k, (shape, cell) in enumerate(places, 1):
-        rows += (
-            fresh := related(compared(contenders(cell, shape, peers, threads, replicas), repeats))
-        )
-        slower = ", ".join(
-            f"{name_of(r)} {r['ratio']:.1f} ×" for r in fresh if "ratio" in r and not r["task"]
-        )
-        say(
-            f"{k} of {len(places)}: {cell} at {','.join(map(str, shape))}, native "
-            f"{fresh[0]['median'] * 1e3:.1f} ms; {slower}"
-        )
-    best = max(row["product_gflops"] for row in rows if "product_gflops" in row)
-    for row in rows:
-        if "gflops" in row:
-            row["share_of_product"] = row["gflops"] / best / row["threads"]
+    steps = bool(rounds[0][0].task)
+    rows: list[Row] = []
+    before = os.getloadavg()
+    for k, contenders in enumerate(rounds, 1):
+        fresh = compared(contenders, repeats)
+        rows += ratios.of_steps(fresh) if steps else ratios.of_layers(fresh)
+        say(f"{k} of {len(rounds)}: {_told(fresh)}")
+    best = {}
+    for rate, share, top in RATES:
+        if not any(top in row for row in rows):
+            continue
+        best[top] = max(row.pop(top) for row in rows if top in row)
+        for row in rows:
+            if rate in row:
+                row[share] = row[rate] / best[top] / row["threads"]
+    made = provenance("cpu", max(c.threads for contenders in rounds for c in contenders))
+    if any(row["way"] == "lax.scan" for row in rows):
+        made["versions"]["jax"] = version("jax")
     return {
         "schema": SCHEMA,
-        "kind": "bench",
+        "kind": "steps" if steps else "bench",
         "repeats": repeats,
         "warm_up": WARM_UP,
-        "product_gflops": best,
+        **best,
         "load": {"before": before, "after": os.getloadavg()},
         "cpus": os.cpu_count(),
         "keeping": KEEPING,
-        "provenance": provenance("cpu", max(threads)),
+        "provenance": made,
         "rows": rows,
     }
 
 
-def related(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of one round, each with how many times as long as native it took, or, if it is
-    native on more threads, how many times less than on the first number of them: the ratio of
-    medians, and the quartiles of the ratios of passes of one turn.
-    """
-    ours = {(r["task"], r["threads"]): r for r in rows if r["way"] == "native"}
+def _told(rows: Sequence[Row]) -> str:
+    """A round in a line."""
+    first = rows[0]
+    shape = ",".join(map(str, first["shape"]))
+    said = [f"{first['cell']} at {shape}, native {first['median'] * 1e3:.1f} ms"]
     for row in rows:
-        top, below = row, ours[row["task"], row["threads"]]
-        if row is below:
-            top = ours[row["task"], rows[0]["threads"]]
-        if top is not below:
-            turns = [a / b for a, b in zip(top["times"], below["times"], strict=True)]
-            row |= {"ratio": top["median"] / below["median"], "ratio_quartiles": spread(turns)}
-    return rows
-
-
-def name_of(row: Mapping[str, Any]) -> str:
-    """'torch.nn', 'torch.nn, 2 threads', '2 threads' (native's gain from them)."""
-    if row["way"] == "native" and "ratio" in row:
-        return f"{row['threads']} threads"
-    return str(row["way"]) + (f", {row['threads']} threads" if row["threads"] > 1 else "")
-
-
-def table(record: Mapping[str, Any]) -> str:
-    """The record in Markdown, columns aligned."""
-    head = [
-        "cell",
-        "batch, steps, inputs, units",
-        "what",
-        "way",
-        "threads",
-        "ms [quartiles]",
-        "time of native",
-        "GFLOP/s",
-        "share",
-        "MiB",
-        "outside",
-    ]
-    lines = [head, *map(_cells, record["rows"])]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    padded = [
-        "| "
-        + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    ]
-    padded.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    load, made = record["load"], record["provenance"]
-    machine = (
-        f"{made['cpu']}, {record['cpus']} processors; torch {made['versions']['torch']}; "
-        f"commit {made['git']}"
-    )
-    loads = f"Load {load['before'][0]:.1f} before, {load['after'][0]:.1f} after."
-    best = f"Best matrix product of one thread: {record['product_gflops']:.0f} GFLOP/s. {loads}"
-    keeping = " ".join(f"`{name}={value}`" for name, value in record["keeping"].items())
-    about = [f"{machine}.", f"{best} n = {record['repeats']}."]
-    return "\n".join(
-        [*about, "", *padded, "", NOTE.format(warm_up=record["warm_up"], keeping=keeping)]
-    )
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    low, high = row["quartiles"]
-    times = f"{row['median'] * 1e3:.1f} [{low * 1e3:.1f}, {high * 1e3:.1f}]"
-    ratio = (
-        f"{row['ratio']:.2f} [{row['ratio_quartiles'][0]:.2f}, {row['ratio_quartiles'][1]:.2f}]"
-        if "ratio" in row
-        else ""
-    )
-    if row["way"] == "native" and ratio:
-        ratio = f"gain {ratio}"
-    rate = (
-        [f"{row['gflops']:.0f}", f"{row['share_of_product']:.0%}"] if "gflops" in row else ["", ""]
-    )
-    what = (row["task"] or "layer") + (f" × {row['replicas']}" if row["replicas"] > 1 else "")
-    outside = (
-        f"{row['outside']:.0%} [{row['outside_quartiles'][0]:.0%}, "
-        f"{row['outside_quartiles'][1]:.0%}]"
-        if "outside" in row
-        else ""
-    )
-    shape = ", ".join(map(str, row["shape"]))
-    return [
-        row["cell"],
-        shape,
-        what,
-        row["way"],
-        str(row["threads"]),
-        times,
-        ratio,
-        *rate,
-        f"{row['peak_bytes'] / 2**20:.0f}",
-        outside,
-    ]
+        if "ratio" in row and not row["task"]:
+            said.append(f"{name_of(row)} {row['ratio']:.1f} ×")
+        for name, (ratio, _) in row.get("against", {}).items():
+            said.append(f"{name} {ratio:.1f} × that of {row['replicas']}")
+    return ", ".join(said)
 
 
 def written(record: Mapping[str, Any], folder: Path) -> list[Path]:
     """record.json, table.md, figure.svg, figure.png."""
     add_file(folder / "record.json", json.dumps(record, indent=1) + "\n")
     add_file(folder / "table.md", table(record) + "\n")
-    pictures = [
-        save(drawn(record["rows"], name_of), folder / f"figure.{kind}") for kind in ("svg", "png")
-    ]
+    figure = of_steps if record["kind"] == "steps" else of_layers
+    pictures = [save(figure(record["rows"]), folder / f"figure.{k}") for k in ("svg", "png")]
     return [folder / "record.json", folder / "table.md", *pictures]

@@ -10,19 +10,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from rnnbench.errors import UserError
+from rnnbench.settings import Settings
+
 Shape = tuple[int, int, int, int]  # batch, steps, inputs, units
 Pass = Callable[[], object]
 SHORT = 0.05  # seconds
-TASKS = {
-    2: ("adding", 0),
-    10: ("copy", 20),
-}  # inputs → a task that needs no files, and by how many steps a sequence is longer than its length
+INVENTED = "rnnbench.bench.steps.Invented"
+STEADY = 0.05  # seconds for which training steps follow one another
+COPIED = 20  # steps by which a sequence of the copy task is longer than its length
 
 
 @dataclass(frozen=True)
 class Contender:
     """way: native or loop (our engines), by hand, torch.nn, torch.nn kept (in reused memory),
-    lax.scan. task: a whole training step on it.
+    lax.scan. task: a whole training step on it; empty: one layer.
     """
 
     cell: str
@@ -33,39 +35,94 @@ class Contender:
     task: str = ""
 
 
+def task_of(shape: Shape) -> str:
+    """The task without files whose inputs are as wide: adding, copy, or chorales that were
+    invented; empty if there is none.
+    """
+    _, steps, inputs, _ = shape
+    known = {2: "adding", 10: "copy", 88: "chorales"}
+    least = {"adding": 2, "copy": COPIED + 2, "chorales": 2}
+    task = known.get(inputs, "")
+    return task if task and steps >= least[task] else ""
+
+
+def settings_for(contender: Contender, engine: str) -> Settings:
+    """Of a run whose training step the contender makes: Adam, for chorales Nesterov's method."""
+    from rnnbench.compose import compose
+
+    B, T, _, H = contender.shape
+    sized = {
+        "adding": [f"task.length={T}"],
+        "copy": [f"task.length={T - COPIED}"],
+        "chorales": [f"task.type={INVENTED}", f"task.max_length={T}", "optim=nesterov"],
+    }
+    chosen = [f"cell={contender.cell}", f"task={contender.task}", f"engine={engine}"]
+    sizes = [f"train.batch={B}", f"model.hidden={H}", f"engine.threads={contender.threads}"]
+    return compose([*chosen, *sizes, *sized[contender.task]])
+
+
 def serve(asked: Connection, contender: Contender) -> None:
-    """Answers `True` with what one pass took, `False` with what else there is to know, and ends."""
+    """Answer `True` with what one pass took, `False` with what else there is to know, and end.
+
+    Before all that: an empty text, or why this cannot be measured.
+    """
     if contender.way == "lax.scan":  # it takes as many threads as there are processors
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: contender.threads])
     import torch
 
     torch.set_num_threads(contender.threads)
     torch.manual_seed(0)
-    _layer(
-        replace(contender, shape=(2, 3, contender.shape[2], 8), replicas=1)
-    )()  # what is loaded, or compiled, at the first call
+    tiny = replace(contender, shape=(2, 3, contender.shape[2], 8), replicas=1)
+    _layer(tiny)()  # what is loaded, or compiled, at the first call
     before = _resident("VmRSS")
-    known: dict[str, Any] = {}
-    passes = _training(contender, known) if contender.task else {"seconds": _layer(contender)}
+    try:
+        passes, known = _prepared(contender)
+    except UserError as error:
+        asked.send(str(error))
+        return
+    asked.send("")
+    lasting = STEADY if contender.task else 0.0
     while asked.recv():
-        asked.send({name: _warm(run) for name, run in passes.items()})
-        passes = dict(
-            reversed(passes.items())
-        )  # what comes second finds the machine as the first left it
+        asked.send({name: _warm(run, lasting) for name, run in passes.items()})
+        # what comes second finds the machine as the first left it
+        passes = dict(reversed(passes.items()))
     known["peak_bytes"] = _resident("VmHWM") - before
-    if not contender.task:
-        known["gflop"] = _gflop(contender)
     if contender.way == "native":
-        known["product_gflops"] = _product_rate()
+        known |= _rates(contender)
     asked.send(known)
 
 
-def _warm(run: Pass) -> float:
-    """Seconds; what is short is done twice, and counted once it has its memory in the caches again
-    that others used in between.
+def _prepared(contender: Contender) -> tuple[dict[str, Pass], dict[str, Any]]:
+    """What is timed, and what is known of it beforehand."""
+    from rnnbench.bench import rates, steps
+
+    if contender.task:
+        return steps.prepared(contender)
+    gflop = rates.layer_gflop(plan_of(contender.cell), contender.shape)
+    return {"seconds": _layer(contender)}, {"gflop": contender.replicas * gflop}
+
+
+def _rates(contender: Contender) -> dict[str, float]:
+    from rnnbench.bench import rates
+
+    known = {"product_gflops": rates.product_rate()}
+    if contender.task:
+        known["memory_gigabytes"] = rates.memory_rate()
+    return known
+
+
+def _warm(run: Pass, lasting: float = 0.0) -> float:
+    """Seconds of a pass; a short one is made again, and counted once it has its memory in the
+    caches again that others used in between. As many follow one another as last so long.
     """
     taken = _seconds(run)
-    return taken if taken > SHORT else _seconds(run)
+    if taken > SHORT:
+        return taken
+    count = max(1, round(lasting / taken))
+    started = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - started) / count
 
 
 def _seconds(run: Pass) -> float:
@@ -128,70 +185,3 @@ def _layer(contender: Contender) -> Pass:
         return peers.scanned(made, flat, x[0], first, slope[0])
     weights, outputs = list(flat.values()), peers.by_hand(made)
     return lambda: torch.autograd.grad(outputs(flat, x[0], first), weights, slope[0])
-
-
-def _training(contender: Contender, known: dict[str, Any]) -> dict[str, Pass]:
-    """A whole training step, and the layer's forward and backward alone, on a batch that lies
-    ready.
-    """
-    import torch
-
-    from rnnbench.catalogue import resolve
-    from rnnbench.compose import compose
-    from rnnbench.engine.pack import Pack
-    from rnnbench.training.loop import Training
-    from rnnbench.training.run import load_task
-
-    B, T, I, H = contender.shape  # noqa: E741
-    size = [
-        f"task.length={T - TASKS[I][1]}",
-        f"train.batch={B}",
-        f"model.hidden={H}",
-        f"engine.threads={contender.threads}",
-    ]
-    settings = compose(
-        [f"cell={contender.cell}", f"task={contender.task}", f"engine={contender.way}", *size]
-    )
-    runs = [settings] * contender.replicas
-    pack = Pack(runs, resolve(settings.cell.step, "cell.step"), load_task(settings, print))
-    training, batch = Training(pack), pack.feeder.training(0, B)
-    params, state = pack.network.layer(0), pack.network.zero_state(B)[0]
-    weights, slope = list(params.values()), torch.randn(len(runs), T, B, H) / H
-    validated = _seconds(training.validate)
-    known["validation_per_step"] = validated / pack.eval_every
-    return {
-        "seconds": training.update,
-        "kernel": lambda: torch.autograd.grad(
-            pack.unroll(pack.plan, params, batch.x, state)[0], weights, slope
-        ),
-    }
-
-
-def _gflop(contender: Contender) -> float:
-    """Of the products: the recurrent ones forward, backward and for their weights; those of the
-    inputs forward and for theirs.
-    """
-    (B, T, I, H), made = contender.shape, plan_of(contender.cell)  # noqa: E741
-    return float(
-        2e-9
-        * contender.replicas
-        * B
-        * T
-        * H
-        * (3 * H * len(made.blocks["R"]) + 2 * I * len(made.blocks["W"]))
-    )
-
-
-def _product_rate() -> float:
-    """The best rate of a large matrix product on one thread, in GFLOP/s, over the libraries that
-    PyTorch brings.
-    """
-    import torch
-
-    torch.set_num_threads(1)
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    ways: list[Pass] = [lambda: a @ b]
-    if torch.backends.mkldnn.is_available():
-        blocked = a.to_mkldnn(), b.to_mkldnn()
-        ways.append(lambda: torch.nn.functional.linear(*blocked))
-    return float(2e-9 * 1024**3 / min(_seconds(way) for way in ways for _ in range(8)))

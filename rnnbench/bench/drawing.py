@@ -1,83 +1,109 @@
-"""The figure of a benchmark: how many times as long as the native engine everything else takes, a
-panel per shape.
-"""
+"""The figure of a benchmark: how many times as long as the native engine everything else takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from rnnbench.bench.tables import name_of
 from rnnbench.charts.style import MARKERS, PALETTE
 
 WIDTH = 7.5  # inches
-AXIS = "time divided by that of native: median, quartiles (threads: gain of native)"
+LAYERS = "time divided by that of native: median, quartiles (threads: gain of native)"
+STEPS = "time of a run's training step divided by ours: median, quartiles"
 Rows = Sequence[Mapping[str, Any]]
 
 
-def drawn(rows: Rows, name_of: Callable[[Mapping[str, Any]], str]) -> Figure:
-    """Ratios of medians, with quartiles over the turns, on a logarithmic axis; a line a cell, a
-    mark and a colour a way.
-    """
-    layers = [row for row in rows if not row["task"]]
-    cells, shapes = (
-        list(dict.fromkeys(row[key] if key == "cell" else tuple(row[key]) for row in layers))
-        for key in ("cell", "shape")
+@dataclass(frozen=True)
+class Point:
+    """A ratio with its quartiles. line: where it stands in its panel. way: its colour and mark."""
+
+    panel: str
+    line: str
+    way: str
+    ratio: float
+    quartiles: Sequence[float]
+
+
+def of_layers(rows: Rows) -> Figure:
+    """A panel a shape, a line a cell."""
+    points = []
+    for row in rows:
+        if "ratio" in row and not row["task"]:
+            batch, steps, inputs, units = row["shape"]
+            panel = f"batch {batch}, {steps} steps, {inputs} inputs, {units} units"
+            way = name_of(row)
+            points.append(Point(panel, row["cell"], way, row["ratio"], row["ratio_quartiles"]))
+    return drawn(points, LAYERS)
+
+
+def of_steps(rows: Rows) -> Figure:
+    """A panel a cell, a line a shape; a mark a peer and our number of runs."""
+    points = []
+    for row in rows:
+        for name, (ratio, quartiles) in row.get("against", {}).items():
+            if name != "alone":
+                batch, _, _, units = row["shape"]
+                runs = "1 run" if row["replicas"] == 1 else f"{row['replicas']} runs"
+                line = f"{row['task']} {batch} × {units}"
+                points.append(Point(row["cell"], line, f"{name}, {runs} of ours", ratio, quartiles))
+    return drawn(points, STEPS)
+
+
+def drawn(points: Sequence[Point], axis: str) -> Figure:
+    """Ratios of medians, with quartiles over the turns, on a logarithmic axis."""
+    panels, lines, ways = (
+        list(dict.fromkeys(getattr(point, name) for point in points))
+        for name in ("panel", "line", "way")
     )
-    shown = [row for row in layers if "ratio" in row]
-    ends = [end for row in shown for end in (*row["ratio_quartiles"], row["ratio"])]
+    ends = [end for point in points for end in (*point.quartiles, point.ratio)]
     ticks = (1, 2, 5) if max(ends, default=1) < 50 * min(ends, default=1) else (1,)
-    ways = list(dict.fromkeys(map(name_of, shown)))
-    look = {
-        way: (PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]) for k, way in enumerate(ways)
-    }
-    across = min(2, len(shapes))
-    down = -(-len(shapes) // across)
-    figure = Figure(figsize=(WIDTH, down * (0.9 + 0.28 * len(cells)) + 0.9), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for axes, shape in zip(panels.flat, shapes, strict=False):
-        _panel(axes, [row for row in shown if tuple(row["shape"]) == shape], cells, look, name_of)
+    look = {}
+    for k, way in enumerate(ways):
+        look[way] = PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]
+    across = max(1, min(2, len(panels)))
+    down = max(1, -(-len(panels) // across))
+    figure = Figure(figsize=(WIDTH, down * (0.9 + 0.28 * len(lines)) + 0.9), layout="constrained")
+    shown = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes, panel in zip(shown.flat, panels, strict=False):
+        _panel(axes, [point for point in points if point.panel == panel], lines, look)
         axes.xaxis.set_major_locator(LogLocator(subs=ticks))
-        batch, steps, inputs, units = shape
-        axes.set_title(f"batch {batch}, {steps} steps, {inputs} inputs, {units} units", fontsize=9)
-    for axes in panels.flat[len(shapes) :]:
+        axes.set_title(panel, fontsize=9)
+    for axes in shown.flat[len(panels) :]:
         axes.set_visible(False)
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=way)
         for way, (colour, marker) in look.items()
     ]
-    figure.supxlabel(AXIS, fontsize=9)
+    figure.supxlabel(axis, fontsize=9)
+    columns = min(max(len(handles), 1), 4)
     figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=min(len(handles), 5),
-        frameon=False,
-        fontsize=8,
+        handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=8
     )
     return figure
 
 
 def _panel(
     axes: Any,
-    rows: Rows,
-    cells: Sequence[Any],
+    points: Sequence[Point],
+    lines: Sequence[str],
     look: Mapping[str, tuple[str, str]],
-    name_of: Callable[[Mapping[str, Any]], str],
 ) -> None:
     order = {way: k for k, way in enumerate(look)}
     axes.axvline(1, color="0.6", linewidth=0.8, zorder=0)
-    for row in rows:
-        way = name_of(row)
-        (colour, marker), (low, high) = look[way], row["ratio_quartiles"]
-        height = cells.index(row["cell"]) + 0.6 * ((order[way] + 0.5) / len(order) - 0.5)
-        axes.plot([low, high], [height, height], color=colour, linewidth=1.2)
-        axes.plot(row["ratio"], height, color=colour, marker=marker, markersize=4, linestyle="")
+    for point in points:
+        colour, marker = look[point.way]
+        height = lines.index(point.line) + 0.6 * ((order[point.way] + 0.5) / len(order) - 0.5)
+        axes.plot(point.quartiles, [height, height], color=colour, linewidth=1.2)
+        axes.plot(point.ratio, height, color=colour, marker=marker, markersize=4, linestyle="")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_yticks(range(len(cells)), cells)
-    axes.set_ylim(len(cells) - 0.5, -0.5)
+    axes.set_yticks(range(len(lines)), lines)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)

@@ -10,18 +10,14 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
+from rnnbench.engine.library import TWINS
 from rnnbench.equations.plan import Plan
 
-MODULES = {
-    "lstm": "LSTM",
-    "np": "LSTM",
-    "gru": "GRU",
-    "gru_reset_after": "GRU",
-    "tanh": "RNN",
-}  # of torch.nn; gru resets elsewhere, at equal cost
+MODULES = TWINS | {"gru": TWINS["gru_reset_after"]}  # gru resets elsewhere, at equal cost
 FLAT: dict[Any, Callable[..., Any]] = {torch.bmm: torch.mm, torch.baddbmm: torch.addmm}
 Weights = Mapping[str, Tensor]  # "W" (I, G), "R0"… (H, ·), "p" and "b" (·)
 Pass = Callable[[], object]
@@ -29,7 +25,8 @@ Pass = Callable[[], object]
 
 def library(cell: str, x_TBI: Tensor, slope_TBH: Tensor) -> Pass:
     """The fused module of torch.nn."""
-    module = getattr(torch.nn, MODULES[cell])(x_TBI.shape[-1], slope_TBH.shape[-1])
+    twin = MODULES[cell]
+    module = twin.module(x_TBI.shape[-1], slope_TBH.shape[-1], **twin.options)
     weights = list(module.parameters())
     return lambda: torch.autograd.grad(module(x_TBI)[0], weights, slope_TBH)
 
@@ -80,61 +77,67 @@ def flat(plan: Plan) -> fx.GraphModule:
 def scanned(
     plan: Plan, weights: Weights, x: Tensor, state: tuple[Tensor, ...], slope: Tensor
 ) -> Pass:
-    """The same loop in JAX, compiled whole: gradients of all weights.
-
-    Needs JAX, which rnnbench does not bring.
-    """
+    """The same loop in JAX, compiled whole: gradients of all weights."""
     import jax  # type: ignore[import-not-found,unused-ignore]
     from jax import numpy as jnp  # type: ignore[import-not-found,unused-ignore]
 
-    same = {
+    given, xs, start, slopes = (
+        jax.tree.map(lambda t: jnp.asarray(t.detach().numpy()), tree)
+        for tree in (dict(weights), x, state, slope)
+    )
+    outputs = scan_of(plan)
+    slope_of = jax.jit(jax.grad(lambda w: (outputs(w, xs, start) * slopes).sum()))
+    return lambda: jax.block_until_ready(slope_of(given))
+
+
+def scan_of(plan: Plan) -> Callable[[Any, Any, tuple[Any, ...]], Any]:
+    """As `by_hand`, in JAX, with a `scan` over time. Needs JAX, which rnnbench does not bring."""
+    import jax
+    from jax import numpy as jnp
+
+    step, blocks = _in_jax(flat(plan)), plan.blocks
+    carrier = {block: bias for bias, block in plan.folded.items()}
+
+    def named(weights: Any, family: str) -> dict[str, Any]:
+        names = blocks[family]
+        return (
+            dict(zip(names, jnp.split(weights[family], len(names)), strict=True)) if names else {}
+        )
+
+    def outputs(weights: Any, x_TBI: Any, state: tuple[Any, ...]) -> Any:
+        H = state[0].shape[-1]
+        p, b = named(weights, "p"), named(weights, "b")
+        zero = jnp.zeros(H, x_TBI.dtype)
+        bias = [b[carrier[block]] if block in carrier else zero for block in blocks["W"]]
+        wx_TBG = x_TBI @ weights["W"] + jnp.concatenate(bias)
+        ends = np.cumsum([len(names) * H for names in plan.parts])[:-1]
+        recurrent = [weights[f"R{g}"] for g in range(len(plan.groups))]
+
+        def once(old: Any, now: Any) -> Any:
+            new = fx.Interpreter(step, graph=step.graph).run(*now, *recurrent, p, b, *old)
+            return new, new[0]
+
+        return jax.lax.scan(once, state, tuple(jnp.split(wx_TBG, ends, -1)))[1]
+
+    return outputs
+
+
+def _in_jax(step: fx.GraphModule) -> fx.GraphModule:
+    """The step with JAX's functions in the place of PyTorch's."""
+    import jax
+    from jax import numpy as jnp
+
+    same: dict[Any, Any] = {
         torch.mm: operator.matmul,
         torch.addmm: lambda c, a, b: c + a @ b,
         torch.chunk: jnp.split,
+        torch.nn.functional.logsigmoid: jax.nn.log_sigmoid,
+        torch.nn.functional.softplus: jax.nn.softplus,
     }
     same |= {getattr(torch, name): getattr(jax.nn, name) for name in ("sigmoid", "relu")}
-    same |= {
-        getattr(torch, name): getattr(jnp, name) for name in ("tanh", "exp", "maximum", "minimum")
-    }
-    same |= {
-        getattr(torch.nn.functional, ours): getattr(jax.nn, theirs)
-        for ours, theirs in (("logsigmoid", "log_sigmoid"), ("softplus", "softplus"))
-    }
-    step, blocks = flat(plan), plan.blocks
+    for name in ("tanh", "exp", "maximum", "minimum"):
+        same[getattr(torch, name)] = getattr(jnp, name)
     for node in step.graph.nodes:
-        node.target = (
-            same.get(node.target, node.target) if node.op == "call_function" else node.target
-        )
-    carrier = {block: bias for bias, block in plan.folded.items()}
-    xs, slopes, start, given = (
-        jax.tree.map(lambda t: jnp.asarray(t.detach().numpy()), tree)
-        for tree in (x, slope, state, dict(weights))
-    )
-
-    def weighed(w: Any) -> Any:
-        p, b = (
-            dict(zip(blocks[f], jnp.split(w[f], len(blocks[f])), strict=True)) if blocks[f] else {}
-            for f in "pb"
-        )
-        wx = xs @ w["W"] + jnp.concatenate(
-            [b[carrier[n]] if n in carrier else jnp.zeros_like(start[0][0]) for n in blocks["W"]]
-        )
-        parts = jnp.split(
-            wx,
-            [
-                sum(map(len, plan.parts[: k + 1])) * start[0].shape[-1]
-                for k in range(len(plan.parts) - 1)
-            ],
-            -1,
-        )
-
-        def once(old: Any, now: Any) -> Any:
-            new = fx.Interpreter(step, graph=step.graph).run(
-                *now, *(w[f"R{g}"] for g in range(len(plan.groups))), p, b, *old
-            )
-            return new, new[0]
-
-        return (jax.lax.scan(once, start, tuple(parts))[1] * slopes).sum()
-
-    slope_of = jax.jit(jax.grad(weighed))
-    return lambda: jax.block_until_ready(slope_of(given))
+        if node.op == "call_function":
+            node.target = same.get(node.target, node.target)
+    return step

@@ -5,25 +5,28 @@ alike.
 import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from typing import Any
 
-from rnnbench.bench.contender import TASKS, Contender, Shape, serve
+from rnnbench.bench.contender import Contender, Shape, serve, task_of
 from rnnbench.bench.peers import MODULES
 from rnnbench.compose import environment
+from rnnbench.engine.library import TWINS
+from rnnbench.errors import UserError
 
 KEEPING = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
 }  # read by the C library when a process starts
 WARM_UP = 2
+MOST_IN_JAX = 8  # replicas: beyond, a run gains nothing, and a step takes seconds
 PAUSE = 0.005  # seconds between two passes: threads that wait for more work have gone to sleep then
 LOADED = [
-    "rnnbench.bench.peers",
+    "rnnbench.bench.steps",
     "rnnbench.engine.pack",
     "rnnbench.training.run",
     "rnnbench.compose",
@@ -31,32 +34,43 @@ LOADED = [
 Row = dict[str, Any]
 
 
-def contenders(
+def layers(
     cell: str, shape: Shape, peers: bool, threads: Sequence[int], replicas: int
 ) -> list[Contender]:
-    """All that one round compares. Beyond the first number of threads: our engine and torch.nn.
+    """All that one round over a layer compares, and a training step by our engines.
 
-    Peers have no replicas.
+    Beyond the first number of threads: our engine and torch.nn. Peers have no replicas.
     """
     ways = ["native", "loop"]
     if peers and replicas == 1:
-        ways += [
-            "by hand",
-            *(["torch.nn", "torch.nn kept"] if cell in MODULES else []),
-            *(["lax.scan"] if find_spec("jax") else []),
-        ]
+        ways.append("by hand")
+        if cell in MODULES:
+            ways += ["torch.nn", "torch.nn kept"]
+        if find_spec("jax"):
+            ways.append("lax.scan")
     made = [Contender(cell, way, shape, threads[0], replicas) for way in ways]
-    made += [
-        Contender(cell, way, shape, count, replicas)
-        for count in threads[1:]
-        for way in ways
-        if way in ("native", "torch.nn")
-    ]
-    task, longer = TASKS.get(shape[2], ("", 0))
-    if task and shape[1] > longer + 1:
-        made += [
-            Contender(cell, way, shape, threads[0], replicas, task) for way in ("native", "loop")
-        ]
+    for more in threads[1:]:
+        scaling = [way for way in ways if way in ("native", "torch.nn")]
+        made += [Contender(cell, way, shape, more, replicas) for way in scaling]
+    if task := task_of(shape):
+        ours = ("native", "loop")
+        made += [Contender(cell, way, shape, threads[0], replicas, task) for way in ours]
+    return made
+
+
+def training_steps(
+    cell: str, shape: Shape, peers: bool, replicas: Sequence[int]
+) -> list[Contender]:
+    """All that one round over whole training steps compares, on one thread: our engine with so many
+    replicas, one run in PyTorch, and JAX with as many replicas as is worth while.
+    """
+    task = task_of(shape)
+    made = [Contender(cell, "native", shape, 1, K, task) for K in replicas]
+    if peers:
+        made.append(Contender(cell, "torch.nn" if cell in TWINS else "by hand", shape, 1, 1, task))
+        if find_spec("jax"):
+            few = [K for K in replicas if K <= MOST_IN_JAX]
+            made += [Contender(cell, "lax.scan", shape, 1, K, task) for K in few]
     return made
 
 
@@ -64,6 +78,11 @@ def compared(round_: Sequence[Contender], repeats: int) -> list[Row]:
     """All contenders in turn, `repeats` times after warming up; each begins as often as it ends."""
     with ExitStack() as stack:
         running = [stack.enter_context(_process(c)) for c in round_]
+        for process, contender in zip(running, round_, strict=True):
+            if refused := _answer(process, contender):
+                raise UserError(
+                    f"{contender.cell} at {','.join(map(str, contender.shape))}: {refused}"
+                )
         answers: list[list[Row]] = [[] for _ in running]
         for turn in range(WARM_UP + repeats):
             first = turn % len(running)
@@ -79,16 +98,23 @@ def compared(round_: Sequence[Contender], repeats: int) -> list[Row]:
 def _summary(answers: Sequence[Row], known: Row) -> Row:
     times = [a["seconds"] for a in answers]
     row = {"times": times, "median": median(times), "quartiles": spread(times)}
-    if "kernel" in answers[0]:
-        outside = [1 - a["kernel"] / a["seconds"] for a in answers]
-        row |= {
-            "kernel_median": median(a["kernel"] for a in answers),
-            "outside": median(outside),
-            "outside_quartiles": spread(outside),
-        }
-    if "gflop" in known:
-        row["gflops"] = known.pop("gflop") / row["median"]
+    if "layer" in answers[0]:
+        shares = [_shares(answer) for answer in answers]
+        row["parts"] = {name: median(s[name] for s in shares) for name in shares[0]}
+        outside = [1 - s["layer"] for s in shares]
+        row |= {"outside": median(outside), "outside_quartiles": spread(outside)}
+    for work, rate in (("gflop", "gflops"), ("gigabytes", "gigabytes_per_s")):
+        if work in known:
+            row[rate] = known.pop(work) / row["median"]
     return row | known
+
+
+def _shares(answer: Row) -> dict[str, float]:
+    """What part of a step is what: the parts were timed alone; the rest is what they leave."""
+    parts = {name: answer[name] for name in ("layer", "data", "optimiser")}
+    parts["read-out"] = answer["network"] - answer["layer"]
+    shares = {name: part / answer["seconds"] for name, part in parts.items()}
+    return shares | {"rest": 1 - sum(shares.values())}
 
 
 def spread(values: Sequence[float]) -> list[float]:
@@ -97,12 +123,17 @@ def spread(values: Sequence[float]) -> list[float]:
 
 
 def _asked(process: Connection, more: bool, contender: Contender) -> Row:
-    try:
+    with suppress(BrokenPipeError):  # what ended says nothing when it is asked for its answer
         process.send(more)
-        answer: Row = process.recv()
-    except (EOFError, BrokenPipeError):
-        raise RuntimeError(f"{contender} ended; what it said stands above") from None
+    answer: Row = _answer(process, contender)
     return answer
+
+
+def _answer(process: Connection, contender: Contender) -> Any:
+    try:
+        return process.recv()
+    except EOFError:
+        raise RuntimeError(f"{contender} ended; what it said stands above") from None
 
 
 @contextmanager

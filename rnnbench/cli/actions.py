@@ -134,6 +134,7 @@ def bench(options: Options) -> None:
         options.threads,
         options.replicas,
         options.out,
+        options.steps,
     )
 
 

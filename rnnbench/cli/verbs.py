@@ -161,7 +161,16 @@ VERBS = (
         "bench",
         "how fast one layer and a training step are, against PyTorch's own",
         actions.bench,
-        argument("cells", nargs="*", help="cells, or all; default: lstm gru gru_reset_after"),
+        argument(
+            "cells",
+            nargs="*",
+            help="cells, or all; default: lstm gru gru_reset_after, with --steps lstm_vanilla too",
+        ),
+        argument(
+            "--steps",
+            action="store_true",
+            help="whole training steps, at more batches and sizes, instead of a layer",
+        ),
         argument(
             "--peers",
             action="store_true",
@@ -172,7 +181,8 @@ VERBS = (
             nargs="*",
             default=[],
             metavar="B,T,D,H",
-            help="batch,steps,inputs,units; default: the four of the design",
+            help="batch,steps,inputs,units; with --steps, 2 inputs are the task adding, "
+            "88 chorales",
         ),
         argument("--repeats", type=int, default=15, help="timings of each, in turn (default: 15)"),
         argument(
@@ -183,7 +193,11 @@ VERBS = (
             help="threads; beyond the first number, native and torch.nn alone (default: 1)",
         ),
         argument(
-            "--replicas", type=int, default=1, help="networks at once, by our engines (default: 1)"
+            "--replicas",
+            type=int,
+            nargs="*",
+            default=[],
+            help="networks at once, by our engines (default: 1; with --steps: 1 8 16 64)",
         ),
         argument(
             "--out",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rnnbench.draw import Draw
-from rnnbench.engine import loop, native
+from rnnbench.engine import library, loop, native
 from rnnbench.engine.batches import Feeder
 from rnnbench.engine.init import glorot, initial
 from rnnbench.engine.network import Network, Unroll
@@ -26,7 +26,11 @@ from rnnbench.errors import UserError
 from rnnbench.settings import Engine, Model, Settings, Train, one_of, shape
 from rnnbench.tasks.contract import Task
 
-ENGINES: dict[str, Unroll] = {"loop": loop.unroll, "native": native.unroll}
+ENGINES: dict[str, Unroll] = {
+    "loop": loop.unroll,
+    "native": native.unroll,
+    "torch": library.unroll,
+}
 
 
 class Pack:
@@ -41,7 +45,7 @@ class Pack:
         self.steps, self.eval_every = in_steps(first.train, task)
         self.plan = plan(function, first.cell.constants)
         self.device, self.engine, self.unroll = chosen(
-            first.engine, self.plan, getattr(torch, first.model.dtype)
+            first.engine, self.plan, getattr(torch, first.model.dtype), len(runs)
         )
         self.threads = torch.get_num_threads()
         self.hidden = width(self.plan, first.model, task)
@@ -171,7 +175,9 @@ def in_steps(train: Train, task: Task) -> tuple[int, int]:
     return steps, every
 
 
-def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Unroll]:
+def chosen(
+    engine: Engine, plan: Plan, dtype: torch.dtype, replicas: int
+) -> tuple[str, str, Unroll]:
     """(device, engine and, if it is second best, why, its unroll) for what the settings ask."""
     device = engine.device
     one_of("engine", engine.name, ("auto", *ENGINES))
@@ -199,6 +205,12 @@ def chosen(engine: Engine, plan: Plan, dtype: torch.dtype) -> tuple[str, str, Un
         torch.set_num_threads(engine.threads)
     if engine.name == "loop":
         return device, "loop", loop.unroll
+    refused = library.why_not(plan)
+    if engine.name == "torch" and refused:
+        raise UserError(f"engine=torch: {refused}; use engine=auto")
+    alone = engine.name == "auto" and device.startswith("cuda") and replicas == 1
+    if engine.name == "torch" or (alone and not refused):
+        return device, "torch", library.unroll
     if reason := native.why_not(plan, dtype, device):
         if engine.name == "native":
             raise UserError(f"engine=native: {reason}")

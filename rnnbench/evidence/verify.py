@@ -13,8 +13,8 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
 
+from rnnbench.engine.library import Twin, is_ours, twin_of
 from rnnbench.engine.network import layer_shapes
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.evidence import scalar
@@ -33,17 +33,6 @@ from rnnbench.evidence.problem import (
     planned,
 )
 
-OURS = "rnnbench.cells."  # a user's cell may carry the name of one of ours and other equations
-
-# cell → module, its gates in the order in which it stacks them, and the bias that it keeps inside
-# the reset
-LIBRARY: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
-    "tanh": (lambda: nn.RNN(I, H), "h", None),
-    "relu": (lambda: nn.RNN(I, H, nonlinearity="relu"), "h", None),
-    "lstm": (lambda: nn.LSTM(I, H), "ifzo", None),
-    "np": (lambda: nn.LSTM(I, H), "ifzo", None),
-    "gru_reset_after": (lambda: nn.GRU(I, H), "rzn", "m"),
-}
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
@@ -66,23 +55,15 @@ def verify(function: Callable[..., Any], constants: Mapping[str, Any] | None = N
     return [
         against_scalar(made, problem, reference(function, given), given),
         against_literal(made, problem, given),
-        *(
-            against_library(made, problem, function, dtype)
-            for dtype in TOLERANCE
-            if ours(function) and not given and function.__name__ in LIBRARY
-        ),
+        *_against_library(made, problem),
         counts(made, problem),
         reaches(made, problem, given),
     ]
 
 
-def ours(function: Callable[..., Any]) -> bool:
-    return function.__module__.startswith(OURS)
-
-
 def reference(function: Callable[..., Any], constants: Mapping[str, Any]) -> Step | None:
     """The scalar reference for one of our cells, if there is one and it knows these constants."""
-    step = scalar.find(function.__name__) if ours(function) else None
+    step = scalar.find(function.__name__) if is_ours(function) else None
     return step if step and set(constants) <= set(inspect.signature(step).parameters) else None
 
 
@@ -112,14 +93,17 @@ def against_literal(made: Plan, problem: Problem, constants: Mapping[str, Any]) 
     )
 
 
-def against_library(
-    made: Plan, problem: Problem, function: Callable[..., Any], dtype: torch.dtype
-) -> Check:
+def _against_library(made: Plan, problem: Problem) -> list[Check]:
+    twin = twin_of(made)
+    return [against_library(made, problem, twin, dtype) for dtype in TOLERANCE] if twin else []
+
+
+def against_library(made: Plan, problem: Problem, twin: Twin, dtype: torch.dtype) -> Check:
     """Values and gradients of the planned computation equal those of torch.nn."""
-    build, gates, inner = LIBRARY[function.__name__]
-    module = build().to(dtype)
-    expected = differentiated(problem.to(dtype), library(module, gates, inner, made.state))
-    name = f"torch.nn.{type(module).__name__}, {str(dtype).removeprefix('torch.')}"
+    module = twin.module(I, H, **twin.options).to(dtype)
+    forward = library(module, twin.gates, twin.inner, made.state)
+    expected = differentiated(problem.to(dtype), forward)
+    name = f"torch.{twin.name}, {str(dtype).removeprefix('torch.')}"
     return _compared(name, differentiated(problem.to(dtype), planned(made)), expected, dtype)
 
 

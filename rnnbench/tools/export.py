@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnbench import catalogue
 from rnnbench.console import say
+from rnnbench.engine.library import blocks_of, twin_of, why_not
 from rnnbench.errors import UserError, unknown
-from rnnbench.evidence.verify import LIBRARY, ours
 from rnnbench.runs.made import add_file
 from rnnbench.tools import program
 from rnnbench.tools.opening import Opened, Weights, open_run
@@ -115,72 +114,33 @@ def library(run: Opened) -> dict[str, Any]:
 
     UserError if there is none for this cell.
     """
-    function, model = run.plan.trace.function, run.settings.model
-    if not ours(function) or function.__name__ not in LIBRARY or run.settings.cell.constants:
-        raise UserError(_why_not(run))
-    build, gates, inner = LIBRARY[function.__name__]
-    twin = build()
+    twin, model = twin_of(run.plan), run.settings.model
+    if twin is None:
+        cell = run.settings.cell.name
+        raise UserError(f"cell={cell}: {why_not(run.plan)}; for any cell: --to onnx or --to pt2")
     arguments: dict[str, Any] = {
         "input_size": run.task.inputs,
         "hidden_size": run.network.hidden,
         "num_layers": model.layers,
+        "dropout": model.dropout,
+        "dtype": run.network.flat.dtype,
+        **twin.options,
     }
-    arguments |= {"dropout": model.dropout, "dtype": run.network.flat.dtype}
-    if isinstance(getattr(twin, "nonlinearity", None), str) and type(twin) is nn.RNN:
-        arguments["nonlinearity"] = twin.nonlinearity
     weights: dict[str, Tensor] = {}
     for layer in range(model.layers):
-        blocks = _blocks(run, layer)
-        second = torch.zeros_like(torch.cat([blocks[f"b.{gate}"] for gate in gates]))
-        if inner:
-            second[-run.network.hidden :] = blocks[f"b.{inner}"]
-        for name, values in (("weight_ih", "W"), ("weight_hh", "R"), ("bias_ih", "b")):
-            weights[f"{name}_l{layer}"] = torch.cat(
-                [blocks[f"{values}.{gate}"] for gate in gates]
-            ).contiguous()
-        weights[f"bias_hh_l{layer}"] = second
+        blocks = blocks_of(run.plan, run.network.layer(layer), 0)
+        for name, values in twin.weights(blocks).items():
+            weights[f"{name}_l{layer}"] = values.detach()
     readout = {
         "weight": run.network.params["readout.W"][0].detach().T.contiguous(),
         "bias": run.network.params["readout.b"][0].detach().clone(),
     }
     return {
-        "class": type(twin).__name__,
+        "class": twin.module.__name__,
         "arguments": arguments,
         "rnn": weights,
         "outputs": run.task.outputs,
         "readout": readout,
-    }
-
-
-def _why_not(run: Opened) -> str:
-    cell, name = run.settings.cell, run.plan.trace.function.__name__
-    twins = [
-        c
-        for c in catalogue.choices("cell")
-        if c != "own" and str(catalogue.read("cell", c)["step"]).rpartition(".")[2] in LIBRARY
-    ]
-    why = (
-        "is of your own making" if not ours(run.plan.trace.function) else "computes something else"
-    )
-    if ours(run.plan.trace.function) and name == "gru":
-        why = "resets before the recurrent product, nn.GRU after it"
-    return (
-        f"cell={cell.name} {why}; torch.nn has {', '.join(twins)}; for any cell: --to onnx or "
-        f"--to pt2"
-    )
-
-
-def _blocks(run: Opened, layer: int) -> dict[str, Tensor]:
-    """Every block of a layer, rows are units: "W.z" (H, I), "R.z" (H, H), "b.z" (H)."""
-    params, plan = run.network.layer(layer), run.plan
-    columns = {"W": plan.blocks["W"], "b": plan.blocks["b"]} | {
-        f"R{g}": names for g, (_, names) in enumerate(plan.groups)
-    }
-    parts = {key: params[key][0].detach().chunk(len(names), -1) for key, names in columns.items()}
-    return {
-        f"{key[0]}.{name}": part.T if part.ndim > 1 else part
-        for key, names in columns.items()
-        for name, part in zip(names, parts[key], strict=True)
     }
 
 

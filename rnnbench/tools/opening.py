@@ -241,12 +241,12 @@ def _here(
     `asked` for now, another takes its place.
     """
     try:
-        device, _, unroll = chosen(engine, made, dtype)
+        device, _, unroll = chosen(engine, made, dtype, replicas=1)
     except UserError:
         if asked:
             raise
         engine = replace(engine, name="auto", device="auto")
-        device, _, unroll = chosen(engine, made, dtype)
+        device, _, unroll = chosen(engine, made, dtype, replicas=1)
     return engine, device, unroll
 
 
