@@ -20,6 +20,7 @@ from rnnbench.equations.program import lowered
 from rnnbench.errors import UserError
 
 REAL = {torch.float32: "float", torch.float64: "double"}
+Sizes = tuple[int, ...]  # the numbers with which a Call begins
 _kernels: dict[tuple[int, torch.dtype], "Kernel"] = {}
 
 
@@ -74,17 +75,20 @@ class Kernel:
             len(plan.blocks[f]) for f in "WR"
         )  # what nothing reads has no slope
         self.state, self.groups = len(plan.state), len(plan.groups)
+        self.fields = ctypes.c_int64 * (8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4)
+        self.measured: dict[Sizes, list[int]] = {}
 
-    def call(self, sizes: Sequence[int], *places: Tensor | None) -> Any:
+    def call(self, sizes: Sizes, *places: Tensor | None) -> Any:
         """The Call of work.hpp: sizes, then addresses."""
-        addresses = [0 if t is None else t.data_ptr() for t in places]
-        count = 8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4
-        return (ctypes.c_int64 * count)(*sizes, *addresses)
+        return self.fields(*sizes, *(0 if t is None else t.data_ptr() for t in places))
 
-    def measure(self, sizes: Sequence[int]) -> list[int]:
-        numbers = (ctypes.c_int64 * 4)()
-        self.library.measure(self.call(sizes), numbers)
-        return list(numbers)
+    def measure(self, sizes: Sizes) -> list[int]:
+        """Numbers that it needs: forward, backward, for sums, and to be kept of a row and step."""
+        if sizes not in self.measured:
+            numbers = (ctypes.c_int64 * 4)()
+            self.library.measure(self.call(sizes), numbers)
+            self.measured[sizes] = list(numbers)
+        return self.measured[sizes]
 
     def blocks(self, params: Mapping[str, Tensor]) -> list[Tensor | None]:
         """The parameters in the order of Call."""
@@ -110,21 +114,15 @@ class _Through(torch.autograd.Function):
     def forward(
         ctx: Any, made: Kernel, names: tuple[str, ...], learns: bool, x: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
-        x, *state = (t.detach().contiguous() for t in (x, *rest[len(names) :]))
-        apart, weights = _laid([t.detach() for t in rest[: len(names)]])
+        x, *state = (t.contiguous() for t in (x, *rest[len(names) :]))
+        apart, weights = _laid(rest[: len(names)])
         params = dict(zip(names, weights, strict=True))
-        (K, T, B), W, H, threads = (
-            x.shape[:3],
-            params["W"],
-            state[0].shape[-1],
-            torch.get_num_threads(),
-        )
+        K, T, B = x.shape[:3]
+        W, H, threads = params["W"], state[0].shape[-1], torch.get_num_threads()
         sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2), apart)
         scratch, _, _, row = made.measure(sizes)
-        outputs, kept, work = (
-            W.new_empty(shape)
-            for shape in ((K, T, B, H), (K, sizes[6], B, row), (threads, scratch))
-        )
+        outputs = W.new_empty((K, T, B, H))
+        kept, work = W.new_empty((K, sizes[6], B, row)), W.new_empty(threads * scratch)
         last = [torch.empty_like(s) for s in state]
         made.library.forward(
             made.call(sizes, *_inputs(x), *made.blocks(params), *state, outputs, kept, *last, work)
@@ -147,32 +145,28 @@ class _Through(torch.autograd.Function):
             )
         x, outputs, kept, *rest = ctx.saved_tensors
         made, sizes, names = ctx.made, ctx.sizes, ctx.names
-        params, state = dict(zip(names, rest, strict=False)), rest[len(names) :]
+        weights, state = rest[: len(names)], rest[len(names) :]
+        params, needed = dict(zip(names, weights, strict=True)), ctx.needs_input_grad[3:]
         _, scratch, partial, _ = made.measure(sizes)
         arriving = [None if s is None else s.contiguous() for s in (slope_outputs, *slope_last)]
-        slopes = {
-            name: torch.zeros_like(t) if made.idle else torch.empty_like(t)
-            for name, t in params.items()
-        }
-        slope_x = torch.empty_like(x) if ctx.needs_input_grad[3] else None
-        slope_state = [torch.empty_like(s) for s in state]
-        work, sums = (outputs.new_empty(shape) for shape in ((sizes[5], scratch), (partial,)))
-        given = (
-            *_inputs(x),
-            *made.blocks(params),
-            *state,
-            outputs,
-            kept,
-            *[None] * len(state),
-            work,
-        )
+        new = torch.zeros_like if made.idle else torch.empty_like
+        slopes = {name: new(t, memory_format=torch.contiguous_format) for name, t in params.items()}
+        slope_x = torch.empty_like(x) if needed[0] else None
+        starts = zip(state, needed[1 + len(names) :], strict=True)
+        slope_state = [torch.empty_like(s) if need else None for s, need in starts]
+        work, sums = outputs.new_empty(sizes[5] * scratch), outputs.new_empty(partial)
+        given = (*_inputs(x), *made.blocks(params), *state, outputs, kept)
         made.library.backward(
-            made.call(sizes, *given, *arriving, slope_x, *made.blocks(slopes), *slope_state, sums)
+            made.call(
+                sizes,
+                *(*given, *[None] * len(state), work),
+                *(*arriving, slope_x, *made.blocks(slopes), *slope_state, sums),
+            )
         )
-        return None, None, None, slope_x, *(slopes[name] for name in names), *slope_state
+        return None, None, None, slope_x, *slopes.values(), *slope_state
 
 
-def _laid(params: list[Tensor]) -> tuple[int, list[Tensor]]:
+def _laid(params: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
     """How far apart replicas lie in every one of the parameters, and these; 0: contiguous ones."""
     apart = params[0].stride(0)
     if len(params[0]) > 1 and all(

@@ -240,7 +240,8 @@ def _backward(program: Program) -> list[str]:
             }
             filled = 0, added = true;
           }
-          for (int s = 0; s < STATES; s++) place.write(call.slope_start[s], arriving[s], rows);
+          for (int s = 0; s < STATES; s++)
+            if (call.slope_start[s]) place.write(call.slope_start[s], arriving[s], rows);
         }"""
     places = [*_places(program), "const Rows slope_out = place.slope_out(step);"]
     return _filled(text, PLACES=places, STAGES=stages, UNTOUCHED=untouched, VECTORS=vectors)

@@ -14,28 +14,34 @@ static inline long padded(long units) { return (units + LANES - 1) / LANES * LAN
 // Blocks of a matrix (depth × ld), as a product reads them: [lanes in groups of span][k][block][lane].
 static void pack(const real *R, long ld, long depth, long units, long span, const std::vector<long> &blocks, real *to) {
   const long groups = padded(units) / LANES, count = blocks.size();
-  for (long k = 0; k < depth; k++)  // row by row, as they lie in memory
-    for (long first = 0; first < groups; first += span) {
-      const long side = std::min(span, groups - first);
-      real *out = to + (first * depth + k * side) * count * LANES;
-      for (long block : blocks)
-        for (long lane = first * LANES; lane < (first + side) * LANES; lane += LANES, out += LANES)
-          store(out, load(R + k * ld + block * units + lane, units - lane));
+  struct Group { real *first; long step; };
+  std::vector<Group> places(groups);  // where a group of lanes begins, and how far it is from there to the next block
+  for (long g = 0; g < groups; g++) {
+    const long first = g / span * span;
+    places[g] = {to + (first * depth * count + g - first) * LANES, std::min(span, groups - first) * LANES};
+  }
+  for (long k = 0, j = 0; k < depth; k++)  // row by row, as they lie in memory
+    for (long q = 0; q < count; q++, j++) {
+      const real *from = R + k * ld + blocks[q] * units;
+      for (long g = 0; g < groups - 1; g++) store(places[g].first + j * places[g].step, load(from + g * LANES));
+      const Group &last = places[groups - 1];
+      store(last.first + j * last.step, load(from + (groups - 1) * LANES, units - (groups - 1) * LANES));
     }
 }
 // The same blocks transposed, for the way back: [lanes in groups of span][block][k][lane].
 static void pack_transposed(const real *R, long ld, long depth, long units, long span, const std::vector<long> &blocks, real *to) {
   const long wide = padded(depth);
   for (long start = 0; start < wide; start += span * LANES) {
-    const long lanes = std::min(span * LANES, wide - start);
+    const long lanes = std::min(span * LANES, wide - start), there = std::min(lanes, depth - start);
     for (long block : blocks) {
-      for (long lane = 0; lane < lanes; lane += SIDE) {
-        const long row = start + lane, whole = row + SIDE <= depth ? units / SIDE * SIDE : 0;
-        const real *from = R + row * ld + block * units;
-        for (long k = 0; k < whole; k += SIDE) transpose(from + k, ld, to + k * lanes + lane, lanes);
-        for (long k = whole; k < units; k++)
-          for (long i = 0; i < SIDE; i++) to[k * lanes + lane + i] = row + i < depth ? from[i * ld + k] : 0;
-      }
+      const real *from = R + start * ld + block * units;
+      for (long k = 0; k < units; k += SIDE)
+        for (long lane = 0; lane < lanes; lane += SIDE)
+          if (lane + SIDE <= there && k + SIDE <= units)
+            transpose(from + lane * ld + k, ld, to + k * lanes + lane, lanes);
+          else
+            for (long j = k; j < std::min(k + SIDE, units); j++)
+              for (long i = lane; i < lane + SIDE; i++) to[j * lanes + i] = i < there ? from[i * ld + j] : 0;
       to += units * lanes;
     }
   }
