@@ -76,7 +76,7 @@ class Kernel:
         )  # what nothing reads has no slope
         self.state, self.groups = len(plan.state), len(plan.groups)
         self.fields = ctypes.c_int64 * (8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4)
-        self.measured: dict[Sizes, list[int]] = {}
+        self.measured: dict[tuple[ctypes.CDLL, Sizes], list[int]] = {}
 
     def call(self, sizes: Sizes, *places: Tensor | None) -> Any:
         """The Call of work.hpp: sizes, then addresses."""
@@ -84,11 +84,12 @@ class Kernel:
 
     def measure(self, sizes: Sizes) -> list[int]:
         """Numbers that it needs: forward, backward, for sums, and to be kept of a row and step."""
-        if sizes not in self.measured:
+        key = self.library, sizes  # vectors of another width need other numbers
+        if key not in self.measured:
             numbers = (ctypes.c_int64 * 4)()
             self.library.measure(self.call(sizes), numbers)
-            self.measured[sizes] = list(numbers)
-        return self.measured[sizes]
+            self.measured[key] = list(numbers)
+        return self.measured[key]
 
     def blocks(self, params: Mapping[str, Tensor]) -> list[Tensor | None]:
         """The parameters in the order of Call."""
