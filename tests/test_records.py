@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from rnnbench.catalogue import file_digest
 from rnnbench.errors import UserError
 from rnnbench.runs import records
+from rnnbench.runs.checksums import check_json
 from rnnbench.runs.records import Folder, find, finite, run_id, write
 
 TINY = (
@@ -212,11 +213,10 @@ def test_the_files_of_a_run_are_those_of_the_design(settings_for, trained):
     assert OmegaConf.to_container(
         OmegaConf.load(folder.path / "config.yaml")
     ) == dataclasses.asdict(run)
-    assert (
-        folder.record()
-        == json.loads(folder.record_path.read_text())
-        == json.loads(json.dumps(record))
-    )
+    found = folder.record()
+    assert found == check_json(json.loads(folder.record_path.read_text()))
+    assert found.pop("checksums").keys() == {"best.pt", "last.pt", "curve.csv"}
+    assert found == json.loads(json.dumps(record))
 
 
 def test_what_was_typed_is_kept(settings_for, silent):
@@ -301,6 +301,7 @@ def test_a_record_has_null_where_json_has_no_word(tmp_path):
     Folder(tmp_path).write_record({"schema": 1, "status": "diverged"} | value)
     text = (tmp_path / "record.json").read_text()
     found = json.loads(text, parse_constant=pytest.fail)
+    assert found.pop("checksum")
     assert found == {
         "schema": 1,
         "status": "diverged",
@@ -417,10 +418,21 @@ def test_no_record_is_none(tmp_path):
     assert Folder(tmp_path).record() is None
 
 
+LEAST = {
+    "schema": 1,
+    "id": "0123456789ab",
+    "study": "s",
+    "cell": "c",
+    "task": "t",
+    "seed": 0,
+    "settings": {},
+}
+
+
 def test_find_lists_what_has_ended(tmp_path):
     for name, content in {
-        "b": '{"schema": 1, "status": "finished"}',
-        "a": '{"schema": 1, "status": "diverged"}',
+        "b": json.dumps(LEAST | {"status": "finished"}),
+        "a": json.dumps(LEAST | {"status": "diverged"}),
         "torn": "{",
         "empty": "",
     }.items():

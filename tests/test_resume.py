@@ -90,6 +90,7 @@ def numbers(folder):
         {key: value for key, value in row.items() if key != "seconds"} for row in folder.curve()
     ]
     last = torch.load(folder.last_path, weights_only=True)
+    record["checksums"] = {"best.pt": record["checksums"]["best.pt"]}  # the others hold seconds
     return (
         record,
         curve,

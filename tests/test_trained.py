@@ -22,6 +22,7 @@ from rnnbench.engine import loop
 from rnnbench.engine.network import Network
 from rnnbench.equations.plan import plan
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.runs.checksums import check_json, seal_json, seal_yaml
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.adding import Adding
 from rnnbench.tools import eval, export, kept, music, program, sample, text
@@ -102,7 +103,7 @@ def player(settings_for, trained, tmp_path):
 
 def test_a_run_opens_as_it_ended(adding):
     run = open_run(adding)
-    record = json.loads((adding / "record.json").read_text())
+    record = check_json(json.loads((adding / "record.json").read_text()))
     best = torch.load(adding / "best.pt", weights_only=True)
     assert run_id(run.settings) == adding.name == record["id"]
     assert run.step == record["best"]["step"] and run.record == record
@@ -118,7 +119,7 @@ def test_the_last_weights_too(adding):
         torch.equal(run.network.params[name][0], tensor)
         for name, tensor in saved["parameters"].items()
     )
-    assert kept.checkpoint(run.folder).keys() == saved.keys()
+    assert kept.checkpoint(run.folder, run.settings.train.steps).keys() == saved.keys()
 
 
 def test_a_run_that_has_not_ended_opens_at_its_checkpoint(settings_for, trained, silent):
@@ -145,21 +146,28 @@ def test_data_are_where_this_machine_says(adding, monkeypatch, tmp_path):
 
 
 def test_an_engine_that_is_not_here_is_not_needed(adding):
-    for path in (adding / "config.yaml", adding / "record.json"):
-        path.write_text(
-            path.read_text()
-            .replace("device: auto", "device: cuda:7")
-            .replace('"device": "auto"', '"device": "cuda:7"')
-        )
+    replaced(adding / "config.yaml", "device: auto", "device: cuda:7")
+    replaced(adding / "record.json", '"device": "auto"', '"device": "cuda:7"')
     assert open_run(adding).settings.engine.device == "auto"
     with pytest.raises(UserError, match="CUDA"):
         open_run(adding, {"engine.device": "cuda:7"})
 
 
 def edit(path, change):
-    content = json.loads(path.read_text())
+    """As another version might have written it."""
+    content = check_json(json.loads(path.read_text()))
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(seal_json(content)))
+
+
+def replaced(path, before, after):
+    """As another version might have written it."""
+    text = path.read_text()
+    if path.suffix == ".yaml":
+        path.write_text(seal_yaml(text.partition("\n")[2].replace(before, after)))
+    else:
+        values = json.loads(text.replace(before, after))
+        path.write_text(json.dumps(seal_json({k: v for k, v in values.items() if k != "checksum"})))
 
 
 def unreadable(place):
@@ -172,7 +180,7 @@ def foreign(place):
 
 def other_keys(place):
     for path in (place / "config.yaml", place / "record.json"):
-        path.write_text(path.read_text().replace("eval_batch", "validation_batch"))
+        replaced(path, "eval_batch", "validation_batch")
 
 
 BROKEN = {
@@ -206,8 +214,8 @@ BROKEN = {
         "is no record of a run",
     ),
     "no weights": (lambda place: (place / "best.pt").unlink(), "no best.pt .*; train it anew"),
-    "torn weights": (unreadable, "cannot read .*best.pt .*torn"),
-    "foreign weights": (foreign, "best.pt does not hold the weights"),
+    "torn weights": (unreadable, "best.pt was damaged or edited"),
+    "foreign weights": (foreign, "best.pt was damaged or edited"),
 }
 
 
@@ -227,10 +235,10 @@ def test_a_folder_of_runs_is_no_run(adding):
 
 def test_a_torn_checkpoint(adding):
     (adding / "last.pt").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"cannot read .*last.pt"):
+    with pytest.raises(UserError, match=r"last.pt was damaged or edited"):
         open_run(adding, weights="last")
     torch.save({"parameters": {}}, adding / "last.pt")
-    with pytest.raises(UserError, match=r"last.pt lacks best, "):
+    with pytest.raises(UserError, match=r"last.pt is no checkpoint of this run: it lacks best, "):
         open_run(adding, weights="last")
 
 

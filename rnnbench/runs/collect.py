@@ -20,6 +20,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from rnnbench.errors import UserError
+from rnnbench.runs.checksums import seal_json
 from rnnbench.runs.reading import Contents, Run, columns, contents, gather, rank
 from rnnbench.runs.records import Folder, Row, checked_label, finite, put_aside, write
 
@@ -42,14 +43,14 @@ def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> 
     """
     out = Path(out).expanduser()
     found = contents(out) if out.exists() else Contents({}, {}, 0)
-    if found.unread and not (found.known or found.newer):
+    if found.unread and not (found.known or found.newer or out.suffix == ".gz"):
         raise UserError(
             f"{out} is in the way: none of its {found.unread} lines is a run of rnnbench; move it "
             f"away, or choose another file with --out"
         )
     runs = {run.record["id"]: run for run in gather(study_folder, *([out] if found.known else []))}
     made = {
-        name: json.dumps(line(run, points), ensure_ascii=False, separators=(",", ":"))
+        name: json.dumps(seal_json(line(run, points)), ensure_ascii=False, separators=(",", ":"))
         for name, run in runs.items()
     }
     if found.unread:
@@ -84,7 +85,9 @@ def line(run: Run, points: int = POINTS) -> dict[str, Any]:
     else:
         marks = ((run.record.get("best") or {}).get("step"), run.record.get("solved_at"))
         curve = columns([rounded(row) for row in rows], thinned(rows, marks, points))
-    return finite({**run.record, **placeless(run), "curve": curve})  # type: ignore[no-any-return]
+    made = finite({**run.record, **placeless(run), "curve": curve})
+    made.pop("checksums", None)  # of files that stay where they are
+    return made  # type: ignore[no-any-return]
 
 
 def placeless(run: Run) -> dict[str, Any]:
@@ -166,7 +169,7 @@ def put_back(run: Run, folder: Folder) -> None:
     """A run's settings, what was typed, its curve and its record into its folder, the
     record last.
     """
-    write(folder.path / "config.yaml", OmegaConf.to_yaml(run.record["settings"]))
+    folder.write_config(run.record["settings"])
     if run.overrides:
         write(folder.path / "overrides.yaml", OmegaConf.to_yaml(run.overrides))
     with suppress(

@@ -11,7 +11,7 @@ A line of runs.jsonl is a record with two more keys: `overrides`, what was typed
 """
 
 import gzip
-import json
+import io
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,21 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rnnbench.errors import UserError
-from rnnbench.runs.records import SCHEMA, Folder, Row
+from rnnbench.runs.checksums import check_yaml
+from rnnbench.runs.records import SCHEMA, Folder, Row, is_record, parsed
 
 ENDED = ("finished", "stopped", "diverged")  # these are results; "failed" is none
-NEEDED = {
-    "id": str,
-    "study": str,
-    "cell": str,
-    "task": str,
-    "seed": int,
-    "status": str,
-    "settings": dict,
-}
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+LONGEST, DEEPEST = 1_000_000, 20  # bytes and levels of a config.yaml that a run may leave
 SHOWN = 5  # line numbers of one file in the warning
 FILES = ("runs.jsonl.gz", "runs.jsonl")  # what `rnnbench study` and `rnnbench collect` write
 
@@ -139,7 +134,7 @@ def _parsed(path: Path) -> Any:
     `Folder.record` would tell of it a second time.
     """
     try:
-        return json.loads(path.read_bytes())
+        return parsed(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -153,7 +148,7 @@ def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            found = parsed(line)
         except (ValueError, RecursionError):
             found = None
         if is_record(found):
@@ -184,7 +179,7 @@ def contents(path: Path) -> Contents:
     made = Contents({}, {}, 0)
     for text in filter(bytes.strip, raw_lines(path)):
         try:
-            found = json.loads(text)
+            found = parsed(text)
         except (ValueError, RecursionError):
             found = None
         if is_record(found):
@@ -203,10 +198,13 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     Raises UserError if there is no file that can be read.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from file
+        if path.suffix == ".gz":  # whole: its checksum stands at the end
+            yield from gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+        else:
+            with path.open("rb") as file:
+                yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        yield b"(what follows does not unpack)"
+        yield b"(this does not unpack)"
     except OSError as error:
         raise UserError(f"cannot read '{path}': {error.strerror}") from None
 
@@ -221,15 +219,28 @@ def is_newer(found: Any) -> bool:
     )
 
 
-def is_record(found: Any) -> bool:
-    """Whether this is the record of a run, in a format that is known."""
-    if not (
-        isinstance(found, dict)
-        and type(found.get("schema")) is int
-        and 1 <= found["schema"] <= SCHEMA
-    ):
-        return False
-    return all(isinstance(found.get(key), kind) for key, kind in NEEDED.items())
+def read_settings(path: Path) -> Any:
+    """What a config.yaml holds, as plain values; a stranger's may be anything.
+
+    Raises Damaged if it was sealed and is not what was written, OSError, or ValueError if it is no
+    YAML, or one that no run leaves: huge, deep, with aliases or interpolations.
+    """
+    with path.open("rb") as file:
+        data = file.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise ValueError(f"longer than {LONGEST} bytes")
+    text, depth = check_yaml(data).decode(), 0
+    try:
+        for event in yaml.parse(text, LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+                raise ValueError("nested too deeply, or with aliases")
+        if "${" in text:
+            raise ValueError("with interpolations")
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def interleaved(curve: Any) -> list[Row]:

@@ -9,6 +9,7 @@ A file appears whole or not at all: it is written beside its place and renamed. 
 import csv
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -25,9 +26,19 @@ from uuid import uuid4
 from omegaconf import OmegaConf
 
 from rnnbench.errors import UserError
+from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, seal_yaml
 from rnnbench.settings import Settings
 
 SCHEMA = 1
+NEEDED = {  # what every record has
+    "id": str,
+    "study": str,
+    "cell": str,
+    "task": str,
+    "seed": int,
+    "status": str,
+    "settings": dict,
+}
 TORN = re.compile(r"\..+\.[0-9a-f]{32}")  # the name of a file while it is written, see `write`
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 
@@ -119,23 +130,34 @@ class Folder:
         for torn in self.path.glob(".*"):
             if TORN.fullmatch(torn.name) and torn.is_file():
                 torn.unlink(missing_ok=True)
-        write(self.path / "config.yaml", OmegaConf.to_yaml(asdict(settings)))
+        if self.record_path.exists() and self.record() is None:
+            put_aside(self.record_path)
+        self.write_config(asdict(settings))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
 
+    def write_config(self, settings: Mapping[str, Any]) -> None:
+        write(self.path / "config.yaml", seal_yaml(OmegaConf.to_yaml(dict(settings))))
+
     def record(self) -> dict[str, Any] | None:
-        """The record if the run has ended; None also for a torn or foreign file."""
+        """The record if the run has ended; None also for a damaged or foreign file."""
         try:
-            found = json.loads(self.record_path.read_text("utf-8"))
+            found = parsed(self.record_path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError):
+        except Damaged as damaged:
+            return _ignored(self.record_path, f"it was damaged or edited: {damaged}")
+        except (OSError, ValueError, RecursionError):
             return _ignored(self.record_path, "it cannot be read")
-        if isinstance(found, dict) and found.get("schema") == SCHEMA and "status" in found:
-            return found
+        if is_record(found) and found["schema"] == SCHEMA:
+            return found  # type: ignore[no-any-return]
         return _ignored(self.record_path, f"it is no record of schema {SCHEMA}")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        write(self.record_path, json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n")
+        """The record, which knows the checksum of each file that lies beside it now."""
+        beside = (self.best_path, self.last_path, self.curve_path)
+        sums = {path.name: checksum(path.read_bytes()) for path in beside if path.is_file()}
+        whole = seal_json(finite({**record, "checksums": sums} if sums else record))
+        write(self.record_path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
     def write_curve(self, rows: Iterable[Row]) -> None:
         """The whole curve anew: a column per number that any row has; what a row lacks is empty."""
@@ -152,16 +174,46 @@ class Folder:
         write(self.curve_path, "\n".join(lines) + "\n")
 
     def curve(self) -> list[Row]:
-        """The rows of the curve, numbers as numbers."""
-        with self.curve_path.open(encoding="utf-8", newline="") as file:
-            return [
-                {
-                    c: int(v) if c == "step" else v if c == "split" else float(v)
-                    for c, v in row.items()
-                    if v
-                }
-                for row in csv.DictReader(file)
-            ]
+        """The rows of the curve, numbers as numbers.
+
+        Raises OSError or ValueError if there is none, or not the one that the record knows.
+        """
+        data = self.curve_path.read_bytes()
+        if not unchanged(data, self.record(), self.curve_path.name):
+            raise Damaged("it is not the curve that the run left")
+        return [
+            {
+                c: int(v) if c == "step" else v if c == "split" else float(v)
+                for c, v in row.items()
+                if v
+            }
+            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
+        ]
+
+
+def unchanged(data: bytes, record: Mapping[str, Any] | None, name: str) -> bool:
+    """Whether a file of a run holds what its record says; where that says nothing, it does."""
+    sums = (record or {}).get("checksums")
+    known = sums.get(name) if isinstance(sums, dict) else None
+    return known is None or known == checksum(data)
+
+
+def parsed(data: bytes) -> Any:
+    """What JSON of ours holds. Raises ValueError or RecursionError; of these Damaged for what was
+    whole once.
+    """
+    return check_json(json.loads(data))
+
+
+def is_record(found: Any) -> bool:
+    """Whether this is the record of a run, in a format that is known."""
+    if not (
+        isinstance(found, dict)
+        and type(found.get("schema")) is int
+        and 1 <= found["schema"] <= SCHEMA
+    ):
+        return False
+    return all(isinstance(found.get(key), kind) for key, kind in NEEDED.items())
 
 
 @cache  # one warning a file

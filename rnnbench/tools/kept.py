@@ -5,18 +5,17 @@ Writes nothing.
 Whatever is wrong with a file is a UserError of one line that names it.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import OmegaConf
-
 from rnnbench import __version__
 from rnnbench.errors import UserError
-from rnnbench.runs.records import SCHEMA, Folder
-from rnnbench.training.run import NEEDED
+from rnnbench.runs.checksums import Damaged
+from rnnbench.runs.reading import read_settings
+from rnnbench.runs.records import SCHEMA, Folder, is_record, parsed, unchanged
+from rnnbench.training.checkpoint import lacking
+from rnnbench.training.run import read_tensors
 
 
 def record(folder: Folder) -> dict[str, Any] | None:
@@ -26,16 +25,21 @@ def record(folder: Folder) -> dict[str, Any] | None:
             f"no folder '{folder.path}'; a run's folder is results/runs/<study>/<task>/<cell>/<id>"
         )
     try:
-        found = json.loads(folder.record_path.read_text("utf-8"))
+        found = parsed(folder.record_path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except Damaged as damaged:
+        raise UserError(
+            f"{folder.record_path} was damaged or edited ({damaged}); restore it, or train this "
+            f"run anew"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"cannot read {folder.record_path} ({type(error).__name__}): the file is torn; train "
             f"this run anew"
         ) from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA or not found.keys() >= {"status", "settings", "cell"}:
+    if schema != SCHEMA or not is_record(found):
         written = (
             "is no record of a run"
             if schema is None or schema == SCHEMA
@@ -62,7 +66,11 @@ def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
         )
         raise UserError(f"{folder.path} is no run: no config.yaml in it{rather}")
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        values: Any = read_settings(path)
+    except Damaged as damaged:
+        raise UserError(
+            f"{path} was damaged or edited ({damaged}); restore it, or train this run anew"
+        ) from None
     except Exception as error:  # whatever a torn or foreign file makes YAML raise
         raise UserError(
             f"cannot read {path} ({type(error).__name__}): the file is torn or no YAML; train "
@@ -86,13 +94,13 @@ def best(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
     """The weights that were best in validation, by name."""
     if not folder.best_path.exists():
         raise UserError(f"no best.pt in {folder.path}: {_why_none(folder, ended)}")
-    return _tensors(folder.best_path)
+    return _tensors(folder.best_path, ended)
 
 
-def checkpoint(folder: Folder) -> dict[str, Any]:
+def checkpoint(folder: Folder, steps: int) -> dict[str, Any]:
     """Everything that `last.pt` holds: what `engine.train.Training.resume` takes.
 
-    UserError if there is no such file or it is torn.
+    steps: of the run. UserError if there is no such file or it is torn.
     """
     if not folder.last_path.exists():
         raise UserError(
@@ -100,10 +108,10 @@ def checkpoint(folder: Folder) -> dict[str, Any]:
             f"its record was kept"
         )
     found = _tensors(folder.last_path)
-    if missing := NEEDED - found.keys():
+    if why := lacking(found, steps):
         raise UserError(
-            f"{folder.last_path} lacks {', '.join(sorted(missing))}: it was written by another "
-            f"version of rnnbench; train this run anew"
+            f"{folder.last_path} is no checkpoint of this run: {why}; perhaps another version of "
+            f"rnnbench wrote it: train this run anew"
         )
     return found
 
@@ -119,14 +127,16 @@ def _why_none(folder: Folder, ended: Mapping[str, Any] | None) -> str:
     return f"only its record was kept; train it anew{instead}"
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path, ended: Mapping[str, Any] | None = None) -> dict[str, Any]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = read_tensors(path)
+        if not unchanged(path.read_bytes(), ended, path.name):
+            raise Damaged("it is not the file that the run left")
+    except Damaged as damaged:
+        raise UserError(f"{path} was damaged or edited ({damaged}); train this run anew") from None
     except Exception as error:  # whatever a torn or foreign file makes torch.load raise
         raise UserError(
             f"cannot read {path} ({type(error).__name__}): the file is torn or foreign; train "
             f"this run anew"
         ) from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no weights; train this run anew")
     return found

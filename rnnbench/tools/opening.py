@@ -121,7 +121,7 @@ def open_run(
         dtype,
         device,
     )
-    step = _fill(network, folder, record, weights)
+    step = _fill(network, folder, record, weights, settings.train.steps)
     return Opened(
         folder, replace(settings, engine=engine), record, task, made, network, unroll, step
     )
@@ -269,12 +269,16 @@ def _refuse_other_shape(trained: Task, task: Task, changes: Mapping[str, Any]) -
 
 
 def _fill(
-    network: Network, folder: Folder, record: Mapping[str, Any] | None, weights: Weights
+    network: Network,
+    folder: Folder,
+    record: Mapping[str, Any] | None,
+    weights: Weights,
+    steps: int,
 ) -> int | None:
     """Put the weights into the network; the step that they were made at."""
     step: int | None
     if weights == "last":
-        saved = checkpoint(folder)
+        saved = checkpoint(folder, steps)
         path, values, step = folder.last_path, saved["parameters"], saved["step"]
     else:
         path, values, step = (

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from rnnbench.dynamics.recording import record
+from rnnbench.errors import UserError
 from rnnbench.tools.opening import Opened, checkpoint
+from rnnbench.training.checkpoint import misfit
 from rnnbench.training.loop import Training
 
 
@@ -46,7 +48,10 @@ def replay(opened: Opened) -> Replay | None:
         or not opened.folder.last_path.exists()
     ):
         return None
-    training, saved = Training(opened.pack()), checkpoint(opened.folder)
+    training = Training(opened.pack())
+    saved = checkpoint(opened.folder, opened.settings.train.steps)
+    if why := misfit(saved, training.checkpoint(0)):
+        raise UserError(f"{opened.folder.last_path} is no checkpoint of this run: {why}")
     training.resume([saved])
     progress = training.progress[0]
     training.step, progress.status = (

@@ -17,26 +17,15 @@ from rnnbench.board import Board
 from rnnbench.engine.pack import Pack, in_steps, parameters
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
-from rnnbench.runs.records import SCHEMA, Folder, Row, write
+from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
+from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.contract import Task
+from rnnbench.training.checkpoint import Misfit, lacking, misfit
 from rnnbench.training.look import look
 from rnnbench.training.loop import Training
 
 Record = dict[str, Any]
-NEEDED = {
-    "step",
-    "engine",
-    "parameters",
-    "best",
-    "optimizer",
-    "schedule",
-    "states",
-    "sums",
-    "summed_steps",
-    "progress",
-    "seconds",
-}  # of a checkpoint
 
 
 class Watcher(Protocol):
@@ -88,11 +77,14 @@ def run_pack(
     function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
-    saved = [_checkpoint(Folder.of(run), say) for run in runs]
+    saved = [_checkpoint(run, say) for run in runs]
     records: dict[int, Record] = {}
     by_step = sorted(range(len(runs)), key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
-    for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0):  # type: ignore[index]
-        group = list(members)
+    groups = [
+        list(members)
+        for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
+    ]
+    for group in groups:
         pack = Pack([runs[k] for k in group], function, task)
         began = {
             s["engine"]
@@ -104,9 +96,17 @@ def run_pack(
                 f"began with engine {', '.join(began)}, goes on with {pack.engine}: the same "
                 f"numbers up to rounding, not to the bit"
             )
-        made = _train(
-            pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch
-        )
+        try:
+            made = _train(
+                pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch
+            )
+        except Misfit as found:
+            for k, why in found.reasons.items():
+                saved[group[k]] = None
+                _set_aside(Folder.of(runs[group[k]]), why, say)
+            anew = [group[k] for k in found.reasons]
+            groups += [part for part in (sorted(set(group) - set(anew)), anew) if part]
+            continue
         records |= dict(zip(group, made, strict=True))
     return [records[k] for k in range(len(runs))]
 
@@ -116,6 +116,9 @@ def _train(
 ) -> list[Record]:
     training = Training(pack)
     if saved:
+        reasons = {k: misfit(one, training.checkpoint(k)) for k, one in enumerate(saved)}
+        if any(reasons.values()):
+            raise Misfit({k: why for k, why in reasons.items() if why})
         training.resume(saved)
     folders = [Folder.of(run) for run in pack.runs]
     for folder, run, typed_in in zip(folders, pack.runs, overrides, strict=True):
@@ -182,28 +185,47 @@ def _save(training: Training, folders: list[Folder]) -> None:
         write(folder.last_path, tensors(training.checkpoint(k)))
 
 
-def _checkpoint(folder: Folder, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The checkpoint of an earlier attempt; None if there is none, or if it cannot be read."""
+def _checkpoint(run: Settings, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The checkpoint of an earlier attempt; None if there is none, or none to go on from, which is
+    put aside.
+    """
+    folder = Folder.of(run)
     if not folder.last_path.exists():
         return None
     try:
-        found: dict[str, Any] = torch.load(folder.last_path, weights_only=True)
-        missing = NEEDED - found.keys()
-        if not missing:
+        found = read_tensors(folder.last_path)
+        why = lacking(found, run.train.steps)
+        if not why:
             return found
-        say(f"ignoring {folder.last_path}: it lacks {', '.join(sorted(missing))}; starting anew")
+    except Damaged as damaged:
+        why = f"damaged: {damaged}"
     except Exception as error:  # whatever a torn or foreign file makes torch.load raise
-        say(
-            f"ignoring {folder.last_path}: not a checkpoint ({type(error).__name__}); starting anew"
-        )
+        why = f"not a checkpoint ({type(error).__name__})"
+    _set_aside(folder, why, say)
     return None
 
 
+def _set_aside(folder: Folder, why: str, say: Callable[[str], None]) -> None:
+    copy = put_aside(folder.last_path)
+    say(f"ignoring {folder.last_path}: {why}; kept as {copy.name}, starting anew")
+
+
 def tensors(values: dict[str, Any]) -> bytes:
-    """A file that `torch.load(weights_only=True)` reads."""
+    """A file that `torch.load(weights_only=True)` reads, with its checksum."""
     buffer = io.BytesIO()
     torch.save(values, buffer)
-    return buffer.getvalue()
+    return seal_archive(buffer.getvalue())
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What `tensors` made. Raises Damaged if it is not that any more, OSError, or whatever a
+    foreign file makes torch.load raise.
+    """
+    content = io.BytesIO(check_archive(path.read_bytes()))
+    found = torch.load(content, map_location="cpu", weights_only=True)
+    if not isinstance(found, dict):
+        raise TypeError("it holds no tensors by name")
+    return found
 
 
 def _conclude(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnbench.engine import loop
 from rnnbench.engine.loop import Params, State
-from rnnbench.engine.native import build, emit, memory
+from rnnbench.engine.native import build, emit, head, memory
 from rnnbench.engine.native.untraced import untraced
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.program import lowered
@@ -54,6 +54,8 @@ def why_not(plan: Plan, dtype: torch.dtype, device: str) -> str | None:
         return f"the native engine computes on the CPU, not on {device}"
     try:
         kernel(plan, dtype)
+        for name in ("head", "update"):
+            head.library(name, dtype)
     except UserError as error:
         return str(error)
     return None

@@ -2,12 +2,14 @@
 folder.
 """
 
+import atexit
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,10 @@ FLAGS = (
     "-w",
 )
 LINKED = ("-shared", "-fPIC", "-pthread")
+PATIENCE = 300  # seconds that a compiler may take
+OTHERS_WRITE = 0o022
+LIBRARIES = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # how a shared library starts: Linux, macOS
+LOADED = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
 def compiler() -> str | None:
@@ -34,14 +40,25 @@ def compiler() -> str | None:
 
 
 def cache_folder() -> Path:
+    """Raises RuntimeError where nobody knows the user's home."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "rnnbench" / "native"
 
 
-def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
-    """The compiled source.
+@cache
+def private_folder() -> Path:
+    """A folder for this process alone, which goes with it."""
+    folder = Path(tempfile.mkdtemp(prefix="rnnbench-native-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
-    Processes that want the same one at the same time each compile it; the last to finish stays.
+
+def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
+    """The compiled source, from the cache or, where that cannot be used, from a folder of this
+    process alone.
+
+    Processes that want the same one at the same time each compile it. Raises UserError where there
+    is no compiler that works, or nowhere to load from.
     """
     command = compiler()
     if command is None:
@@ -49,28 +66,118 @@ def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
             f"the native engine needs a C++ compiler, and there is no "
             f"'{os.environ.get('CXX') or 'c++'}': install one, set CXX, or use engine=loop"
         )
-    folder = cache_folder()
-    target = folder / f"{_key(source, command, flags)}.so"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as made:
-            text, built = Path(made) / "cell.cpp", Path(made) / "cell.so"
-            text.write_text(source, "utf-8")
-            done = subprocess.run(
-                [command, *flags, *LINKED, str(text), "-o", str(built)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                lines = (done.stderr or done.stdout).strip().split("\n")
-                said = next((line for line in lines if "error" in line), lines[-1])
-                raise UserError(
-                    f"the native engine needs a C++ compiler, and {command} fails ({said}): set "
-                    f"CXX or use engine=loop"
-                )
-            built.replace(target)
+    key = _key(source, command, flags)
+    try:
+        return _from(cache_folder(), key, source, command, flags)
+    except (OSError, RuntimeError) as error:
+        _say(f"compiled code is not kept, each process compiles anew: {_reason(error)}")
+    try:
+        return _from(private_folder(), key, source, command, flags)
+    except OSError as error:
+        raise UserError(
+            f"the native engine has no folder to load compiled code from ({_reason(error)}): set "
+            f"XDG_CACHE_HOME or TMPDIR, or use engine=loop"
+        ) from None
+
+
+def _from(folder: Path, key: str, source: str, command: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Load a library from a folder, where it is compiled first if it is not there whole.
+
+    Its name says what it was compiled from and what it holds. Raises OSError if the folder is not
+    ours alone or cannot be used, UserError if the compiler does not work.
+    """
+    _guard(folder)
+    for found in sorted(folder.glob(f"{key}-*.so")):
+        if _is_sound(found):
+            return ctypes.CDLL(str(found))
+        _say(f"{found} is damaged, or not yours alone to write: compiled anew")
+        found.unlink()
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        text, built = Path(made) / "cell.cpp", Path(made) / "cell.so"
+        text.write_text(source, "utf-8")
+        _compile([command, *flags, *LINKED, str(text), "-o", str(built)])
+        _rehearse(built, command)
+        content = built.read_bytes()
+        built.chmod(0o700)
+        with built.open("rb") as file:
+            os.fsync(file.fileno())
+        target = folder / f"{key}-{_digest(content)}.so"
+        built.replace(target)
     return ctypes.CDLL(str(target))
+
+
+def _guard(folder: Path) -> None:
+    """Make the folder; OSError if anybody else can write into it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if folder.stat().st_mode & OTHERS_WRITE:
+        folder.chmod(0o700)
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a library is what was compiled: its content, its owner, and nobody else to change
+    it.
+    """
+    try:
+        stat = path.stat()
+        own = stat.st_uid == os.geteuid() and not stat.st_mode & OTHERS_WRITE
+        return own and path.stem.rpartition("-")[2] == _digest(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _compile(words: list[str]) -> None:
+    command = words[0]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _unfit(command, _reason(error)) from None
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().split("\n")
+        raise _unfit(command, next((line for line in lines if "error" in line), lines[-1]))
+
+
+def _rehearse(built: Path, command: str) -> None:
+    """Load what a compiler made in a process that may die of it.
+
+    Raises UserError if it is no library, OSError if this folder is none to load from.
+    """
+    content = built.read_bytes() if built.is_file() else b""
+    if content[:4] not in LIBRARIES:
+        raise _unfit(command, "writes no library" if not content else "writes something else")
+    words = [sys.executable, "-I", "-S", "-c", LOADED, str(built)]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return
+    said = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
+    if "not permitted" in said or "ermission denied" in said:  # mounted noexec
+        raise PermissionError(f"nothing can be loaded from {built.parent.parent}")
+    raise _unfit(command, f"what it writes cannot be loaded: {said}")
+
+
+def _unfit(command: str, said: str) -> UserError:
+    return UserError(
+        f"the native engine needs a C++ compiler, and {command} fails ({said}): set CXX or use "
+        f"engine=loop"
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+@cache  # once a process
+def _say(text: str) -> None:
+    print(f"rnnbench: {text}", file=sys.stderr)
 
 
 def _key(source: str, command: str, flags: tuple[str, ...]) -> str:
@@ -80,8 +187,13 @@ def _key(source: str, command: str, flags: tuple[str, ...]) -> str:
 
 @cache
 def _version(command: str) -> str:
-    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
-    return done.stdout
+    try:
+        done = subprocess.run(
+            [command, "--version"], capture_output=True, check=False, timeout=PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _unfit(command, _reason(error)) from None
+    return done.stdout.decode(errors="replace")
 
 
 @cache
