@@ -155,7 +155,8 @@ class Network:
                 f"{index}.{gate}": values
                 for gate, values in gate_values(self.plan, params, wx, states[index]).items()
             }
-            x, _ = unroll(self.plan, params, x, states[index])
+            if index + 1 < self.layers:
+                x, _ = unroll(self.plan, params, x, states[index])
         return found
 
 

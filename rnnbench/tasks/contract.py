@@ -135,6 +135,18 @@ class Task:
         is the accuracy.
         """
         loss = summed(pointwise_loss(self.loss, prediction, y), mask)
+        return self._named(loss, prediction, y, mask)
+
+    def scores(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
+        """What `score` says, and the loss under its own name."""
+        loss = summed(pointwise_loss(self.loss, prediction, y), mask)
+        if type(self).score is Task.score:  # the loss is all that it needs: once is enough
+            return self._named(loss, prediction, y, mask) | {"loss": loss}
+        return self.score(prediction, y, mask) | {"loss": loss}
+
+    def _named(
+        self, loss: tuple[Tensor, Tensor], prediction: Tensor, y: Tensor, mask: Tensor | None
+    ) -> Scores:
         if self.loss != "cross_entropy":
             return {self.metric: loss}
         right = summed(hits(prediction, y), mask)

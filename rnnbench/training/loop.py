@@ -26,7 +26,7 @@ from rnnbench.engine.network import Network
 from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack
 from rnnbench.runs.records import Row
-from rnnbench.tasks.contract import Split, pointwise_loss, summed
+from rnnbench.tasks.contract import Split
 
 GATES_WATCHED = 20  # sequences of the validation data on which gates are measured
 
@@ -193,8 +193,7 @@ class Training:
                 else network.zero_state(batch.x.shape[2])
             )
             prediction, states = network(pack.unroll, batch.x, states, batch.last)
-            scores = pack.task.score(prediction, batch.y, batch.mask)
-            scores["loss"] = summed(pointwise_loss(pack.task.loss, prediction, batch.y), batch.mask)
+            scores = pack.task.scores(prediction, batch.y, batch.mask)
             for name, (total, count) in scores.items():
                 sums = totals.setdefault(name, [torch.zeros((), dtype=torch.float64)] * 2)
                 totals[name] = [sums[0] + total.double().cpu(), sums[1] + count.double().cpu()]
