@@ -6,52 +6,61 @@ Each imports what it needs when it runs, so that help is instant.
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 Options = argparse.Namespace
 
 
 def listing(options: Options) -> None:
-    from rnnbench.cli import show
-    from rnnbench.console import console
+    from rnnbench.cli.remembered import show_remembered
 
-    if options.what == "tasks":
-        console.print(show.list_tasks())
-        return
-    if options.what == "studies":
-        from rnnbench.studies.listing import list_studies
+    def show_list() -> None:
+        from rnnbench.cli import show
+        from rnnbench.compose import compose
+        from rnnbench.console import console
+        from rnnbench.training.run import load_task
 
-        console.print(list_studies(), soft_wrap=False)
-        return
-    from rnnbench.compose import compose
-    from rnnbench.training.run import load_task
+        if options.what == "tasks":
+            console.print(show.list_tasks())
+            return
+        if options.what == "studies":
+            from rnnbench.studies.listing import list_studies
 
-    settings = compose(options.overrides)
-    console.print(show.list_cells(load_task(settings, print).inputs, settings.model.hidden))
+            console.print(list_studies(), soft_wrap=False)
+            return
+        settings = compose(options.overrides)
+        console.print(show.list_cells(load_task(settings, print).inputs, settings.model.hidden))
+
+    show_remembered(["list", options.what, *options.overrides], show_list)
 
 
 def show(options: Options) -> int:
-    from rnnbench import catalogue
-    from rnnbench.cli import show
-    from rnnbench.compose import compose
-    from rnnbench.console import console
-    from rnnbench.evidence.verify import verify
-    from rnnbench.training.run import load_task
+    from rnnbench.cli.remembered import show_remembered
 
-    settings = compose(options.overrides)
-    cell = settings.cell
-    if options.latex:
-        print(show.show_latex(cell))
-        return 0
-    if options.source:
-        print(show.show_source(cell))
-        return 0
-    checks = (
-        verify(catalogue.resolve(cell.step, "cell.step"), cell.constants) if options.verify else []
-    )
-    console.print(
-        show.show_cell(cell, load_task(settings, print).inputs, settings.model.hidden, checks),
-        soft_wrap=False,
-    )
+    checks: list[Any] = []
+
+    def show_cell() -> None:
+        from rnnbench import catalogue
+        from rnnbench.cli import show
+        from rnnbench.compose import compose
+        from rnnbench.console import console
+        from rnnbench.training.run import load_task
+
+        settings = compose(options.overrides)
+        cell = settings.cell
+        if options.latex or options.source:
+            text = show.show_latex(cell) if options.latex else show.show_source(cell)
+            console.out(text, highlight=False)
+            return
+        if options.verify:
+            from rnnbench.evidence.verify import verify
+
+            checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
+        inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
+        console.print(show.show_cell(cell, inputs, hidden, checks), soft_wrap=False)
+
+    flags = [f"--{name}" for name in ("latex", "source", "verify") if getattr(options, name)]
+    show_remembered(["show", *flags, *options.overrides], show_cell)
     return 1 if any(check.passed is False for check in checks) else 0
 
 
