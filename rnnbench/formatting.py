@@ -31,6 +31,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
+def score(value: float, digits: int = 4) -> str:
+    """A number as shown, or that of runs which have none."""
+    return "diverged" if math.isinf(value) else number(value, digits)
+
+
 def count(value: float | None) -> str:
     """A whole number with thousands apart."""
     return "–" if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")

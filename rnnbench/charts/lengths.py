@@ -52,7 +52,7 @@ def by_length(study: Study) -> dict[str, Lines]:
 
 
 def solved_by_length(task: str, lines: Lines, known: Mapping[str, Style] | None = None) -> Figure:
-    """The share of each cell's runs that reached the target, against the length, with Wilson's 95 %
+    """The share of each cell's runs that reached the target, against the length, with its 95 %
     interval.
     """
     points = {}

@@ -121,7 +121,7 @@ def undominated(points: Mapping[str, tuple[float, float]], goal: str) -> list[st
 def solved_shares(
     frame: pd.DataFrame, task: str, known: Mapping[str, Style] | None = None
 ) -> Figure:
-    """The share of each cell's best runs that reached the target, with Wilson's 95 % interval and
+    """The share of each cell's best runs that reached the target, with its 95 % interval and
     the counts.
     """
     runs = results(frame, task)

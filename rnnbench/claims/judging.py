@@ -1,9 +1,8 @@
-"""The claims of a study judged on its runs: one family of tests, a verdict per case, a verdict per
-claim.
+"""The claims of a study judged on its runs: a verdict per case, a verdict per claim.
 
-Both tests of a case (see `answer`) are corrected by Holm's step-down, each over all cases of the
-study: the probability that any claim is wrongly called reproduced is at most ALPHA, and so is that
-of any being wrongly contradicted for want of an effect.
+A claim is a family of its own: both tests of a case (see `answer`) are corrected by Holm's
+step-down, each over the cases of its claim. The probability that any case of a claim is wrongly
+called reproduced is at most ALPHA, and so is that of any being wrongly contradicted.
 """
 
 import math
@@ -127,30 +126,22 @@ def judge(frame: pd.DataFrame, study: Study) -> list[Judged]:
 
     frame: its runs, as from `load`; what is missing in them leaves a claim not resolved.
     """
-    asked = [
-        (claim, filters, answered(frame, claim, filters))
-        for claim in study.claims
-        for filters in cases(claim.each)
-    ]
+    return [judged(frame, claim) for claim in study.claims]
+
+
+def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
+    asked = [(named(filters), answered(frame, claim, filters)) for filters in cases(claim.each)]
     p, against = (
-        holm([getattr(answer, which) for _, _, answer in asked]) for which in ("p", "against")
+        holm([getattr(answer, which) for _, answer in asked]).tolist() for which in ("p", "against")
     )
-    family = int(np.isfinite([answer.p for _, _, answer in asked]).sum())
+    family = int(np.isfinite([answer.p for _, answer in asked]).sum())
     alpha = ALPHA / max(family, 1)
-    made: dict[str, list[Case]] = {claim.id: [] for claim in study.claims}
-    for (claim, filters, answer), one, other in zip(
-        asked, p.tolist(), against.tolist(), strict=True
-    ):
-        made[claim.id].append(Case(named(filters), answer, one, other, alpha))
-    return [
-        Judged(
-            claim,
-            tuple(made[claim.id]),
-            together([case.verdict for case in made[claim.id]], claim.holds),
-            family,
-        )
-        for claim in study.claims
+    made = [
+        Case(name, answer, one, other, alpha)
+        for (name, answer), one, other in zip(asked, p, against, strict=True)
     ]
+    verdict = together([case.verdict for case in made], claim.holds)
+    return Judged(claim, tuple(made), verdict, family)
 
 
 def answered(frame: pd.DataFrame, claim: Claim, filters: Filter) -> Answer:

@@ -15,12 +15,12 @@ from rnnbench.claims.answer import ABOVE, AMONG, Answer, Words, detectable, foun
 from rnnbench.claims.design import Claim
 from rnnbench.claims.scores import goal_of
 from rnnbench.claims.selection import Unanswerable, matching, named, side
-from rnnbench.formatting import listing, number
+from rnnbench.formatting import listing, number, score
 from rnnbench.stats import ranks
 from rnnbench.stats.compare import generator
 from rnnbench.stats.importance import Importance, importances
 from rnnbench.stats.power import Estimated, student
-from rnnbench.stats.statistics import Goal, costs, usable
+from rnnbench.stats.statistics import Goal, costs, median
 
 Case = Mapping[str, Any]
 FOLDS, TREES = 5, 24  # parts of a search, each left out of one forest
@@ -48,7 +48,7 @@ def trend(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         f"There is no trend in {name} {order} beyond a tau of {number(math.tanh(margin), 3)}",
         f"No trend in {name} {order} is shown, nor that there is none",
     )
-    means = [f"{float(usable(s).mean()):.3g}" if usable(s).size else "–" for s in scores]
+    medians = [score(median(one, goal).value, 3) for one in scores]
     return Answer(
         "Kendall's tau",
         "Jonckheere",
@@ -63,7 +63,7 @@ def trend(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         ABOVE,
         lambda alpha: estimated.power_apart(margin, alpha),
         detectable(estimated.power_apart, estimated, math.tanh),
-        f"means {', '.join(means)}; {found('tau', tau, low, high)}",
+        f"medians {', '.join(medians)}; {found('tau', tau, low, high)}",
         words,
         tuple(sides[0].runs["id"]),
         test.why,

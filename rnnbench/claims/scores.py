@@ -1,32 +1,48 @@
-"""Claims about mean scores: better, equal, no better, more so here than there, within a range.
+"""Claims about scores: better, equal, no better, more so here than there, within a range.
 
 Returns answers, not verdicts.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 from rnnbench.claims.answer import ABOVE, AMONG, BELOW, Answer, Words, detectable, found, margin_of
 from rnnbench.claims.design import Claim
 from rnnbench.claims.selection import Side, Unanswerable, named, side
-from rnnbench.formatting import number, plural
+from rnnbench.formatting import number, score
+from rnnbench.stats.compare import generator
+from rnnbench.stats.families import pair
 from rnnbench.stats.power import Estimated, student, welch
-from rnnbench.stats.ranks import mann_whitney
-from rnnbench.stats.statistics import Difference, Floats, Goal, difference, too_few, usable
+from rnnbench.stats.ranks import inside, outside, shift
+from rnnbench.stats.statistics import (
+    Difference,
+    Estimate,
+    Floats,
+    Goal,
+    beyond,
+    charged,
+    costs,
+    difference,
+    median,
+    too_few,
+)
 
 Case = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Scores of x against scores of y.
+    """Costs of the runs of x (a) against those of y (b): less is better, a diverged run the worst.
 
-    advantage: of x, in the units of the scores, positive where it is better.
+    gap: the shift of x from y in the units of the scores; advantage: of the mean of x, positive
+    where it is better, for what these runs could have shown; margin: positive, NaN where it is a
+    share of a score that y has not.
     """
 
     x: Side
@@ -34,30 +50,50 @@ class Contest:
     a: Floats
     b: Floats
     goal: Goal
-    gap: Difference
+    gap: Estimate
     advantage: Estimated
     margin: float
     amount: str  # the margin in words
     facts: str
 
+    @property
+    def scaled(self) -> tuple[float, float, float]:
+        """The shift and its interval in margins, positive where x is better."""
+        found = self.gap.value, self.gap.low, self.gap.high
+        value, low, high = (number / self.margin for number in found)
+        return (value, low, high) if self.goal == "max" else (-value, -high, -low)
+
 
 def contest(frame: pd.DataFrame, claim: Claim, *filters: Case) -> Contest:
     """Both sides under these filters. Raises Unanswerable."""
     x, y = (side(frame, claim.where, *filters, one) for one in (claim.x, claim.y))
-    a, b = (one.scores(claim.metric, claim.log) for one in (x, y))
+    scores = [one.scores(claim.metric, claim.log) for one in (x, y)]
     goal = goal_of(claim, x)
-    gap, estimated = difference(a, b), welch(a, b)
-    means = [float(usable(scores).mean()) if usable(scores).size else math.nan for scores in (a, b)]
+    a, b = charged_together(claim, goal, (x, y), scores)
+    gap = shift(a, b)
+    if goal == "max":
+        gap = Estimate(-gap.value, -gap.high, -gap.low, gap.n, why=gap.why)
+    middles = [median(one, goal).value for one in scores]
     facts = (
-        f"{_measured(claim, x)} {number(means[0], 3)} against {number(means[1], 3)}, "
-        f"{found('difference', gap.difference, gap.low, gap.high)}"
+        f"{_measured(claim, x)} {score(middles[0], 3)} against {score(middles[1], 3)}, "
+        f"{found('difference', gap.value, gap.low, gap.high)}"
     )
-    margin = margin_of(claim, means[1]) or math.nan
-    amount, advantage = (
-        f"{number(margin, 3)}{' decades' if claim.log else ''}",
-        estimated if goal == "max" else -estimated,
-    )
-    return Contest(x, y, a, b, goal, gap, advantage, margin, amount, facts + _left_out(gap, x, y))
+    reference = middles[1] if math.isfinite(middles[1]) else math.nan
+    margin = margin_of(claim, reference) or math.nan
+    amount = f"{number(margin, 3)}{' decades' if claim.log else ''}"
+    return Contest(x, y, a, b, goal, gap, welch(b, a), margin, amount, facts + _aside(x, y))
+
+
+def charged_together(
+    claim: Claim, goal: Goal, sides: Sequence[Side], scores: Sequence[Floats]
+) -> list[Floats]:
+    """Costs of each side; those of diverged runs as in the report's tables, where the metric is
+    the same.
+    """
+    plain = claim.metric == "value" and not claim.log and goal == sides[0].goal
+    limit = max(one.limit for one in sides) if plain else -math.inf
+    worst = beyond(limit, *(costs(one, goal) for one in scores))
+    return [charged(one, goal, worst) for one in scores]
 
 
 def goal_of(claim: Claim, one: Side) -> Goal:
@@ -72,68 +108,42 @@ def _measured(claim: Claim, one: Side) -> str:
     return f"log10 {name}" if claim.log else name
 
 
-def _left_out(gap: Difference, *sides: Side) -> str:
-    notes = [f"{n} of {one.name}" for n, one in zip(gap.excluded, sides, strict=True) if n]
-    selected = (
-        ["best trials of a search, which selection makes alike"]
-        if any(one.by == "trials" for one in sides)
-        else []
-    )
-    lost = [f"diverged and in no mean: {' and '.join(notes)}"] if notes else []
-    return f" ({'; '.join(lost + selected)})" if lost or selected else ""
+def _aside(*sides: Side) -> str:
+    lost = [(int(one.runs["diverged"].sum()), one.name) for one in sides]
+    notes = [f"{n} of {name}" for n, name in lost if n]
+    told = [f"diverged, counted as the worst: {' and '.join(notes)}"] if notes else []
+    if any(one.by == "trials" for one in sides):
+        told.append("best trials of a search, which selection makes alike")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
-    """Welch's test; that of Mann and Whitney where a run diverged, or where neither side has any
-    spread.
+    """The permutation test of the report's tables (`families`), here of a single pair.
 
-    Contradicted also by TOST: no difference as large as the margin; not where ranks decide, since
-        runs without a score have no mean.
+    Contradicted also by two one-sided rank tests: no difference as large as the margin.
     """
     made = contest(frame, claim, case)
-    x, y, gap, advantage = made.x.name, made.y.name, made.gap, made.advantage
+    x, y, margin = made.x.name, made.y.name, made.margin
     words = Words(
         f"{x} is better than {y}",
         f"{x} is worse than {y}",
         f"{x} and {y} differ by less than {made.amount}",
         f"{x} and {y} are not told apart",
     )
-    if any(gap.excluded) or (gap.why and gap.difference != 0):
-        rank = mann_whitney(made.a, made.b, made.goal)
-        agrees = rank.statistic * 2 > made.a.size * made.b.size
-        return _answer(
-            claim,
-            made,
-            "Mann-Whitney",
-            rank.p,
-            math.nan,
-            ABOVE,
-            advantage.power_apart,
-            words,
-            agrees,
-            rank.why,
-        )
-    against = advantage.inside(-made.margin, made.margin)
-    return _answer(
-        claim,
-        made,
-        "Welch",
-        gap.p,
-        against,
-        ABOVE,
-        advantage.power_apart,
-        words,
-        advantage.value > 0,
-        gap.why,
-    )
+    decided = pair(made.a, made.b, generator("claim", claim.id, x, y, named(case)))
+    against = inside(made.a, made.b, -margin, margin) if margin > 0 else math.nan
+    agrees = bool(decided.lead[0] > 0)
+    power = made.advantage.power_apart
+    p = float(decided.p[0])
+    return _answer(claim, made, "permutation", p, against, ABOVE, power, words, agrees)
 
 
 def equal(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
-    """TOST inside ±margin; contradicted where Welch's interval, at the corrected level, lies
+    """Two one-sided rank tests inside ±margin; contradicted where the shift is shown to lie
     outside.
     """
     made = contest(frame, claim, case)
-    x, y, advantage, margin = made.x.name, made.y.name, made.advantage, made.margin
+    x, y, margin = made.x.name, made.y.name, made.margin
     more = f"{x} and {y} differ by more than {made.amount}"
     words = Words(
         f"{x} and {y} differ by less than {made.amount}",
@@ -141,16 +151,15 @@ def equal(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         more,
         f"{x} and {y} are shown neither equal nor different",
     )
-    p, against = advantage.inside(-margin, margin), advantage.outside(-margin, margin)
-    return _answer(
-        claim, made, "TOST", p, against, AMONG, advantage.power_inside, words, True, made.gap.why
+    return _margined(
+        claim, made, "TOST", -margin, margin, AMONG, made.advantage.power_inside, words
     )
 
 
 def no_better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
-    """One-sided Welch tests of the advantage of x: below the margin, or above it."""
+    """One-sided rank tests of the advantage of x: below the margin, or above it."""
     made = contest(frame, claim, case)
-    x, y, advantage, margin = made.x.name, made.y.name, made.advantage, made.margin
+    x, y = made.x.name, made.y.name
     more = f"{x} is better than {y} by more than {made.amount}"
     words = Words(
         f"{x} is not better than {y} by {made.amount}",
@@ -158,19 +167,25 @@ def no_better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         more,
         f"Whether {x} is better than {y} by {made.amount} is not told",
     )
-    p, against = advantage.inside(-math.inf, margin), advantage.outside(-math.inf, margin)
-    return _answer(
-        claim,
-        made,
-        "Welch, one-sided",
-        p,
-        against,
-        BELOW,
-        advantage.power_below,
-        words,
-        True,
-        made.gap.why,
-    )
+    test, power = "Mann-Whitney, one-sided", made.advantage.power_below
+    return _margined(claim, made, test, -made.margin, math.inf, BELOW, power, words)
+
+
+def _margined(
+    claim: Claim,
+    made: Contest,
+    test: str,
+    low: float,
+    high: float,
+    region: tuple[float, float],
+    power: Callable[[float, float], float],
+    words: Words,
+) -> Answer:
+    """The claim that the shift of costs lies between low and high."""
+    p = against = math.nan
+    if made.margin > 0:
+        p, against = inside(made.a, made.b, low, high), outside(made.a, made.b, low, high)
+    return _answer(claim, made, test, p, against, region, power, words, True)
 
 
 def _answer(
@@ -183,20 +198,22 @@ def _answer(
     power: Callable[[float, float], float],
     words: Words,
     agrees: bool,
-    why: str,
 ) -> Answer:
     """power: of a size and α."""
+    why = too_few(made.a.size, made.b.size)
+    if not why and math.isnan(p):
+        why = f"a margin of {claim.margin} is no number: half of {made.y.name} diverged"
     return Answer(
         f"difference in {_measured(claim, made.x)}",
         test,
-        made.gap.difference,
+        made.gap.value,
         made.gap.low,
         made.gap.high,
         (made.a.size, made.b.size),
-        math.nan if why else p,
-        math.nan if why else against,
+        p,
+        against,
         agrees,
-        made.advantage.scaled(made.margin),
+        made.scaled,
         region,
         lambda alpha: power(made.margin, alpha),
         detectable(power, made.advantage),
@@ -212,9 +229,10 @@ def interaction(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     the sum of their variances.
     """
     first, second = (contest(frame, claim, case, one) for one in (claim.first, claim.second))
-    (g, error), (h, other) = (_hedges(made) for made in (first, second))
+    effects = [difference(made.b, made.a) for made in (first, second)]
+    (g, error), (h, other) = (_hedges(one) for one in effects)
     estimated, margin = Estimated(g - h, math.hypot(error, other)), margin_of(claim)
-    why = first.gap.why or second.gap.why
+    why = effects[0].why or effects[1].why
     low, high = estimated.interval()
     here, there, x, y = (named(claim.first), named(claim.second), first.x.name, first.y.name)
     words = Words(
@@ -247,31 +265,30 @@ def interaction(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     )
 
 
-def _hedges(made: Contest) -> tuple[float, float]:
-    """g with the sign of the advantage, and its error."""
-    sign = 1 if made.goal == "max" else -1
-    return sign * made.gap.g, (made.gap.g_high - made.gap.g_low) / (
-        2 * float(stats.norm.ppf(0.975))
-    )
+def _hedges(found: Difference) -> tuple[float, float]:
+    """g and its error."""
+    return found.g, (found.g_high - found.g_low) / (2 * float(stats.norm.ppf(0.975)))
 
 
 def within(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
-    """Student's t: the mean lies in the range, by two one-sided tests; or its interval, at the
-    corrected level, lies outside.
-    """
+    """Sign tests: the median lies in the range, by two one-sided tests; or it lies outside."""
     x = side(frame, claim.where, case, claim.x)
     scores = x.scores(claim.metric, claim.log, claim.relative)
     if claim.range is None:
         raise Unanswerable("the claim names no range")
-    estimated, n = student(scores), int(usable(scores).size)
+    goal = goal_of(claim, x)
     low, high = claim.range
-    why = too_few(n) or (
-        "" if estimated.error > 0 else "no spread, nothing to measure the distance by"
-    )
+    turned, n = np.sort(costs(scores, goal)), scores.size
+    ends = (low, high) if goal == "min" else (-high, -low)
+    above, under = (turned > ends[0]).sum(), (turned < ends[1]).sum()
+    over, short = (turned >= ends[1]).sum(), (turned <= ends[0]).sum()
+    why = too_few(n)
+    p = max(_signs(above, n), _signs(under, n))
+    against = min(2 * min(_signs(over, n), _signs(short, n)), 1.0)
     middle, half = (low + high) / 2, (high - low) / 2 or math.nan
-    bounds, name = estimated.interval(), _measured(claim, x)
+    center, name = median(scores, goal), _measured(claim, x)
+    planned = student(charged(scores, goal, beyond(-math.inf, turned)))
     span = f"{number(low, 3)} to {number(high, 3)}"
-    lost = f" ({plural(scores.size - n, 'run')} diverged and in no mean)" if scores.size > n else ""
     outside = f"{name} of {x.name} lies outside {span}"
     words = Words(
         f"{name} of {x.name} lies within {span}",
@@ -279,21 +296,27 @@ def within(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         outside,
         f"Whether {name} of {x.name} lies within {span} is not told",
     )
+    bounds = center.low, center.high
     return Answer(
-        f"mean {name}",
-        "TOST",
-        estimated.value,
+        f"median {name}",
+        "sign",
+        center.value,
         *bounds,
-        (scores.size,),
-        math.nan if why else estimated.inside(low, high),
-        math.nan if why else estimated.outside(low, high),
+        (n,),
+        math.nan if why else p,
+        math.nan if why else against,
         True,
-        estimated.scaled(half, middle),
+        ((center.value - middle) / half, (bounds[0] - middle) / half, (bounds[1] - middle) / half),
         AMONG,
-        lambda alpha: estimated.power_inside(half, alpha),
-        detectable(estimated.power_inside, estimated),
-        found("mean", estimated.value, *bounds) + lost,
+        lambda alpha: planned.power_inside(half, alpha),
+        detectable(planned.power_inside, planned),
+        found("median", center.value, *bounds) + _aside(x),
         words,
         tuple(x.runs["id"]),
         why,
     )
+
+
+def _signs(count: int, n: int) -> float:
+    """How probable so many of n, or more, are where each is as likely as not."""
+    return float(stats.binom.sf(count - 1, n, 0.5))

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.formatting import listing
+from rnnbench.runs.frame import limit
 from rnnbench.stats.selection import said, sample, varied
 from rnnbench.stats.statistics import Floats, Goal, judged
 
 Filter = Mapping[str, Any]
-EXPLODED = 2  # one such score would decide every mean it enters
 
 
 class Unanswerable(Exception):
@@ -40,10 +40,10 @@ class Side:
     by: str
 
     def scores(self, metric: str, log: bool = False, relative: str | None = None) -> Floats:
-        """The metric of each run (n), NaN where it diverged or exploded; divided by the column
+        """The metric of each run (n), NaN where it diverged; divided by the column
         `relative`; its log10 where asked.
         """
-        found = judged(self.column(metric), self.runs["diverged"] | self.exploded)
+        found = judged(self.column(metric), self.runs["diverged"])
         if relative is not None:
             found = found / self.column(relative)
         if log and (found <= 0).any():
@@ -51,13 +51,9 @@ class Side:
         return np.asarray(np.log10(found)) if log else found
 
     @property
-    def exploded(self) -> Any:
-        """Runs (n) whose selected parameters lose EXPLODED times what ignorance loses, or more:
-        diverged in all but a number that is still finite.
-        """
-        if self.goal == "max":
-            return np.zeros(len(self.runs), bool)
-        return np.asarray(self.column("value") >= EXPLODED * self.column("baseline"))
+    def limit(self) -> float:
+        """What a diverged run costs in `value`, see `frame.limit`."""
+        return limit(self.runs["baseline"], self.goal)
 
     def flags(self, metric: str) -> Floats:
         """Yes or no of each run (n), where the record says which."""

@@ -28,7 +28,8 @@ def runs(study: Study) -> list[Runs]:
 def _runs(study: Study, task: str, cell: str, members: pd.DataFrame) -> Runs:
     keys = varied(members)
     sample = study.samples.get((task, cell))
-    counted = set(sample.best["id"]) if sample else set()
+    counts = dict.fromkeys(sample.best["id"], "yes") if sample else {}
+    counts |= dict.fromkeys(sample.chose if sample else (), "chose")
     arrow = ARROW.get(str(members["goal"].iloc[0]), "")
     columns = [
         Column("run", "id", align="left"),
@@ -50,7 +51,7 @@ def _runs(study: Study, task: str, cell: str, members: pd.DataFrame) -> Runs:
             Entry(number(run["value"]), float(run["value"])),
             Entry(count(run["selected_at"]), float(run["selected_at"])),
             Entry(str(run["status"])),
-            Entry("yes" if run["id"] in counted else "–", "yes" if run["id"] in counted else "no"),
+            Entry(counts.get(run["id"], "–"), counts.get(run["id"], "no")),
             Entry(str(run["command"]), code=True),
         ]
         for _, run in members.sort_values(

@@ -7,14 +7,33 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnbench.formatting import anchor, by_first, count, interval, number, plural, probability
+from rnnbench.formatting import (
+    anchor,
+    by_first,
+    count,
+    interval,
+    number,
+    plural,
+    probability,
+    score,
+)
 from rnnbench.report.document import Column, Entry, Group, Table
-from rnnbench.report.leaderboard import ARROW
+from rnnbench.report.leaderboard import ARROW, score_entry
 from rnnbench.report.sources import family
-from rnnbench.stats.compare import Comparison, family_said, standing, with_best
+from rnnbench.stats.compare import (
+    EQUAL,
+    SAME,
+    UNDECIDED,
+    Comparison,
+    family_said,
+    standing,
+    with_best,
+)
 from rnnbench.stats.ranks import Ranks, improvement, ranks
 from rnnbench.stats.selection import Sample, Study, said
-from rnnbench.stats.statistics import FEWEST, usable
+from rnnbench.stats.statistics import FEWEST, costs, median
+
+MARKS = {SAME: "≈", UNDECIDED: "?"}
 
 
 def told(comparisons: Sequence[Comparison], verdict: str) -> str:
@@ -34,12 +53,11 @@ def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
         by_task.setdefault(found.x.task, []).append(found)
     columns = [
         Column("cell", "cell", align="left"),
-        Column("n", "n", "scores"),
-        Column("mean", "mean"),
-        Column("difference", "difference"),
-        Column("effect", "hedges_g", "Hedges' g"),
-        Column("p", "p", "Holm"),
-        Column("rank p", "p_rank", "Holm"),
+        Column("n", "n", "runs"),
+        Column("median", "median"),
+        Column("shift", "shift"),
+        Column("wins", "wins", "of pairs"),
+        Column("p", "p", "in its task"),
         Column("detectable", "detectable", "±"),
         Column("verdict", "verdict", align="left"),
     ]
@@ -47,19 +65,19 @@ def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
     for task, members in by_task.items():
         reference, metric = members[0].y, members[0].y.runs["metric"].iloc[0]
         rows = [
-            [*_head(reference), *[Entry("–", "")] * 5, Entry("baseline")],
+            [*_head(reference), *[Entry("–", "")] * 4, Entry("baseline")],
             *([*_head(f.x), *_contrast(f)] for f in members),
         ]
         groups.append(Group(f"{task}: test {metric} {ARROW[reference.goal]}", rows))
     notes = [
-        f"{family_said(list(comparisons), study.baseline)} Difference: mean minus mean of "
-        f"{study.baseline}, with Welch's 95 % interval. "
-        "Effect: Hedges' g with its 95 % interval. p: Welch's test; the rank test of Mann and "
-        "Whitney (R) where a run diverged, "
-        "since ranks can hold a run without a score: as the worst.",
-        "Detectable: the smallest true difference that the strictest step of the correction would "
-        "have found four times in five, given this n and "
-        "spread. Not resolved is not equal: a difference smaller than that could be there.",
+        f"{family_said(comparisons, study.baseline)}",
+        f"Median: with an interval between two of its scores. Shift: the median difference from "
+        f"{study.baseline} over all pairs of runs (Hodges and Lehmann), with the interval that "
+        f"inverts the test of Mann and Whitney. Wins: the share of pairs in which the cell is "
+        f"better, with Newcombe's interval. Intervals are of 95 %.",
+        "Detectable: the smallest true difference of means that the strictest step of the "
+        "correction would have found four times in five, given this n and spread, were scores "
+        "normal. Undecided is not equal: a difference smaller than that could be there.",
     ]
     if any(f.x.by == "trials" or f.y.by == "trials" for f in comparisons):
         notes.append(
@@ -68,7 +86,8 @@ def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
         )
     if any(f.y.tried > 1 and f.y.by == "seeds" for f in comparisons):
         notes.append(
-            "Each cell stands with the setting that validation chose for it, over its seeds."
+            "Each cell stands with the setting that validation chose for it, over its seeds; a "
+            "seed that took part in choosing is left out where there are enough others."
         )
     return Table(
         "greff", f"Every cell against {study.baseline}, task by task", columns, groups, notes
@@ -76,43 +95,32 @@ def greff_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
 
 
 def _head(sample: Sample) -> list[Entry]:
-    scores, key = usable(sample.scores), anchor("runs", sample.task, sample.cell)
-    lost = sample.scores.size - scores.size
-    mean = float(scores.mean()) if scores.size else math.nan
-    aside = f"+ {lost} without" if lost else ""
+    key = anchor("runs", sample.task, sample.cell)
+    found = median(sample.scores, sample.goal)
+    aside = f"{found.excluded} diverged" if found.excluded else ""
     return [
         Entry(sample.cell, runs=key),
-        Entry(count(scores.size), scores.size, aside, runs=key),
-        Entry(number(mean), mean, runs=key),
+        Entry(count(found.n), found.n, aside, runs=key),
+        score_entry(found, key),
     ]
 
 
 def _contrast(found: Comparison) -> list[Entry]:
-    key, gap = anchor("runs", found.x.task, found.x.cell), found.difference
+    key = anchor("runs", found.x.task, found.x.cell)
+    moved, chance = found.shift, found.chance
+    wins = f"[{chance.low:.2f}, {chance.high:.2f}]"
     return [
         Entry(
-            number(gap.difference, 3),
-            gap.difference,
-            interval(gap.low, gap.high),
-            (gap.low, gap.high),
+            number(moved.value, 3),
+            moved.value,
+            interval(moved.low, moved.high),
+            (moved.low, moved.high),
             key,
         ),
-        Entry(
-            number(gap.g, 3), gap.g, interval(gap.g_low, gap.g_high), (gap.g_low, gap.g_high), key
-        ),
-        Entry(
-            probability(found.p),
-            found.p,
-            mark="R" if found.test == "rank" and not math.isnan(found.p) else "",
-            bold=found.significant,
-            runs=key,
-        ),
-        Entry(probability(found.p_rank), found.p_rank, runs=key),
-        Entry(number(found.detectable.difference, 3), found.detectable.difference, runs=key),
-        Entry(
-            found.verdict or ("no spread" if "spread" in found.why else f"n < {FEWEST}"),
-            bold=found.significant,
-        ),
+        Entry(f"{chance.value:.2f}", chance.value, wins, (chance.low, chance.high), key),
+        Entry(probability(found.p), found.p, bold=found.significant, runs=key),
+        Entry(number(found.detectable, 3), found.detectable, runs=key),
+        Entry(found.verdict or f"n < {FEWEST}", bold=found.significant),
     ]
 
 
@@ -157,23 +165,16 @@ def jozefowicz_table(study: Study) -> Table:
         grouped.setdefault(facts[0], []).append(row)
     groups = [Group(heading, rows) for heading, rows in grouped.items()]
     notes = [
-        "Bold: the best. ≈: not distinguishable from the best. "
-        + family_said(comparisons, "the best cell of a task")
+        f"Bold: the best. ≈: shown to be within {EQUAL:.0%} of the best (two one-sided rank tests, "
+        f"corrected by Holm within the task). ?: undecided, neither that nor shown to be worse. "
+        f"No mark: worse than the best. {family_said(comparisons, 'the best cell')} That the best "
+        f"was found by looking is counted."
     ]
     if all(math.isnan(f.p) for f in comparisons):
-        notes = (
-            [f"Bold: the highest standing number. {family_said(comparisons, '')}"]
-            if comparisons
-            else []
-        )
-    else:
-        notes.append(
-            "The best was picked by looking, which makes differences from it look larger than "
-            "they are."
-        )
+        notes = [f"Bold: the best number. {family_said(comparisons, '')}"] if comparisons else []
     notes.append(
-        "Each number is the mean over the seeds of the setting with the best validation score (in "
-        "brackets: ± standard deviation, n), "
+        "Each number is the median over the seeds of the setting with the best validation score "
+        "(in brackets: quartiles, n), "
         "or, where a search gave each setting one run, the test score of its best trial by "
         "validation."
     )
@@ -211,15 +212,17 @@ def _score(sample: Sample | None, winner: bool, found: Comparison | None) -> Ent
     if sample is None:
         return Entry("–", "")
     value, key = standing(sample), anchor("runs", sample.task, sample.cell)
-    scores = usable(sample.scores)
+    scores = costs(sample.scores, sample.goal)
     if sample.by == "trials":
         aside, key = f"(1 of {sample.tried})", anchor("run", sample.chosen)
     elif scores.size > 1:
-        aside = f"(± {number(float(scores.std(ddof=1)), 2)}, {scores.size})"
+        low, high = np.quantile(scores, (0.25, 0.75), method="inverted_cdf")
+        bounds = (low, high) if sample.goal == "min" else (-high, -low)
+        aside = f"({' to '.join(score(bound, 3) for bound in bounds)}, {scores.size})"
     else:
         aside = f"({scores.size})"
-    tied = found is not None and not math.isnan(found.p) and not found.significant
-    return Entry(number(value), value, aside, runs=key, bold=winner, mark="≈" if tied else "")
+    mark = MARKS.get(found.verdict, "") if found else ""
+    return Entry(score(value), value, aside, runs=key, bold=winner, mark=mark)
 
 
 def improvement_tables(study: Study) -> list[Table]:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from rnnbench.formatting import anchor, count, interval, listing, number
+from rnnbench.formatting import anchor, count, listing, number, score
 from rnnbench.report.document import Column, Entry, Group, Table
-from rnnbench.stats.compare import generator, standing
+from rnnbench.stats.compare import standing
 from rnnbench.stats.selection import Sample, Study
-from rnnbench.stats.statistics import Estimate, iqm, mean
+from rnnbench.stats.statistics import FEWEST, Estimate, median
 from rnnbench.stats.survival import Share, Time, share, time_to_target
 
 ARROW = {"min": "↓", "max": "↑"}
@@ -29,17 +29,18 @@ def leaderboard(task: str, samples: Sequence[Sample]) -> Table:
     first = samples[0]
     metric, goal = first.runs["metric"].iloc[0], first.goal
     sign = 1 if goal == "min" else -1
-    ordered = sorted(samples, key=lambda s: (math.isnan(standing(s)), sign * standing(s), s.cell))
-    score = f"{metric} {ARROW[goal]}"
+    ordered = sorted(
+        samples, key=lambda s: (not math.isfinite(standing(s)), sign * standing(s), s.cell)
+    )
+    unit = f"{metric} {ARROW[goal]}"
     columns = [
         Column("cell", "cell", align="left"),
         Column("parameters", "params"),
         Column("n", "n"),
         Column("solved", "solved"),
         Column("diverged", "diverged", "of all"),
-        Column("mean", "mean", score),
-        Column("IQM", "iqm", score),
-        Column("best", "best", score),
+        Column("median", "median", unit),
+        Column("best", "best", unit),
         Column("time to target", "steps_to_target", "steps"),
         Column("throughput", "steps_per_s", "steps/s"),
     ]
@@ -47,7 +48,7 @@ def leaderboard(task: str, samples: Sequence[Sample]) -> Table:
     ignorant, blank = _only(first.runs["baseline"]), Entry("–", "")
     if not math.isnan(ignorant):
         rows.append(
-            [Entry("without memory"), *[blank] * 4, Entry(number(ignorant), ignorant), *[blank] * 4]
+            [Entry("without memory"), *[blank] * 4, Entry(number(ignorant), ignorant), *[blank] * 3]
         )
     target = _only(first.runs["target"])
     aim = (
@@ -61,10 +62,8 @@ def leaderboard(task: str, samples: Sequence[Sample]) -> Table:
 
 def _row(sample: Sample) -> list[Entry]:
     best, key = sample.best, anchor("runs", sample.task, sample.cell)
-    scores = sample.scores
     solved = share(best["solved"].astype(bool)) if best["solved"].notna().all() else None
     diverged = share(sample.runs["diverged"])
-    excluded = int((~np.isfinite(scores)).sum())
     time = time_to_target(best["solved_at"], best["train.steps"]) if solved else None
     chosen = best.loc[best["id"] == sample.chosen].iloc[0]
     top = math.nan if chosen["diverged"] else float(chosen["value"])
@@ -79,8 +78,7 @@ def _row(sample: Sample) -> list[Entry]:
         ),
         _share(solved, key),
         _share(diverged, key),
-        _estimate(mean(scores, generator("mean", sample.task, sample.cell)), excluded, key),
-        _estimate(iqm(scores, generator("iqm", sample.task, sample.cell)), excluded, key),
+        score_entry(median(sample.scores, sample.goal), key),
         Entry(number(top), top, runs=anchor("run", sample.chosen)),
         _time(time, key),
         Entry(number(_median(best["steps_per_s"]), 3), _median(best["steps_per_s"]), runs=key),
@@ -104,15 +102,12 @@ def _share(found: Share | None, key: str) -> Entry:
     return Entry(f"{found.count}/{found.n}", found.share, aside, (found.low, found.high), key)
 
 
-def _estimate(found: Estimate, excluded: int, key: str) -> Entry:
-    return Entry(
-        number(found.value),
-        found.value,
-        interval(found.low, found.high),
-        (found.low, found.high),
-        key,
-        mark="†" if excluded else "",
-    )
+def score_entry(found: Estimate, key: str) -> Entry:
+    """A median score with its interval."""
+    aside = ""
+    if not math.isnan(found.low):
+        aside = f"[{score(found.low, 3)}, {score(found.high, 3)}]"
+    return Entry(score(found.value), found.value, aside, (found.low, found.high), key)
 
 
 def _time(found: Time | None, key: str) -> Entry:
@@ -146,18 +141,13 @@ def legend(samples: Sequence[Sample]) -> list[str]:
             "p-values too small."
         )
     notes.append(
-        "Brackets: 95 % intervals; shares by Wilson, mean and interquartile mean (IQM) by "
-        "bootstrap (BCa). Time to target: median by "
-        "Kaplan and Meier, with runs that never got there counted as needing more than their "
-        "budget. Best: test score of the run with the "
-        "best validation score."
+        "Brackets: 95 % intervals; shares by Clopper and Pearson, medians between two scores in "
+        "order, whatever the scores are drawn from. Diverged runs are in them, as the worst. Time "
+        "to target: median, with runs that never got there counted as needing more than their "
+        "budget. Best: test score of the run with the best validation score."
     )
-    if any(not np.isfinite(s.scores).all() for s in samples):
-        notes.append(
-            "†: without the runs that have no score, because they diverged or it is no number."
-        )
-    if any(len(s.best) == 1 for s in samples):
-        notes.append("One run has no spread: no interval is given.")
+    if any(len(s.best) < FEWEST for s in samples):
+        notes.append(f"Below {FEWEST} runs a median has no interval.")
     return notes
 
 

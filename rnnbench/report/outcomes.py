@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from rnnbench.formatting import anchor, by_first, interval, listing, number, plural
@@ -54,8 +55,8 @@ def diverged_table(study: Study) -> Table | None:
         if rows:
             groups.append(Group(task, rows))
     notes = [
-        "Share of all runs, with Wilson's 95 % interval. Settings: those that varied, as the "
-        "diverged runs had them. "
+        "Share of all runs, with the 95 % interval of Clopper and Pearson. Settings: those "
+        "that varied, as the diverged runs had them. "
         "Reason: of the run that diverged soonest."
     ]
     return Table("diverged", "Runs that diverged", columns, groups, notes) if groups else None
@@ -155,7 +156,7 @@ def published_table(study: Study) -> Table | None:
         if rows:
             groups.append(Group(task, rows))
     notes = [
-        "Ours: mean test score over the runs that this report rests on, with the lowest and the "
+        "Ours: median test score over the runs that this report rests on, with the lowest and the "
         "highest; sizes, budgets and searches differ "
         "from the papers' unless the conditions say otherwise, so a difference is no error on "
         "either side. "
@@ -184,13 +185,17 @@ def _numbers(sample: Sample) -> Iterator[tuple[str, Published]]:
 
 def _beside(sample: Sample, metric: str, found: Published) -> list[Entry]:
     scores = usable(sample.best.loc[~sample.best["diverged"], f"test.{metric}"])
-    mean = float(scores.mean()) if scores.size else math.nan
+    middle = float(np.median(scores)) if scores.size else math.nan
     bounds = (float(scores.min()), float(scores.max())) if scores.size > 1 else (math.nan, math.nan)
     return [
         Entry(sample.cell, runs=anchor("runs", sample.task, sample.cell)),
         Entry(metric),
         Entry(
-            number(mean), mean, interval(*bounds), bounds, anchor("runs", sample.task, sample.cell)
+            number(middle),
+            middle,
+            interval(*bounds),
+            bounds,
+            anchor("runs", sample.task, sample.cell),
         ),
         Entry(number(found.value), found.value),
         Entry("yes" if found.verified else "unverified"),

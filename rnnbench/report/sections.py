@@ -99,7 +99,7 @@ def against_baseline(study: Study) -> Iterator[Part]:
     told = [told for verdict in ("better", "worse") if (told := contrasts.told(found, verdict))]
     if told:
         yield from (f"{verdict}." for verdict in told)
-    elif found[0].family:
+    elif any(f.family for f in found):
         yield f"No cell is told apart from {study.baseline} on any task."
     else:
         yield family_said(found, study.baseline)
@@ -186,7 +186,7 @@ def lengths(study: Study) -> Iterator[Part]:
         caption = (
             f"{task}: share of runs that reached the target against the length, of the runs that "
             f"the report's numbers rest on. "
-            "Bars: Wilson's 95 % intervals; cells stand a little beside one another."
+            "Bars: 95 % intervals (Clopper and Pearson); cells stand a little beside one another."
         )
         yield picture(
             f"solved-{anchor(task)}", figures.solved_by_length(task, lines, look), caption
@@ -330,7 +330,7 @@ def published(study: Study) -> Iterator[Part]:
 def runs(study: Study) -> Iterator[Part]:
     yield (
         f"{plural(len(study.frame), 'run')}. The column “counts” says whether the numbers above "
-        f"rest on a run; "
+        f"rest on a run (chose: it helped to choose the setting and is in no number); "
         "all that the records hold of each is in tables/runs.csv."
     )
     yield from appendix.runs(study)

@@ -64,12 +64,12 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
 
 
 def _rules(judged: Sequence[Judged]) -> str:
-    family = judged[0].family
+    sizes = [one.family for one in judged]
     return (
-        "Each claim's test, direction and margin were written down before the runs. p-values are "
-        "corrected by Holm's step-down over "
-        f"one family, {plural(family, 'case')} with a test among all claims; so are those of the "
-        f"tests that would contradict a claim. "
+        "Each claim's test, direction and margin were written down before the runs. A claim is a "
+        f"family of its own, of {min(sizes)} to {plural(max(sizes), 'case')} with a test: p-values "
+        "are corrected by Holm's step-down over its cases, and so are those of the tests that "
+        "would contradict it. "
         f"Below {ALPHA:g} a case is decided; otherwise it is not resolved, which is no "
         f"refutation. Below {FEWEST} runs a side nothing is claimed."
     )
@@ -136,8 +136,8 @@ def cases_table(name: str, judged: Sequence[Judged], places: dict[str, str]) -> 
         "p for: of the test that would confirm the claim (or, of a difference, its opposite); p "
         "against: of the one that would show that there is no "
         "difference as large as the margin or, where equality is claimed, a larger one. "
-        "Mann-Whitney decides where a run diverged, or lost "
-        "twice what ignorance loses.",
+        "A run that diverged, or lost twice what the memoryless baseline loses, counts as the "
+        "worst.",
         "Power: how probably a true difference as large as the margin would have been found, "
         "given this n and spread, at the strictest step of the "
         "correction; for claims that something lies inside a margin or range, how probably that "

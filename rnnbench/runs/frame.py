@@ -15,6 +15,7 @@ from rnnbench.runs.command import command
 from rnnbench.runs.reading import Run, gather, lines
 from rnnbench.runs.records import Row
 
+EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
 # What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
 # follow.
 COLUMNS = (
@@ -163,7 +164,7 @@ def _row(run: Run) -> dict[str, Any]:
     typed = run.overrides
     return {
         **{key: record[key] for key in ("study", "task", "cell", "seed", "id", "status")},
-        "reason": record.get("reason") or "",
+        "reason": reason(record),
         "metric": metric,
         "goal": primary.get("goal"),
         "value": number(primary.get("value")),
@@ -171,7 +172,7 @@ def _row(run: Run) -> dict[str, Any]:
         "selected_at": number(best["step"]) if best else math.nan,
         "solved": None if target is None else record.get("solved_at") is not None,
         "solved_at": number(record.get("solved_at")),
-        "diverged": record["status"] == "diverged",
+        "diverged": record["status"] == "diverged" or exploded(record),
         **{
             key: number(record.get(key))
             for key in ("params", "hidden", "steps", "peak_memory_bytes")
@@ -183,7 +184,7 @@ def _row(run: Run) -> dict[str, Any]:
         "command": shlex.join(["rnnbench", "train", *typed])
         if typed
         else command(record["settings"]),
-        "baseline": number((record.get("baseline") or {}).get(metric)),
+        "baseline": memoryless(record),
         "target": number(target),
         **{f"test.{name}": number(score) for name, score in (selected.get("test") or {}).items()},
         **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
@@ -195,6 +196,42 @@ def _row(run: Run) -> dict[str, Any]:
         },
         **dict(dotted("provenance", record.get("provenance") or {})),
     }
+
+
+def exploded(record: Mapping[str, Any]) -> bool:
+    """Whether the selected parameters lose EXPLODED times what the memoryless baseline loses, or
+    more: diverged in all but a number that is still finite. Scores of which more is better are
+    bounded, and never do.
+    """
+    primary = record.get("primary") or {}
+    score = number(primary.get("value"))
+    return primary.get("goal") == "min" and score >= EXPLODED * memoryless(record)
+
+
+def limit(baselines: "pd.Series[float]", goal: str) -> float:
+    """The cost (less is better) that a diverged run counts as, given what the memoryless baseline
+    scores: where the rule for exploded runs begins; -inf if that is not known.
+    """
+    known = baselines.dropna()
+    if known.empty:
+        return -math.inf
+    return EXPLODED * float(known.max()) if goal == "min" else -float(known.min())
+
+
+def memoryless(record: Mapping[str, Any]) -> float:
+    """What the memoryless baseline scores on the primary metric; NaN if the record does not say."""
+    return number((record.get("baseline") or {}).get((record.get("primary") or {}).get("name")))
+
+
+def reason(record: Mapping[str, Any]) -> str:
+    """Why a run did not end as it should, as recorded or as the rule for exploded runs says."""
+    if record.get("reason") or not exploded(record):
+        return record.get("reason") or ""
+    primary = record["primary"]
+    return (
+        f"exploded: test {primary['name']} {number(primary['value']):.3g}, at least {EXPLODED} "
+        f"times the memoryless baseline of {memoryless(record):.3g}"
+    )
 
 
 def number(value: Any) -> float:

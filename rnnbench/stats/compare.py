@@ -1,100 +1,110 @@
-"""Every cell against the baseline cell, and every cell against the best one: one family of tests
-each, corrected together.
+"""Every cell against the baseline cell, and every cell against the best: a family for each task,
+decided by `families`. No files, no figures.
 
-The decision rests on Welch's test where no run of the two samples diverged, else on the rank test,
-for which diverged runs are worst. Which of the two is fixed by that rule and not by what comes out.
-No files, no figures.
+What is not decided is undecided. A cell counts as equal to the best only where that is shown: two
+one-sided tests with a margin of EQUAL of what the best one scores, corrected over the same family.
 """
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.stats.ranks import mann_whitney
+from rnnbench.runs import frame
+from rnnbench.stats import families, ranks
+from rnnbench.stats.families import ALPHA, Decided
 from rnnbench.stats.selection import Sample, Study
 from rnnbench.stats.statistics import (
     FEWEST,
-    Detectable,
-    Difference,
-    detectable,
-    difference,
+    Estimate,
+    Floats,
+    beyond,
+    charged,
+    costs,
     holm,
-    usable,
+    median,
+    too_few,
 )
 
-ALPHA = 0.05
+EQUAL = 0.05  # of what the best one scores: a difference that would not matter
+BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "equal", "undecided"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """x against y. p: of the deciding test, p_rank: of the rank test, both corrected by Holm over
-    `family` comparisons; NaN: no claim.
+    """x against y.
 
-    detectable: the smallest difference that the strictest step of the correction would have found
-        four times in five.
+    shift: of x from y over all pairs of runs, in the units of the scores; chance: that a run of x
+    beats one of y. p: of the deciding test, corrected over `family` comparisons, NaN: no claim, and
+    why; equal: p of equality within `margin`, corrected, NaN where nobody asked.
+    detectable: with the baseline, the smallest difference in the units of the scores that the
+    strictest step of the correction would have found four times in five, were they normal.
     """
 
     x: Sample
     y: Sample
-    difference: Difference
-    test: str
+    shift: Estimate
+    chance: Estimate
     p: float
-    p_rank: float
-    detectable: Detectable
+    ahead: bool
+    equal: float
+    margin: float
+    detectable: float
     family: int
     why: str
 
     @property
-    def significant(self) -> bool:
-        return self.p < ALPHA
-
-    @property
     def verdict(self) -> str:
-        """better, worse, not resolved, or an empty text where nothing is claimed."""
+        """better, worse, equal, undecided, or an empty text where nothing is claimed."""
         if math.isnan(self.p):
             return ""
-        return ("better" if self.better else "worse") if self.significant else "not resolved"
+        if self.p <= ALPHA:
+            return BETTER if self.ahead else WORSE
+        return SAME if self.equal <= ALPHA else UNDECIDED
 
     @property
-    def better(self) -> bool:
-        """Whether x has the better runs: by the means, or by the pairs where the rank test
-        decides.
-        """
-        if self.test == "rank":
-            return (
-                mann_whitney(self.x.scores, self.y.scores, self.x.goal).statistic * 2
-                > self.x.scores.size * self.y.scores.size
-            )
-        return self.difference.difference * (-1 if self.x.goal == "min" else 1) > 0
+    def significant(self) -> bool:
+        return self.verdict in (BETTER, WORSE)
 
 
 def with_baseline(study: Study) -> list[Comparison]:
-    """Every cell with the baseline on every task: one family."""
-    return compare(
-        (sample, study.samples[task, study.baseline])
-        for task in study.tasks
-        if (task, study.baseline) in study.samples
-        for sample in study.of(task)
-        if sample.cell != study.baseline
-    )
+    """Every cell with the baseline: a family for each task."""
+    made = []
+    for task in study.tasks:
+        if (task, study.baseline) not in study.samples:
+            continue
+        first = study.samples[task, study.baseline]
+        others = [sample for sample in study.of(task) if sample is not first]
+        members = [first, *others]
+        decided = families.with_baseline(costs_of(members), generator("baseline", task))
+        made += _compared(others, [first] * len(others), decided, np.arange(1, len(members)), None)
+    return made
 
 
 def with_best(study: Study) -> list[Comparison]:
-    """Every cell with the best one of its task: one family."""
-    return compare(
-        (sample, top)
-        for task in study.tasks
-        if (top := best(study.of(task)))
-        for sample in study.of(task)
-        if sample is not top
-    )
+    """Every cell with the best one of its task: a family for each task."""
+    made = []
+    for task in study.tasks:
+        members = study.of(task)
+        decided = families.with_best(costs_of(members), generator("best", task))
+        if (top := _best(members, decided)) is None:
+            continue
+        places = np.array([k for k, sample in enumerate(members) if sample is not top], int)
+        others = [members[k] for k in places]
+        made += _compared(others, [top] * len(others), decided, places, EQUAL)
+    return made
+
+
+def _best(members: Sequence[Sample], decided: Decided) -> Sample | None:
+    """The cell with the best standing among those not shown to be worse than another."""
+    left = [s for s, p in zip(members, decided.p, strict=True) if not p <= ALPHA]
+    return best(left)
 
 
 def best(samples: Iterable[Sample]) -> Sample | None:
-    """The cell with the best test score, as `standing` has it; None if no run has a finite one."""
+    """The cell with the best standing; None if all have diverged."""
     ranked = sorted(
         (s for s in samples if math.isfinite(standing(s))),
         key=lambda s: standing(s) if s.goal == "min" else -standing(s),
@@ -103,69 +113,100 @@ def best(samples: Iterable[Sample]) -> Sample | None:
 
 
 def standing(sample: Sample) -> float:
-    """What a cell reached after the search: the mean over the seeds of its setting, or its best
-    trial by validation; NaN if all diverged.
+    """What a cell reached: the median over the seeds of its setting, or the test score of its best
+    trial by validation; not finite where that is a diverged run.
     """
-    scores = usable(sample.scores)
     if sample.by == "seeds":
-        return float(scores.mean()) if scores.size else math.nan
-    diverged = bool(sample.best.loc[sample.best["id"] == sample.chosen, "diverged"].iloc[0])
-    return math.nan if diverged else sample.score
+        return median(sample.scores, sample.goal).value
+    lost = bool(sample.best.loc[sample.best["id"] == sample.chosen, "diverged"].iloc[0])
+    return math.nan if lost else sample.score
 
 
-def compare(pairs: Iterable[tuple[Sample, Sample]]) -> list[Comparison]:
-    """All pairs (x, y), corrected as one family."""
-    pairs = list(pairs)
-    raw = []
-    for x, y in pairs:
-        found, rank = difference(x.scores, y.scores), mann_whitney(x.scores, y.scores, x.goal)
-        test = "rank" if any(found.excluded) else "Welch"
-        raw.append(
-            (
-                found,
-                test,
-                rank.p if test == "rank" else found.p,
-                rank.p,
-                rank.why if test == "rank" else found.why,
+def costs_of(members: Sequence[Sample]) -> list[Floats]:
+    """Costs of the runs of each cell of a task, less is better.
+
+    A diverged run costs what the rule of divergence begins at (see `frame.limit`), or as much as
+    the worst run of the task where that is more or no memoryless baseline is known.
+    """
+    turned = [costs(sample.scores, sample.goal) for sample in members]
+    worst = beyond(max((limit(sample) for sample in members), default=-math.inf), *turned)
+    return [charged(sample.scores, sample.goal, worst) for sample in members]
+
+
+def limit(sample: Sample) -> float:
+    """The cost from which on a run of this sample has diverged, see `frame.limit`."""
+    return frame.limit(sample.runs["baseline"], sample.goal)
+
+
+def _compared(
+    xs: Sequence[Sample],
+    ys: Sequence[Sample],
+    decided: Decided,
+    places: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    equal: float | None,
+) -> list[Comparison]:
+    """places: of the xs in the family; equal: margin as a share of what y scores."""
+    p, lead = decided.p[places], decided.lead[places]
+    pairs = [costs_of([x, y]) for x, y in zip(xs, ys, strict=True)]
+    margins = [math.nan if equal is None else equal * abs(float(np.median(b))) for _, b in pairs]
+    shown = [
+        ranks.inside(a, b, -margin, margin) if margin > 0 else math.nan
+        for (a, b), margin in zip(pairs, margins, strict=True)
+    ]
+    same = holm(shown)
+    runs = sum(a.size for a, _ in pairs) + pairs[0][1].size if pairs else 0
+    made = []
+    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        a, b = pairs[k]
+        moved = ranks.shift(a, b)
+        if x.goal == "max":
+            moved = Estimate(-moved.value, -moved.high, -moved.low, moved.n, why=moved.why)
+        made.append(
+            Comparison(
+                x,
+                y,
+                moved,
+                ranks.improvement(x.scores, y.scores, x.goal),
+                float(p[k]),
+                bool(lead[k] > 0),
+                float(same[k]),
+                margins[k],
+                detectable(a, b, runs, decided.alpha) if equal is None else math.nan,
+                int(np.isfinite(p).sum()),
+                too_few(a.size, b.size),
             )
         )
-    decided, ranked = holm([r[2] for r in raw]), holm([r[3] for r in raw])
-    family = int(np.isfinite([r[2] for r in raw]).sum())
-    return [
-        Comparison(
-            x,
-            y,
-            found,
-            test,
-            float(p),
-            float(p_rank),
-            detectable(x.scores, y.scores, ALPHA / max(family, 1)),
-            family,
-            why,
-        )
-        for (x, y), (found, test, _, _, why), p, p_rank in zip(
-            pairs, raw, decided, ranked, strict=True
-        )
-    ]
+    return made
 
 
-def family_said(comparisons: list[Comparison], against: str) -> str:
-    """Which family was corrected, in a sentence."""
-    claimed = comparisons[0].family if comparisons else 0
+def detectable(a: Floats, b: Floats, runs: int, alpha: float) -> float:
+    """In the units of the costs a and b, by their pooled spread, in a family of so many runs; NaN
+    where there is no spread.
+    """
+    m, n = a.size, b.size
+    if min(m, n) < 2:
+        return math.nan
+    pooled = math.sqrt(((m - 1) * a.var(ddof=1) + (n - 1) * b.var(ddof=1)) / (m + n - 2))
+    return families.detectable(m, n, runs - m - n, alpha) * pooled if pooled else math.nan
+
+
+def family_said(comparisons: Sequence[Comparison], against: str) -> str:
+    """Which families were corrected, in a sentence."""
+    claimed = sorted({found.family for found in comparisons if found.family})
     if not claimed:
         return (
             f"Below {FEWEST} runs a side no significance is claimed, so no difference here is "
             f"called better or worse."
         )
-    left = len(comparisons) - claimed
-    beside = (
-        f" ({left} more had fewer than {FEWEST} runs a side or no spread, and claim nothing)"
-        if left
-        else ""
-    )
+    sizes = f"{claimed[0]}" if len(claimed) == 1 else f"{claimed[0]} to {claimed[-1]}"
+    left = sum(math.isnan(found.p) for found in comparisons)
+    beside = f" ({left} more had fewer than {FEWEST} runs a side, and claim nothing)"
     return (
-        f"p-values are two-sided and corrected by Holm's step-down over one family: all "
-        f"{claimed} comparisons with {against} in this table{beside}."
+        f"Each task is a family of its own, {sizes} comparisons with {against}{beside * bool(left)}"
+        f". p-values are those of a step-down max-T permutation test (Westfall and Young): "
+        f"regrouping the runs gives so large a statistic in that share of cases, the statistic "
+        f"being the larger of Welch's t of the scores and of their ranks. Diverged runs count as "
+        f"the worst."
     )
 
 

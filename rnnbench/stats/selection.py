@@ -53,7 +53,8 @@ class Sample:
     tried: settings; by: what `best` is a sample of, seeds of the setting that validation chose, or
         the best trials of a search;
     setting: the chosen one, of the best run where there are trials; chosen: id of the run with the
-        best validation score in `best`.
+        best validation score in `best`; chose: ids of runs of the chosen setting that took part in
+        choosing it and are therefore not in `best`.
     """
 
     task: str
@@ -65,6 +66,7 @@ class Sample:
     by: str
     setting: dict[str, Any]
     chosen: str
+    chose: tuple[str, ...] = ()
 
     @property
     def scores(self) -> Floats:
@@ -183,6 +185,10 @@ def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
     Candidates are the settings with at least half as many seeds as any has, so that a lucky single
     run does not win; a run that diverged, or was never validated, counts as what ignorance scores,
     or as the worst run where that is not known.
+
+    A seed that was run with other settings, too, took part in choosing, so that its score with the
+    chosen one is better than that of a new seed would be: it does not count where new seeds are at
+    least as many.
     """
     goal: Goal = "min" if runs["goal"].iloc[0] != "max" else "max"
     keys = varied(runs)
@@ -192,9 +198,14 @@ def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
     )
     sizes = settings.groupby(settings).size()
     cost = costs(runs, goal)
+    chose: tuple[str, ...] = ()
     if len(sizes) == 1 or sizes.max() > 1:
         means = cost.groupby(settings).mean()[sizes * 2 >= sizes.max()]
         best, by = runs[settings == means.idxmin()], "seeds"
+        took_part = best["seed"].isin(runs.loc[settings != means.idxmin(), "seed"])
+        if 0 < took_part.sum() <= (~took_part).sum():
+            chose = tuple(map(str, best.loc[took_part, "id"]))
+            best = best[~took_part]
     else:
         kept = best_trials(len(runs))
         best, by = runs.loc[cost.sort_values(kind="stable").index[:kept]], "trials"
@@ -209,6 +220,7 @@ def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
         by,
         {key: runs.at[first, key] for key in keys},
         str(runs.at[first, "id"]),
+        chose,
     )
 
 

@@ -19,7 +19,7 @@ from rnnbench.stats.statistics import Floats, Test, too_few
 
 @dataclass(frozen=True)
 class Share:
-    """`count` of `n` runs, and Wilson's interval of the share; NaN without a run."""
+    """`count` of `n` runs, and the share's interval of Clopper and Pearson; NaN without a run."""
 
     count: int
     n: int
@@ -58,15 +58,15 @@ class Time:
 
 
 def share(solved: ArrayLike, level: float = 0.95) -> Share:
-    """The share of true values (n, boolean) with the score interval of Wilson (1927)."""
+    """The share of true values (n, boolean) with the interval of Clopper and Pearson (1934), which
+    covers at least as often as it says, whatever the share.
+    """
     flags = np.asarray(solved, bool)
     count, n = int(flags.sum()), flags.size
     if not n:
         return Share(0, 0, math.nan, math.nan, math.nan)
-    low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
-    return Share(
-        count, n, count / n, float(low) if count else 0.0, float(high) if count < n else 1.0
-    )  # not 1e-17
+    low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
+    return Share(count, n, count / n, float(low), float(high))
 
 
 def shares(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Shares:

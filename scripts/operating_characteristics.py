@@ -1,0 +1,204 @@
+"""How often the statistics err: families of equal cells called different, intervals that miss, by
+simulation over score shapes and numbers of runs.
+
+    python scripts/operating_characteristics.py [STUDIES] > results/bench/statistics.md
+
+2,000 studies an entry take a quarter of an hour; `tests/test_error_rates.py` does the same with
+few. Costs are drawn, less is better; inf is a diverged run.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special, stats
+
+from rnnbench.claims.outcomes import hazard_ratio
+from rnnbench.stats import families, ranks, survival
+from rnnbench.stats.families import ALPHA
+from rnnbench.stats.statistics import Floats, beyond, charged, costs, holm, median
+
+RUNS = (5, 10, 20)
+CELLS = 10
+
+
+def bimodal(solved: float) -> Callable[[np.random.Generator, int, int], Floats]:
+    def draw(rng: np.random.Generator, cells: int, n: int) -> Floats:
+        height = np.where(rng.random((cells, n)) < solved, 0.0, 1.0)
+        return height + 0.1 * rng.random((cells, n))
+
+    return draw
+
+
+def normal(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    return rng.normal(size=(cells, n))
+
+
+def lognormal(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    return rng.lognormal(size=(cells, n))
+
+
+def unequal(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    """The baseline, which is the first, has a quarter of the spread of the last."""
+    return rng.normal(size=(cells, n)) * np.geomspace(1, 4, cells)[:, None]
+
+
+def plateau(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    """Most runs on one value, the others rounded."""
+    return np.maximum(np.round(rng.normal(size=(cells, n)), 1), 0.3)
+
+
+def diverging(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    return np.where(rng.random((cells, n)) < 0.15, np.inf, rng.normal(size=(cells, n)))
+
+
+def heavy(rng: np.random.Generator, cells: int, n: int) -> Floats:
+    return rng.standard_t(2, size=(cells, n))
+
+
+SHAPES = {  # name → how costs (cells, n) are drawn, and the median of a cell
+    "normal": (normal, 0.0),
+    "lognormal": (lognormal, 1.0),
+    "bimodal, 50 % solved": (bimodal(0.5), 0.5),
+    "bimodal, 15 % solved": (bimodal(0.15), 1 + 0.1 * 0.35 / 0.85),
+    "unequal spread, 1 to 4": (unequal, 0.0),
+    "plateau": (plateau, 0.3),
+    "15 % diverged": (diverging, float(special.ndtri(0.5 / 0.85))),
+    "t with 2 degrees": (heavy, 0.0),
+}
+
+
+def drawn(shape: str, rng: np.random.Generator, cells: int, n: int) -> list[Floats]:
+    """Costs of equal cells, diverged runs charged as the report does."""
+    values = SHAPES[shape][0](rng, cells, n)
+    worst = beyond(-math.inf, values.ravel())
+    return [charged(one, "min", worst) for one in values]
+
+
+def erring(shape: str, n: int, studies: int, regroupings: int = 199, seed: int = 0) -> Floats:
+    """Of families of equal cells, the share in which anything is decided: with the baseline, with
+    the best, of a claim with one pair.
+    """
+    rng = np.random.default_rng([seed, n, len(shape)])
+    wrong = np.zeros(3)
+    for _ in range(studies):
+        cells = drawn(shape, rng, CELLS, n)
+        ends = cells[0], cells[-1]
+        wrong += [
+            (families.with_baseline(cells, rng, regroupings).p <= ALPHA).any(),
+            (families.with_best(cells, rng, regroupings).p <= ALPHA).any(),
+            families.pair(*ends, rng, regroupings).p[0] <= ALPHA,
+        ]
+    return wrong / studies
+
+
+def equalled(shape: str, n: int, studies: int, seed: int = 0) -> Floats:
+    """The share of families in which a cell that is worse than the best by the margin is called
+    equal to it; and of pairs at the margin, in which they are said to differ by more.
+    """
+    rng = np.random.default_rng([seed, n, len(shape), 1])
+    margin, wrong = 3.0, np.zeros(2)
+    for _ in range(studies):
+        first, *others = drawn(shape, rng, CELLS, n)
+        others = [one + margin for one in others]
+        found = holm([ranks.inside(one, first, -margin, margin) for one in others])
+        wrong += [
+            (found <= ALPHA).any(),
+            ranks.outside(others[-1], first, -margin, margin) <= ALPHA,
+        ]
+    return wrong / studies
+
+
+def covering(shape: str, n: int, studies: int, seed: int = 0) -> Floats:
+    """The share of intervals that hold the truth: median, share of pairs won, shift, share solved,
+    difference of shares solved, hazard ratio.
+    """
+    rng = np.random.default_rng([seed, n, len(shape), 2])
+    truth, held = SHAPES[shape][1], np.zeros(6)
+    solves = stats.norm.cdf(0) if "bimodal" not in shape else float(shape.split()[1]) / 100
+    for _ in range(studies):
+        values = SHAPES[shape][0](rng, 2, n)
+        x, y = values
+        worst = beyond(-math.inf, values.ravel())
+        middle = median(costs(y, "min"), "min")
+        won = ranks.improvement(x, y, "min")
+        shift = ranks.shift(charged(x, "min", worst), charged(y, "min", worst))
+        flags = rng.random((2, n)) < solves
+        share, gap = survival.share(flags[0]), survival.shares(*flags)
+        times = np.where(flags, rng.integers(1, 100, (2, n)), np.nan)
+        low, high = hazard_ratio(times[0], 100, times[1], 100).interval()
+        held += [
+            middle.low <= truth <= middle.high,
+            won.low <= 0.5 <= won.high,
+            shift.low <= 0 <= shift.high,
+            share.low <= solves <= share.high,
+            gap.low <= 0 <= gap.high,
+            math.isnan(low) or low <= 0 <= high,
+        ]
+    return held / studies
+
+
+def finding(n: int, cells: int, studies: int, regroupings: int = 499, seed: int = 0) -> float:
+    """How often a cell that is worse than the baseline by what is `detectable` is found worse."""
+    rng = np.random.default_rng([seed, n, cells, 3])
+    alpha = families.with_baseline(drawn("normal", rng, cells, n), rng).alpha
+    size = families.detectable(n, n, (cells - 2) * n, alpha)
+    found = 0
+    for _ in range(studies):
+        members = drawn("normal", rng, cells, n)
+        members[-1] = members[-1] + size
+        found += families.with_baseline(members, rng, regroupings).p[-1] <= ALPHA
+    return found / studies
+
+
+def solving(studies: int, seed: int = 0) -> float:
+    """How often 10 of 10 solved are told from 5 of 10 whose solved runs are as good."""
+    rng = np.random.default_rng([seed, 4])
+    found = 0
+    for _ in range(studies):
+        x = rng.lognormal(-7, 0.4, 10)
+        y = np.concatenate([rng.lognormal(-7, 0.4, 5), rng.lognormal(-3, 0.3, 5)])
+        found += families.pair(x, y, rng, 999).p[0] <= ALPHA
+    return found / studies
+
+
+def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
+    print(f"\n## {title}\n\n| {' | '.join(heads)} |")
+    print(f"| --- | {' | '.join('---:' for _ in heads[1:])} |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def triple(rates: Callable[[str, int, int], Floats], shape: str, studies: int) -> list[str]:
+    """Each rate for all numbers of runs."""
+    found = np.array([rates(shape, n, studies) for n in RUNS])
+    return [" / ".join(f"{value:.3f}" for value in column) for column in found.T]
+
+
+def main(studies: int) -> None:
+    print("# Operating characteristics")
+    print(
+        f"\nBy `scripts/operating_characteristics.py`, {studies:,} simulated studies an entry; "
+        f"three numbers are for {', '.join(map(str, RUNS))} runs a cell."
+    )
+
+    rows = [
+        [shape, *triple(erring, shape, studies), *triple(equalled, shape, studies)]
+        for shape in SHAPES
+    ]
+    heads = ["scores", "with the baseline", "with the best", "a pair", "≈", "beyond the margin"]
+    table(f"Errors of families of {CELLS} cells (at most 0.06)", heads, rows)
+    rows = [[shape, *triple(covering, shape, studies)] for shape in SHAPES]
+    heads = ["scores", "median", "wins", "shift", "share", "difference of shares", "hazard ratio"]
+    table("Coverage of intervals (at least 0.93)", heads, rows)
+    rows = [
+        [f"{cells} cells", " / ".join(f"{finding(n, cells, studies):.3f}" for n in RUNS)]
+        for cells in (2, 6, 10)
+    ]
+    table("Detectable differences that were detected (0.78 to 0.82)", ["family", "share"], rows)
+    print(f"\n10 of 10 solved against 5 of 10 as good: decided in {solving(studies):.1%}.")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
