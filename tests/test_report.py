@@ -202,7 +202,7 @@ def test_leaderboard_numbers_are_those_of_pandas(page, runs):
         text = (page.parent / "tables" / f"leaderboard-{task}.csv").read_text("utf-8")
         rows = {row["cell"]: row for row in csv.DictReader(io.StringIO(text))}
         assert rows.keys() == {*members["cell"], "without memory"}
-        assert float(rows["without memory"]["mean"]) == pytest.approx(members["baseline"].iloc[0])
+        assert float(rows["without memory"]["median"]) == pytest.approx(members["baseline"].iloc[0])
         sign = 1 if members["goal"].iloc[0] == "min" else -1
         for cell, own in members.groupby("cell"):
             own = own.assign(
@@ -210,20 +210,18 @@ def test_leaderboard_numbers_are_those_of_pandas(page, runs):
             )
             rate = own.groupby("optim.lr")["cost"].mean().idxmin()
             best = own[own["optim.lr"] == rate]
-            kept = best[~best["diverged"]]
+            worst = math.inf * sign
+            middle = float(np.median(best["value"].where(~best["diverged"], worst)))
             row = rows[cell]
             assert int(row["n"]) == len(best)
             assert float(row["params"]) == best["params"].median()
             assert float(row["solved"]) == pytest.approx(best["solved"].astype(float).mean())
             assert float(row["diverged"]) == pytest.approx(own["diverged"].mean())
-            assert float(row["mean"]) == pytest.approx(kept["value"].mean())
-            assert float(row["iqm"]) == pytest.approx(stats.trim_mean(kept["value"], 0.25))
+            assert float(row["median"]) == pytest.approx(middle)
             assert float(row["best"]) == pytest.approx(best.loc[best["cost"].idxmin(), "value"])
             assert float(row["steps_per_s"]) == pytest.approx(best["steps_per_s"].median())
-            assert float(row["mean_low"]) <= float(row["mean"]) <= float(row["mean_high"])
-            low, high = stats.binomtest(int(own["diverged"].sum()), len(own)).proportion_ci(
-                method="wilson"
-            )
+            assert float(row["median_low"]) <= middle <= float(row["median_high"])
+            low, high = stats.binomtest(int(own["diverged"].sum()), len(own)).proportion_ci()
             assert (float(row["diverged_low"]), float(row["diverged_high"])) == pytest.approx(
                 (low, high)
             )
@@ -232,12 +230,12 @@ def test_leaderboard_numbers_are_those_of_pandas(page, runs):
 def test_the_leaderboard_is_in_the_order_of_what_was_reached(runs):
     for task, order in (("adding", 1), ("xml", -1)):
         table = leaderboard.leaderboard(task, study(runs, None).of(task))
-        means = [
+        medians = [
             entry.value
-            for name, entry in entries(table, "mean").items()
+            for name, entry in entries(table, "median").items()
             if name != "without memory"
         ]
-        assert means == sorted(means, reverse=order < 0)
+        assert medians == sorted(medians, reverse=order < 0)
 
 
 def test_never_reached_is_said_and_not_averaged(runs):
@@ -247,9 +245,7 @@ def test_never_reached_is_said_and_not_averaged(runs):
 
 
 def test_bold_is_the_best_and_marked_what_cannot_be_told_from_it(runs):
-    """gru is best; lstm overlaps with it, tanh is far behind: told apart by Welch's test, corrected
-    for two comparisons.
-    """
+    """lstm_b is best; lstm overlaps with it and is undecided, not equal; tanh is far behind."""
     adding = runs[runs["task"] == "adding"]
     scores = {
         "lstm": [0.20, 0.22, 0.24, 0.19, 0.21],
@@ -259,12 +255,40 @@ def test_bold_is_the_best_and_marked_what_cannot_be_told_from_it(runs):
     table = contrasts.jozefowicz_table(study(scored(adding, scores), None))
     found = entries(table, "adding")
     assert {cell for cell, entry in found.items() if entry.bold} == {"lstm_b"}
-    assert {cell for cell, entry in found.items() if entry.mark} == {"lstm"}
-    assert found["lstm"].value == pytest.approx(np.mean(scores["lstm"]))
+    assert {cell: entry.mark for cell, entry in found.items() if entry.mark} == {"lstm": "?"}
+    assert found["lstm"].value == pytest.approx(np.median(scores["lstm"]))
     upside_down = scored(adding, scores, goal="max")
     found = entries(contrasts.jozefowicz_table(study(upside_down, None)), "adding")
     assert {cell for cell, entry in found.items() if entry.bold} == {"tanh"}
     assert not any(entry.mark for entry in found.values())
+
+
+def test_equal_to_the_best_is_what_is_shown_to_be(runs):
+    """Ten runs each that differ by 1 %: within the margin of 5 %. Five are too few to show it."""
+    adding = runs[runs["task"] == "adding"]
+    alike = np.linspace(0.995, 1.005, 6)
+    scores = {"lstm": 0.2 * alike, "lstm_b": 0.2002 * alike, "tanh": 0.3 * alike[:4]}
+    table = contrasts.jozefowicz_table(study(scored(adding, scores), None))
+    marks = {cell: entry.mark for cell, entry in entries(table, "adding").items()}
+    assert marks["lstm_b"] == "≈" and marks["tanh"] == ""
+
+
+def test_cells_all_of_whose_runs_are_worse_are_not_equal_to_the_best(tmp_path, quick):
+    """As in an overview of many cells with seven runs each, on a score that spans decades."""
+    rng = np.random.default_rng(2)
+    names = [f"cell{k:02}" for k in range(20)]
+    rows = [
+        {"cell": name, "seed": seed, "value": rng.lognormal(-2 if k else -7, 0.4)}
+        for k, name in enumerate(names)
+        for seed in range(7)
+    ]
+    frame = pd.DataFrame(rows).assign(
+        task="adding", goal="min", metric="mse", baseline=1 / 6, status="finished", diverged=False
+    )
+    frame = frame.assign(id=frame.index.astype(str), valid=frame["value"])
+    found = compare.with_best(study(frame, None))
+    assert {f.y.cell for f in found} == {"cell00"} and len(found) == 19
+    assert {f.verdict for f in found} == {"worse"}
 
 
 def test_forget_bias_rows_stand_beside_their_cell(runs):
@@ -289,13 +313,8 @@ def test_verdicts_know_the_direction(runs, goal, verdicts):
     found = compare.with_baseline(asked)
     assert tuple(f.verdict for f in found) == verdicts
     assert all(f.family == 2 for f in found)
-    welch = [
-        stats.ttest_ind(scores[cell], scores["lstm"], equal_var=False).pvalue
-        for cell in ("lstm_b", "tanh")
-    ]
-    assert [f.p for f in found] == pytest.approx(
-        [max(2 * min(welch), p) if p == max(welch) else 2 * p for p in welch]
-    )
+    assert [f.shift.value for f in found] == pytest.approx([-0.3, 0.3])
+    assert all(f.p < 0.02 for f in found)
 
 
 def test_below_five_runs_nothing_is_claimed(runs, quick):
@@ -306,7 +325,7 @@ def test_below_five_runs_nothing_is_claimed(runs, quick):
     assert all(math.isnan(f.p) and not f.verdict for f in compare.with_baseline(study(few, None)))
 
 
-def test_a_diverged_run_makes_the_rank_test_decide(runs):
+def test_a_diverged_run_counts_as_the_worst(runs):
     """Its recorded score, a good one from before, counts for nothing."""
     scores = {
         "lstm": [0.5, 0.52, 0.49, 0.51, 0.5, 0.53],
@@ -320,10 +339,22 @@ def test_a_diverged_run_makes_the_rank_test_decide(runs):
         "loss not finite at step 7",
     ]
     (found,) = compare.with_baseline(study(frame, None))
-    assert (found.test, found.verdict, found.difference.excluded) == ("rank", "worse", (1, 0))
-    assert found.p == pytest.approx(
-        stats.mannwhitneyu([9, *scores["lstm_b"][1:]], scores["lstm"]).pvalue
-    )
+    assert found.verdict == "worse" and found.chance.value == 0 and found.p < 0.01
+    table = entries(contrasts.greff_table(study(frame, None), [found]), "n")
+    assert table["lstm_b"].aside == "1 diverged"
+
+
+def test_the_seed_that_chose_the_setting_is_in_no_number(runs):
+    """A search on seed 500, then six new seeds at what it chose; a grid over all seeds has none."""
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
+    own.loc[:, ["valid", "diverged"]] = [0.5, False]
+    own.loc[own["optim.lr"] == 0.05, "valid"] = 0.1
+    grid = selection.sample("adding", "lstm", own)
+    assert len(grid.best) == 6 and not grid.chose
+    searched = own[(own["optim.lr"] == 0.05) | (own["seed"] == 0)]
+    found = selection.sample("adding", "lstm", searched)
+    assert sorted(found.best["seed"]) == [1, 2, 3, 4, 5]
+    assert found.chose == tuple(own.loc[(own["optim.lr"] == 0.05) & (own["seed"] == 0), "id"])
 
 
 def test_validation_chooses_and_test_is_reported(runs):

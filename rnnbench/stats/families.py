@@ -1,9 +1,11 @@
 """Families of comparisons between the cells of one task: with the baseline, with the best.
 
 A step-down max-T permutation test (Westfall & Young, 1993; Romano & Wolf, 2005). The statistic of a
-pair is the larger of two: Welch's t of the costs, and Welch's t of their ranks among all runs of
-the family, both brought to the normal scale. The first sees a share of runs that failed where the
-order of the others is luck; the second sees a difference where a few wild runs drown the first.
+pair is the larger of two: Welch's t of the costs (of their logarithms where all are positive, as
+losses are, which span decades), and Welch's t of their ranks among all runs of the family, both
+brought to the normal scale. The first sees how far apart cells are, and a share of runs that failed
+where the order of the others is luck; the second sees a difference where a few wild runs drown the
+first.
 
 Runs are regrouped among the cells at random, so that a family of equal cells is wrong in 5 % of
 studies whatever the scores look like: skewed, bimodal, tied, diverged. Where equal cells differ in
@@ -16,7 +18,7 @@ records, no files.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -191,8 +193,9 @@ def _regrouped(
     values = np.concatenate(costs)
     order = np.broadcast_to(np.arange(values.size), (regroupings, values.size))
     order = np.vstack([np.arange(values.size), rng.permuted(order, axis=1)])
+    scaled = np.log(values) if values.min() > 0 else values
     kinds = [
-        leads(_moments(standard(one)[order], sizes)) for one in (values, stats.rankdata(values))
+        leads(_moments(standard(one)[order], sizes)) for one in (scaled, stats.rankdata(values))
     ]
     larger = np.abs(kinds[0]) >= np.abs(kinds[1])
     joint = np.where(larger, *kinds)
