@@ -205,8 +205,8 @@ def family_said(comparisons: Sequence[Comparison], against: str) -> str:
         f"Each task is a family of its own, {sizes} comparisons with {against}{beside * bool(left)}"
         f". p-values are those of a step-down max-T permutation test (Westfall and Young): "
         f"regrouping the runs gives so large a statistic in that share of cases, the statistic "
-        f"being the larger of Welch's t of the scores (of losses, their logarithms) and of their ranks. Diverged runs count as "
-        f"the worst."
+        f"being the larger of Welch's t of the scores (of losses, their logarithms) and of their "
+        f"ranks. Diverged runs count as the worst."
     )
 
 

@@ -108,9 +108,9 @@ def detectable(m: int, n: int, others: int, alpha: float) -> float:
     """The smallest true difference, in standard deviations of normal scores, that a comparison of m
     runs with n finds four times in five at this corrected alpha; NaN if there is none.
 
-    others: runs of the family beside these, which are like those of the baseline. By simulation: the
-    noncentral t distribution, right for spreads that are known to be equal, promises too much at
-    five runs, and knows nothing of ranks.
+    others: runs of the family beside these, which are like those of the baseline. By simulation:
+    the noncentral t distribution, right for spreads that are known to be equal, promises too much
+    at five runs, and knows nothing of ranks.
     """
     if min(m, n) < 2 or not alpha > 0:
         return math.nan
