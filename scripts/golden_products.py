@@ -9,7 +9,6 @@ one of speed.
 import importlib
 import inspect
 import json
-import operator
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import rnnbench.cells
 from rnnbench.equations.plan import plan
-from rnnbench.equations.rules import block
 from rnnbench.equations.text import term
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "products.json"
@@ -43,16 +41,7 @@ def cells() -> dict[str, Callable[..., Any]]:
 def products(function: Callable[..., Any]) -> list[str]:
     """The products of one step, in order: 'r z on hₜ₋₁', 'n on rₜ ⊙ hₜ₋₁'."""
     made = plan(function)
-    recurrent = [
-        n
-        for n in made.trace.graph.nodes
-        if n.target is operator.matmul and (block(n.args[0]) or " ")[0] == "R"
-    ]
-    operands = dict.fromkeys(n.args[1] for n in recurrent)
-    return [
-        f"{' '.join(names)} on {term(made.trace, on)}"
-        for on, (_, names) in zip(operands, made.groups, strict=True)
-    ]
+    return [f"{' '.join(names)} on {term(made.program, on)}" for on, names in made.groups]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import torch
 from rnnbench.catalogue import choices, read, resolve
 from rnnbench.engine import loop
 from rnnbench.engine.loop import input_product
+from rnnbench.equations.operations import OPERATIONS
 from rnnbench.equations.plan import plan
 from rnnbench.evidence import problem, scalar
 from rnnbench.evidence.arithmetic import gradient, sigmoid
@@ -168,7 +169,7 @@ SLIPS = [
         "o = {o}\n    c = z * i + c * f",
     ),  # o peeps at the old cell state
     ("lstm_vanilla", "p.i * c", "p.i * z"),
-    ("nig", "c = z + c * f", "c = z + c"),
+    ("nig", "c = z + c * f", "c = z * f + c"),
     ("nfg", "c = z * i + c", "c = z * i"),
     ("nog", "tanh(c), c", "c, c"),
     ("niaf", "z = W.z @ x + R.z @ y + b.z", "z = tanh(W.z @ x + R.z @ y + b.z)"),
@@ -184,7 +185,7 @@ SLIPS = [
     ("mut1", "n * z + h * (1 - z)", "n * (1 - z) + h * z"),
     ("mut2", "r = sigmoid(", "r = tanh("),
     ("mut3", "R.z @ tanh(h)", "R.z @ h"),
-    ("mut3", "R.n @ (r * h)", "R.n @ (z * h)"),
+    ("mut3", "R.n @ (r * h)", "R.n @ (r * z * h)"),
     ("mgu", "R.n @ (f * h)", "R.n @ h"),
     ("janet", "sigmoid(s - beta)", "sigmoid(s)"),
     ("mingru", "(1 - z) * h + z * n", "z * h + (1 - z) * n"),
@@ -282,7 +283,7 @@ def lstm(W, R, b, x, h):
 
 def idle(W, R, b, x, h):
     spare = sigmoid(W.s @ x)
-    return tanh(W.h @ x + R.h @ h + b.h)
+    return tanh(W.h @ x + R.h @ h + b.h + 0 * spare)
 
 def reused_product(W, R, b, x, h, c):
     v = R.v @ h
@@ -336,28 +337,78 @@ def test_an_idle_block_is_told(users):
     assert not check.passed and "W.s" in check.detail
 
 
+IMPORTS = """from torch import clamp, cos, exp, log, maximum, minimum, relu, sigmoid
+from torch import sin, sqrt, tanh, where
+from torch.nn.functional import logsigmoid, softplus
+"""
+
+# {v} and {u} are values of the cell; every form is smooth, or has corners that random values miss
+FORMS = [
+    *(
+        "{v}",
+        "{v}",
+        "tanh({v})",
+        "tanh({v})",
+        "sigmoid({v})",
+        "sigmoid({v})",
+        "relu({v})",
+        "abs({v})",
+    ),
+    *("sqrt(1.5 + sin({v}))", "log(2 + abs({v}))", "exp(-abs({v}))", "sin({v})", "cos({v})"),
+    *("tanh({v}) ** 2", "(1 + abs({v})) ** 0.5", "(1 + abs({v})) ** tanh({u})", "1.5 ** tanh({v})"),
+    *("clamp({v}, -0.6, 0.7)", "clamp({v}, max=0.4)", "maximum({v}, 0.1)", "minimum({v}, {u})"),
+    *("where({c} > 0.2, {v}, {u})", "where({c} <= 0.1, 0.3, {v})", "maximum({v}, {u})"),
+    *("where({c} < 0.2, {v}, -{u})", "where({c} >= 0.3, {v}, 0.0)", "where({c} == 0.5, 0.5, {v})"),
+    *(
+        "{v} / (1.5 + sin({u}))",
+        "softplus({v})",
+        "softplus({v}, 0.5)",
+        "softplus({v}, 2, threshold=0.3)",
+        "logsigmoid({v})",
+    ),
+]
+
+
 def invented(draw, name):
-    """A random cell in the language of cells: sums, products and gates that no planner author
-    thought of.
+    """A random cell in the language of cells: sums, products, gates and choices that no planner
+    author thought of. Every block acts on a new state.
     """
     states = "hcn"[: draw.randint(1, 3)]
     known, lines, made = list(states), [], 0
+    unread = set()
+
+    def read():
+        value = draw.choice(known)
+        unread.discard(value)
+        return value
 
     def fresh(family):
         nonlocal made
         made += 1
         return f"{family}.k{made}"
 
+    def shaped(value):
+        form = draw.choice(FORMS)
+        return form.format(v=value, u=read() if "{u}" in form else "", c=draw.choice(known))
+
     def term():
-        value = draw.choice(known)
-        operand = draw.choice([value, value, f"({value} * {draw.choice(known)})", f"tanh({value})"])
-        kinds = (
-            [f"{fresh('W')} @ x"] * 3
-            + [f"{fresh('R')} @ {operand}"] * 3
-            + [fresh("b")] * 2
-            + [f"{fresh('p')} * {value}", f"(1 - {value})", value]
-        )
-        return draw.choice(kinds)
+        kind = draw.randint(0, 14)
+        if kind < 3:
+            return f"{fresh('W')} @ x"
+        if kind < 5:
+            return fresh("b")
+        value = read()
+        if kind < 7:
+            return f"{fresh('R')} @ {value}"
+        if kind < 8:
+            return f"{fresh('R')} @ ({value} * {read()})"
+        if kind < 9:
+            return f"{fresh('R')} @ ({shaped(value)})"
+        if kind < 10:
+            return f"{fresh('p')} * {value}"
+        if kind < 13:
+            return f"({shaped(value)})"
+        return draw.choice([value, f"(1 - {value})"])
 
     def tree(terms):
         if len(terms) == 1:
@@ -366,39 +417,41 @@ def invented(draw, name):
         return f"({tree(terms[:cut])} {draw.choice('+++++-*')} {tree(terms[cut:])})"
 
     for j in range(draw.randint(2, 6)):
-        target = draw.choice([f"v{j}", f"v{j}", draw.choice(states)])
         # every value takes a state, so that it differs between the examples of a batch
-        function = draw.choice(["", "tanh", "sigmoid"])
-        total = tree([term() for _ in range(draw.randint(1, 4))])
-        value = f"{function}({total} + {draw.choice(known)})"
-        product = f"{fresh('R')} @ {draw.choice(known)}"  # a bare one, to be read more than once
-        lines.append(f"    {target} = {draw.choice([value, value, product])}")
+        kind = draw.randint(0, 2)
+        if kind == 0:
+            value = f"{fresh('R')} @ {read()}"  # a bare product, to be read more than once
+        else:
+            total = f"({tree([term() for _ in range(draw.randint(1, 4))])} + {read()})"
+            value = total if kind == 1 else shaped(total)
+        target = draw.choice([f"v{j}", f"v{j}", draw.choice(states)])
+        target = f"v{j}" if target in unread else target
+        lines.append(f"    {target} = {value}")
         known = sorted({*known, target})
-    returned = [
-        f"tanh(W.last @ x + {draw.choice(known)})",
-        *(draw.choice(known) for _ in states[1:]),
-    ]
+        unread.add(target)
+    others = [read() for _ in states[1:]]
+    last = " + ".join(["W.last @ x", read(), *sorted(unread)])
     return (
         f"def {name}(W, R, p, b, x, {', '.join(states)}):\n"
         + "\n".join(lines)
-        + f"\n    return {', '.join(returned)}\n"
+        + f"\n    return {', '.join([f'tanh({last})', *others])}\n"
     )
 
 
 def test_the_planner_keeps_the_meaning_of_invented_cells(tmp_path):
     path = tmp_path / "invented.py"
-    names = [f"cell{k}" for k in range(120)]
-    path.write_text(
-        "from torch import sigmoid, tanh\n\n"
-        + "\n\n".join(invented(random.Random(name), name) for name in names),
-        "utf-8",
-    )
+    names = [f"cell{k}" for k in range(160)]
+    cells = "\n\n".join(invented(random.Random(name), name) for name in names)
+    path.write_text(f"{IMPORTS}\n\n{cells}", "utf-8")
+    used = set()
     for name in names:
         made = plan(resolve(f"{path}:{name}", "cell.step"))
+        used |= {value.op for value in made.program.values}
         for check in (against_literal(made, draw(made), {}), counts(made, draw(made))):
             assert check.passed, (
                 f"{invented(random.Random(name), name)}\n{check.name}: {check.detail}"
             )
+    assert used >= OPERATIONS.keys()
 
 
 def test_complex_steps_give_derivatives():

@@ -10,10 +10,11 @@ import re
 
 import pytest
 import torch
-from torch import exp, maximum, minimum, relu, sigmoid, tanh
+from torch import clamp, cos, exp, log, maximum, minimum, relu, sigmoid, sin, sqrt, tanh, where
 from torch.nn.functional import logsigmoid, softplus
 
 from rnnbench.catalogue import choices, read, resolve
+from rnnbench.engine.loop import step_of
 from rnnbench.equations.plan import plan
 from rnnbench.equations.text import LEGEND, latex, term, unicode
 from rnnbench.equations.trace import trace
@@ -48,7 +49,7 @@ GOLDEN = {
     "slstm": """
         zₜ = tanh(W_z xₜ + R_z hₜ₋₁ + b_z)
         iₜ = W_i xₜ + R_i hₜ₋₁ + b_i
-        fₜ = log σ(W_f xₜ + R_f hₜ₋₁ + b_f) + mₜ₋₁
+        fₜ = where(nₜ₋₁ > 0, log σ(W_f xₜ + R_f hₜ₋₁ + b_f) + mₜ₋₁, iₜ)
         oₜ = σ(W_o xₜ + R_o hₜ₋₁ + b_o)
         mₜ = max(fₜ, iₜ)
         cₜ = exp(fₜ − mₜ) ⊙ cₜ₋₁ + exp(iₜ − mₜ) ⊙ zₜ
@@ -78,11 +79,11 @@ def planned(name):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_unicode_is_the_paper(name):
     expected = [line.strip() for line in GOLDEN[name].strip().splitlines()]
-    assert unicode(planned(name).trace).splitlines() == expected
+    assert unicode(planned(name).program).splitlines() == expected
 
 
 def test_latex_is_the_paper():
-    assert latex(planned("minlstm").trace) == MINLSTM_LATEX.strip()
+    assert latex(planned("minlstm").program) == MINLSTM_LATEX.strip()
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -91,11 +92,11 @@ def test_every_block_is_printed_once(name):
     expected = sorted(
         f"{family}_{block}" for family, names in made.blocks.items() for block in names
     )
-    assert sorted(re.findall(r"\b[WRpb]_\w+", unicode(made.trace))) == expected
+    assert sorted(re.findall(r"\b[WRpb]_\w+", unicode(made.program))) == expected
     assert (
         sorted(
             re.sub(r"[{}]", "", found)
-            for found in re.findall(r"\b[WRpb]_\{\w+\}", latex(made.trace))
+            for found in re.findall(r"\b[WRpb]_\{\w+\}", latex(made.program))
         )
         == expected
     )
@@ -103,7 +104,7 @@ def test_every_block_is_printed_once(name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_latex_is_well_formed(name):
-    check_latex(latex(planned(name).trace))
+    check_latex(latex(planned(name).program))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -140,19 +141,34 @@ def handed_on(W, R, b, x, h, last, twice):
     return new, h, new
 
 
-@pytest.mark.parametrize("function", [grouping, reassigned, shadowed, handed_on])
+def every_form(W, R, b, x, h, c):
+    a = (W.a @ x - h) ** 2 / abs(c - 2) ** 0.5 + (-c) ** 3 * 2 ** (h / 2)
+    d = sqrt(a * a + 1) - log(2 + c) / sin(R.a @ h) ** 2 + cos(c / (1 + h))
+    e = clamp(a, -0.5, 0.25) + clamp(d, min=-1) + clamp(c - 1, max=2e-1)
+    k = where(a - d > h * c, -a, 0.5) + where(c >= 0.7, b.k, a) - where(h <= a, h, d)
+    g = softplus(a, 0.5) + softplus(d - a, 2, 1e-3) + minimum(d, 0.1) - maximum(-1, h)
+    return tanh(e + where(k < g, k, g)), where(k == g, c, 1.5) + abs(abs(h) - 1) * (k + g)
+
+
+def test_options_are_written_when_they_are_no_defaults():
+    written = unicode(trace(every_form))
+    assert "softplus(aₜ, 0.5)" in written and "softplus(dₜ − aₜ, 2, 0.001)" in written
+    assert "clamp(dₜ, −1)" in written and "clamp(cₜ₋₁ − 1, −∞, 0.2)" in written
+
+
+@pytest.mark.parametrize("function", [grouping, reassigned, shadowed, handed_on, every_form])
 def test_odd_cells_compute_their_step(function):
     made = plan(function)
     check_numbers(made)
-    check_latex(latex(made.trace))
+    check_latex(latex(made.program))
 
 
 def test_names_of_several_letters():
     made = plan(grouping)
     assert (
-        "R_gate" in unicode(made.trace)
-        and r"R_{\mathrm{gate}}" in latex(made.trace)
-        and r"\mathrm{gate}_{t}" in latex(made.trace)
+        "R_gate" in unicode(made.program)
+        and r"R_{\mathrm{gate}}" in latex(made.program)
+        and r"\mathrm{gate}_{t}" in latex(made.program)
     )
 
 
@@ -162,7 +178,7 @@ def test_a_state_handed_on_gets_an_equation():
 
 def test_a_term_is_written_as_where_it_is_used():
     made = trace(resolve("rnnbench.cells.gru.gru", "cell.step"))
-    product = next(node for node in made.graph.nodes if node.name == "mul")
+    product = next(value for value in made.values if value.op == "mul")
     assert term(made, product) == "rₜ ⊙ hₜ₋₁"
 
 
@@ -200,7 +216,7 @@ def check_numbers(made, inputs=2, units=3):
 
     values = {name: tensor.tolist() for name, tensor in blocks.items()} | {"xₜ": x.tolist()}
     values |= {f"{name}ₜ₋₁": tensor.tolist() for name, tensor in states.items()}
-    for line in unicode(made.trace).splitlines():
+    for line in unicode(made.program).splitlines():
         left, _, right = line.partition(" = ")
         assert left not in values, f"{left} is assigned twice"
         values[left.strip()] = Reader(right, values).value()
@@ -216,7 +232,9 @@ def check_numbers(made, inputs=2, units=3):
     vectors = [
         {n: blocks[f"{family}_{n}"][None, None] for n in made.blocks[family]} for family in "pb"
     ]
-    new = made.step(*parts, *weights, *vectors, *(tensor[None, None] for tensor in states.values()))
+    new = step_of(made)(
+        *parts, *weights, *vectors, *(tensor[None, None] for tensor in states.values())
+    )
     for name, tensor in zip(made.state, new, strict=True):
         assert values[f"{name}ₜ"] == pytest.approx(
             tensor.flatten().tolist(), rel=1e-10, abs=1e-12
@@ -229,18 +247,34 @@ FUNCTIONS = {
     "tanh": math.tanh,
     "exp": math.exp,
     "ReLU": lambda a: max(a, 0.0),
-    "softplus": lambda a: math.log1p(math.exp(a)),
+    "softplus": lambda a, beta=1.0, most=20.0: (
+        a if a * beta > most else math.log1p(math.exp(a * beta)) / beta
+    ),
     "max": max,
     "min": min,
+    "√": math.sqrt,
+    "log": math.log,
+    "sin": math.sin,
+    "cos": math.cos,
+    "clamp": lambda a, low, high=math.inf: min(max(a, low), high),
+    "where": lambda condition, a, b: a if condition else b,
+}
+COMPARED = {
+    ">": lambda a, b: a > b,
+    "≥": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    "≤": lambda a, b: a <= b,
+    "=": lambda a, b: a == b,
 }
 TOKEN = re.compile(
-    r"(?:log σ|σ|tanh|exp|ReLU|softplus|max|min)(?=\()|[WRpb]_\w+|\w+ₜ(?:₋₁)?|[\d.]+|[-+−⊙·/(),]"
+    r"(?:log σ|σ|tanh|exp|ReLU|softplus|max|min|√|log|sin|cos|clamp|where)(?=\()|[WRpb]_\w+"
+    r"|\w+ₜ(?:₋₁)?|[\d.]+|[-+−⊙·/(),|^∞>≥<≤=]"
 )
 
 
 class Reader:
     """Evaluates a right-hand side on lists of floats. Loosest to tightest: + −, ⊙ ·, W x,
-    /, terms.
+    /, ^, terms.
     """
 
     def __init__(self, text, values):
@@ -267,6 +301,11 @@ class Reader:
             )
         return result
 
+    def condition(self):
+        result = self.sum()
+        sign = self.next(*COMPARED)
+        return each(COMPARED[sign], result, self.sum()) if sign else result
+
     def product(self):
         result = self.quotient()
         while dot := self.next("⊙", "·"):
@@ -281,8 +320,12 @@ class Reader:
             result = each(lambda a, b: a / b, result, self.applied())
         return result
 
-    def applied(self):
+    def power(self):
         result = self.term()
+        return each(lambda a, b: a**b, result, self.term()) if self.next("^") else result
+
+    def applied(self):
+        result = self.power()
         if not isinstance(result, list) or not isinstance(result[0], list):
             return result
         vector = self.term()
@@ -296,11 +339,17 @@ class Reader:
             return result
         if token in FUNCTIONS:
             assert self.next("(")
-            arguments = [self.sum()]
+            arguments = [self.condition()]
             while self.next(","):
                 arguments.append(self.sum())
             assert self.next(")")
             return each(FUNCTIONS[token], *arguments)
+        if token == "|":
+            result = each(abs, self.sum())
+            assert self.next("|")
+            return result
+        if token == "∞":
+            return math.inf
         return self.values[token] if token in self.values else float(token)
 
 

@@ -7,9 +7,10 @@ import torch
 
 from rnnbench.catalogue import resolve
 from rnnbench.equations.plan import plan
-from rnnbench.equations.rules import block
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
+from rnnbench.evidence.problem import differentiated, draw, planned
+from rnnbench.evidence.verify import against_literal
 
 HEAD = "import torch\nfrom torch import sigmoid, tanh\n\n\n"
 
@@ -91,11 +92,11 @@ MISTAKES = {
 """,
         [".add_() changes a tensor in place"],
     ),
-    "a method": (
+    "a method that is no operation": (
         """def cell(W, R, b, x, h):
-    return (W.h @ x + R.h @ h).tanh()  «
+    return tanh(W.h @ x + R.h @ h).detach()  «
 """,
-        [".tanh() is a method", "write the function"],
+        [".detach is not an operation of cells", "sigmoid"],
     ),
     "a branch": (
         """def cell(W, R, b, x, h):
@@ -204,27 +205,27 @@ MISTAKES = {
     n = W.h @ x + R.h @ h
     return torch.softmax(n, -1)  «
 """,
-        ["softmax is not an operation of cells", "sigmoid"],
+        ["torch.softmax is not an operation of cells", "mixes units", "sigmoid"],
     ),
     "a function of another module": (
         """def cell(W, R, b, x, h):
-    return torch.nn.functional.relu(W.h @ x + R.h @ h)  «
+    return torch.nn.functional.elu(W.h @ x + R.h @ h)  «
 """,
-        ["torch.nn.functional.relu is not an operation", "relu"],
+        ["torch.nn.functional.elu is not an operation", "relu"],
     ),
     "an operator that is not there": (
         """def cell(W, R, b, x, h):
     n = W.h @ x + R.h @ h
-    return n ** 2  «
+    return n % 2  «
 """,
-        ["pow is not an operation of cells"],
+        ["% is not an operation of cells"],
     ),
     "a slice": (
         """def cell(W, R, b, x, h):
     n = W.h @ x + R.h @ h
     return n[0]  «
 """,
-        ["getitem is not an operation of cells"],
+        ["[ ] is not an operation of cells"],
     ),
     "no parentheses": (
         """def cell(W, R, b, x, h):
@@ -285,6 +286,99 @@ MISTAKES = {
 """,
         ["NameError", "'p'"],
     ),
+    "a recurrent product that nothing reads": (
+        """def cell(W, R, b, x, h):
+    dead = R.dead @ tanh(h)  «
+    return tanh(W.h @ x + R.h @ h)
+""",
+        ["R.dead would never learn: nothing reads it", "remove it"],
+    ),
+    "an input product that nothing reads": (
+        """def cell(W, R, b, x, h):
+    spare = sigmoid(W.spare @ x)  «
+    return tanh(W.h @ x + R.h @ h)
+""",
+        ["W.spare would never learn: nothing reads it"],
+    ),
+    "a bias that only a comparison reads": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x + R.h @ h)
+    return torch.where(n > b.edge, n, h)  «
+""",
+        ["b.edge would never learn: only a comparison reads it"],
+    ),
+    "a list returned": (
+        """def cell(W, R, b, x, h, c):  «
+    n = tanh(W.h @ x + R.h @ h)
+    return [n, n * c]
+""",
+        ["returns a list", "return h, c"],
+    ),
+    "a dictionary returned": (
+        """def cell(W, R, b, x, h):  «
+    return {"h": tanh(W.h @ x + R.h @ h)}
+""",
+        ["returns a dict", "return h"],
+    ),
+    "the Python function max": (
+        """def cell(W, R, b, x, h):
+    return max(W.h @ x, 0)  «
+""",
+        ["cannot branch on a tensor", "maximum"],
+    ),
+    "a comparison as a number": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x)
+    return (n > h) * n + h  «
+""",
+        ["a comparison is no vector", "where(c > 0, a, b)"],
+    ),
+    "where without a comparison": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x)
+    return torch.where(n, n, h)  «
+""",
+        ["where needs a comparison first"],
+    ),
+    "where between numbers": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x)
+    return torch.where(n > 0, 1.0, 2.0) * h  «
+""",
+        ["between two numbers"],
+    ),
+    "a comparison returned": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x)
+    return n > h
+""",
+        ["a comparison is no vector", "new h"],
+    ),
+    "an unknown option": (
+        """def cell(W, R, b, x, h):
+    return torch.add(W.h @ x, h, alpha=2)  «
+""",
+        ["add(input, other) was called otherwise", "alpha"],
+    ),
+    "an option that is a vector": (
+        """def cell(W, R, b, x, h):
+    n = tanh(W.h @ x)
+    return torch.clamp(n, h, 1) + h  «
+""",
+        ["min of clamp must be a number, got h"],
+    ),
+    "clamp without bounds": (
+        """def cell(W, R, b, x, h):
+    return torch.clamp(W.h @ x) + h  «
+""",
+        ["clamp needs min, max or both"],
+    ),
+    "a list where a vector belongs": (
+        """def cell(W, R, b, x, h):
+    return (W.h @ x) * [h]  «
+""",
+        ["mul takes vectors and numbers, got"],
+    ),
     "an error in what it calls": (
         """def gate(value):
     return sigmoid(valu)  «
@@ -343,29 +437,59 @@ def good(tmp_path):
 def test_the_graph_knows_blocks_states_and_names(good):
     traced = trace(good)
     assert traced.state == ("h", "c")
-    assert [block(n) for n in traced.graph.nodes if block(n)] == [
+    assert [v.owned for v in traced.values if v.op in "WRpb"] == [
         ("R", "v"),
         ("W", "in"),
         ("b", "i"),
         ("R", "if"),
         ("p", "c"),
     ]
-    assert [traced.names[n] for n in traced.result] == ["h", "c"]
+    assert [traced.names[v] for v in traced.results] == ["h", "c"]
     assert {"v", "i", "f"} <= set(traced.names.values())
-    assert plan(good).groups == (("h", ("v",)), ("c", ("if",)))
+    groups = [(operand.block, names) for operand, names in plan(good).groups]
+    assert groups == [("h", ("v",)), ("c", ("if",))]
 
 
 def test_constants_are_bound_before_the_trace(good):
-    assert (
-        len(list(trace(good, {"beta": 3.0}).graph.nodes)) == len(list(trace(good).graph.nodes)) + 1
-    )  # 1 - f
-    assert any(
-        n.target is torch.sigmoid and n in trace_.result[0].all_input_nodes
-        for trace_ in [trace(good, {"act": torch.sigmoid})]
-        for n in trace_.graph.nodes
-    )
+    assert len(trace(good, {"beta": 3.0}).values) == len(trace(good).values) + 1  # 1 - f
+    with_sigmoid = trace(good, {"act": torch.sigmoid})
+    assert "sigmoid" in [v.op for v in with_sigmoid.results[0].inputs]
     with pytest.raises(
         UserError,
         match=r"good\.py:5 cell: no constant 'gamma'; keyword-only arguments: \['beta', 'act'\]",
     ):
         trace(good, {"gamma": 1})
+
+
+SYNONYMS = """import torch
+from torch import maximum, minimum
+from torch.nn import functional as F
+
+
+def gate(value):
+    return maximum(value, 0.25)
+
+
+def cell(W, R, b, x, h):
+    a = torch.add(W.a @ x, R.a @ h)
+    g = F.relu(a) + F.sigmoid(h) + torch.relu(h).sigmoid() - F.tanh(a).mul(h)
+    return torch.special.expit(g) * gate(g) + torch.minimum(0.5, h) - torch.maximum(h, -1).abs()
+
+
+def plain(W, R, b, x, h):
+    a = W.a @ x + R.a @ h
+    g = torch.relu(a) + torch.sigmoid(h) + torch.sigmoid(torch.relu(h)) - torch.tanh(a) * h
+    most = torch.clamp(g, min=0.25)
+    return torch.sigmoid(g) * most + torch.clamp(h, max=0.5) - abs(torch.clamp(h, min=-1))
+"""
+
+
+def test_synonyms_methods_and_numbers_mean_what_torch_means(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(SYNONYMS, "utf-8")
+    words, plain = (plan(resolve(f"{path}:{name}", "cell.step")) for name in ("cell", "plain"))
+    assert against_literal(words, draw(words), {}).passed
+    problem = draw(words)
+    found, expected = (differentiated(problem, planned(made)) for made in (words, plain))
+    for quantity in expected:
+        torch.testing.assert_close(found[quantity], expected[quantity], rtol=1e-12, atol=1e-12)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, fx
 
 from rnnbench.engine.library import TWINS
+from rnnbench.engine.loop import step_of
+from rnnbench.equations.operations import larger, smaller
 from rnnbench.equations.plan import Plan
 
 MODULES = TWINS | {"gru": TWINS["gru_reset_after"]}  # gru resets elsewhere, at equal cost
@@ -67,7 +69,7 @@ def flat(plan: Plan) -> fx.GraphModule:
     """The plan's step on matrices: step(*parts (B, ·), *R_groups (H, ·), p, b, *states (B, H)); p
     and b by name, (H).
     """
-    step = copy.deepcopy(plan.step)
+    step = copy.deepcopy(step_of(plan))
     for node in step.graph.nodes:
         node.target = FLAT.get(node.target, node.target)
     step.recompile()
@@ -132,11 +134,12 @@ def _in_jax(step: fx.GraphModule) -> fx.GraphModule:
         torch.addmm: lambda c, a, b: c + a @ b,
         torch.chunk: jnp.split,
         torch.nn.functional.logsigmoid: jax.nn.log_sigmoid,
-        torch.nn.functional.softplus: jax.nn.softplus,
+        torch.nn.functional.softplus: lambda a, beta, _: jax.nn.softplus(beta * a) / beta,
     }
     same |= {getattr(torch, name): getattr(jax.nn, name) for name in ("sigmoid", "relu")}
-    for name in ("tanh", "exp", "maximum", "minimum"):
-        same[getattr(torch, name)] = getattr(jnp, name)
+    for name in ("tanh", "exp", "abs", "sqrt", "log", "sin", "cos", "where", "clamp"):
+        same[getattr(torch, name)] = getattr(jnp, "clip" if name == "clamp" else name)
+    same[larger], same[smaller] = jnp.maximum, jnp.minimum
     for node in step.graph.nodes:
         if node.op == "call_function":
             node.target = same.get(node.target, node.target)

@@ -5,7 +5,6 @@ Everything is read from the configurations, the docstrings and the traced equati
 known by name.
 """
 
-import operator
 import re
 import textwrap
 from collections.abc import Iterable
@@ -21,7 +20,6 @@ from rnnbench.catalogue import About, about, choices, read, remark, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine.native import source
 from rnnbench.equations.plan import Plan, plan
-from rnnbench.equations.rules import block
 from rnnbench.equations.text import LEGEND, latex, term, unicode
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
@@ -90,6 +88,8 @@ def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()
         "start": _start(cell),
         "parameters": f"{planned.formula} = {planned.count(inputs, hidden):,} with d = {inputs} "
         f"inputs and n = {hidden} units",
+        "FLOPs a step": f"{planned.flops_formula} = {planned.flops(inputs, hidden):,} forward, for "
+        "one sequence; a multiply-add counts 2, an elementwise operation or function 1",
         "blocks": "; ".join(
             f"{family}:{_GLUE}{_GLUE.join(names)}"
             for family, names in planned.blocks.items()
@@ -112,7 +112,7 @@ def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()
     return Group(
         title,
         "",
-        _Equations(unicode(planned.trace).splitlines()),
+        _Equations(unicode(planned.program).splitlines()),
         "",
         Text(LEGEND, "dim"),
         "",
@@ -211,7 +211,7 @@ def _about(cell: Cell, planned: Plan) -> About:
     """The docstring; where a configuration with a source of its own starts the equations otherwise,
     that goes first.
     """
-    said, own = about(planned.trace.function.__doc__), remark("cell", cell.name)
+    said, own = about(planned.program.function.__doc__), remark("cell", cell.name)
     if own is None or not own.source:
         return said
     source = own.source.rstrip(".")
@@ -233,16 +233,9 @@ def _start(cell: Cell) -> str:
 
 def _products(planned: Plan) -> str:
     """The recurrent products of a step: those that share an operand are one."""
-    graph = planned.trace.graph
-    recurrent = [
-        n
-        for n in graph.nodes
-        if n.target is operator.matmul and (block(n.args[0]) or " ")[0] == "R"
-    ]
-    operands = [term(planned.trace, node) for node in dict.fromkeys(n.args[1] for n in recurrent)]
     written = [
-        f"{', '.join(f'R_{n}' for n in names)} on {on}"
-        for on, (_, names) in zip(operands, planned.groups, strict=True)
+        f"{', '.join(f'R_{n}' for n in names)} on {term(planned.program, operand)}"
+        for operand, names in planned.groups
     ]
     return f"{len(written) or 'no'} recurrent product{'s' if len(written) != 1 else ''}" + (
         f": {'; '.join(written)}" if written else ""

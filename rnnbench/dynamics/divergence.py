@@ -8,13 +8,14 @@ loss, then the gradient backwards through time. Asked once, when a run diverges;
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from rnnbench.dynamics.recording import Layer, first, one_of, record
 from rnnbench.engine.batches import Stacked
-from rnnbench.engine.loop import State, vectors
+from rnnbench.engine.loop import State, evaluate, vectors
 from rnnbench.engine.network import Network
-from rnnbench.equations.rules import block
+from rnnbench.equations.program import MATRICES
+from rnnbench.equations.text import term
 
 Loss = Callable[[Tensor, Stacked], Tensor]  # (prediction, batch) → loss (K)
 
@@ -101,31 +102,14 @@ def values_of(layer: Layer, t: int) -> dict[str, Tensor]:
     for family in "pb":
         blocks |= {(family, n): v for n, v in vectors(plan, params, family).items()}
     blocks |= {("b", n): torch.zeros_like(blocks["b", n]) for n in plan.folded}
-    value: dict[fx.Node, Tensor] = {}
-    named: dict[str, Tensor] = {}
     state = dict(zip(plan.state, layer.before[t], strict=True))
-    for node in plan.trace.graph.nodes:
-        name = plan.trace.names.get(node)
-        if node.op == "placeholder" and node.target in state:
-            value[node] = state[node.target]
-        elif owned := block(node):
-            value[node] = blocks[owned]
-        elif (
-            node.op == "call_function"
-            and (owned := block(node.args[0]))
-            and owned[0] in "WR"
-            and node.target.__name__ == "matmul"
-        ):
-            value[node] = (
-                blocks[owned] if owned[0] == "W" else torch.bmm(value[node.args[1]], blocks[owned])
-            )
-            named[f"{'.'.join(owned)} @ {plan.trace.names.get(node.args[1], node.args[1])}"] = (
-                value[node]
-            )
-        elif node.op == "call_function":
-            value[node] = node.target(
-                *(value[a] if isinstance(a, fx.Node) else a for a in node.args), **node.kwargs
-            )
-        if name is not None and node in value:
-            named[name] = value[node]
+    program, named = plan.program, dict[str, Tensor]()
+    for value, tensor in evaluate(program, blocks, state).items():
+        if value.op in MATRICES:
+            operand = value.inputs[0]
+            on = operand.block or program.names.get(operand) or term(program, operand)
+            on = "x" if value.op == "W" else on
+            named[f"{value.op}.{value.block} @ {on}"] = tensor
+        if value in program.names:
+            named[program.names[value]] = tensor
     return named

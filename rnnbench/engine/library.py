@@ -79,7 +79,7 @@ def is_ours(function: Callable[..., Any]) -> bool:
 
 def twin_of(plan: Plan) -> Twin | None:
     """The module that computes this cell, if there is one."""
-    function = plan.trace.function
+    function = plan.program.function
     return TWINS.get(function.__name__) if is_ours(function) else None
 
 
@@ -87,7 +87,7 @@ def why_not(plan: Plan) -> str | None:
     """Why torch.nn does not compute this cell, or None."""
     if twin_of(plan):
         return None
-    function = plan.trace.function
+    function = plan.program.function
     if not is_ours(function):
         reason = f"torch.nn is not known to compute {function.__name__}, a cell of your own"
     elif function.__name__ == "gru":

@@ -3,13 +3,18 @@
 Axes: K replicas   T time steps   B batch   I input width   G stacked blocks   H state width.
 """
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import Tensor, stack
+from torch import Tensor, fx, stack
 from torch.nn import functional as F
 
+from rnnbench.equations.operations import OPERATIONS
 from rnnbench.equations.plan import Plan
+from rnnbench.equations.program import MATRICES, VECTORS, Program, Value
 
 Params = dict[str, Tensor]  # one layer: "W" (K, I, ·H), "R0"… (K, H, ·H), "p" and "b" (K, ·H)
 State = tuple[Tensor, ...]  # each (K, B, H), in the order of `plan.state`
@@ -25,10 +30,10 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 
 def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
     """The same, from the hoisted product of the inputs."""
-    fixed = _fixed(plan, params)
+    fixed, step = _fixed(plan, params), step_of(plan)
     outputs = []
     for wx in _parts(plan, wx_KTBG):
-        state = plan.step(*wx, *fixed, *state)
+        state = step(*wx, *fixed, *state)
         outputs.append(state[0])
     return stack(outputs, 1), state
 
@@ -63,9 +68,10 @@ def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
 def gate_values(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> dict[str, Tensor]:
     """What every gate does along the sequences: name → (K, T, B, H)."""
     fixed = _fixed(plan, params)
+    probe = _emit(plan, (*plan.program.results, *plan.gates.values()))
     values = []
     for wx in _parts(plan, wx_KTBG):
-        found = plan.probe(*wx, *fixed, *state)
+        found = probe(*wx, *fixed, *state)
         state = found[: len(state)]
         values.append(found[len(state) :])
     return {gate: stack([v[k] for v in values], 1) for k, gate in enumerate(plan.gates)}
@@ -94,3 +100,88 @@ def vectors(plan: Plan, params: Params, family: str) -> dict[str, Tensor]:
         if names
         else {}
     )
+
+
+@lru_cache(maxsize=256)
+def step_of(plan: Plan) -> fx.GraphModule:
+    """One step as code: step(*parts (K, B, ·), *R_groups, p, b, *state (K, B, H)) → new states.
+
+    The parts are those of `plan.parts`; p and b are dictionaries of (K, 1, H).
+    """
+    return _emit(plan, plan.program.results)
+
+
+def _emit(plan: Plan, wanted: tuple[Value, ...]) -> fx.GraphModule:
+    """The step's arguments → the values wanted, with its products hoisted and fused as planned."""
+    graph = fx.Graph()
+    parts = {names: graph.placeholder(f"wx_{'_'.join(names)}") for names in plan.parts}
+    weights = {operand: graph.placeholder(f"R{g}") for g, (operand, _) in enumerate(plan.groups)}
+    vectors = {family: graph.placeholder(family) for family in VECTORS}
+    state = {name: graph.placeholder(name) for name in plan.state}
+    absorbed = set(plan.absorbed.values())
+    names_on = dict(plan.groups)
+    columns: dict[str, fx.Node] = {}  # block of R → its columns of the fused product
+    made: dict[Value, fx.Node] = {}
+
+    for v in plan.program.values:
+        if v.op == "state":
+            made[v] = state[v.block]
+        elif v.op in VECTORS and v.owned not in absorbed:
+            made[v] = graph.call_function(operator.getitem, (vectors[v.op], v.block))
+        elif v.op == "R":
+            if v.block not in columns:  # the first product on this operand: compute them all
+                operand = v.inputs[0]
+                product = (made[operand], weights[operand])
+                if ridden := plan.riding.get(operand):
+                    fused = graph.call_function(torch.baddbmm, (parts[ridden], *product))
+                else:
+                    fused = graph.call_function(torch.bmm, product)
+                columns |= _split(graph, fused, names_on[operand])
+            made[v] = columns[v.block]
+        elif v.op == "W" and (v.block,) in parts and (v.block,) not in plan.riding.values():
+            made[v] = parts[(v.block,)]
+        elif v in plan.absorbed:
+            if (present := _other(v, plan.absorbed[v], made)) is not None:
+                made[v] = present
+        elif v.op in OPERATIONS:
+            args = tuple(made[a] if isinstance(a, Value) else a for a in v.args)
+            made[v] = graph.call_function(OPERATIONS[v.op].compute, args)
+    graph.output(tuple(made[v] for v in wanted))
+    graph.eliminate_dead_code()
+    return fx.GraphModule({}, graph)
+
+
+def _other(total: Value, term: tuple[str, str], made: Mapping[Value, fx.Node]) -> fx.Node | None:
+    """What a sum already is whose term rides on the other; None if that other rides later."""
+    if term[0] == "R":
+        return next(made[a] for a in total.inputs if a.owned == term)
+    return next((made[a] for a in total.inputs if a in made), None)
+
+
+def _split(graph: fx.Graph, fused: fx.Node, names: tuple[str, ...]) -> dict[str, fx.Node]:
+    if len(names) == 1:
+        return {names[0]: fused}
+    parts = graph.call_function(torch.chunk, (fused, len(names), -1))
+    return {name: graph.call_function(operator.getitem, (parts, k)) for k, name in enumerate(names)}
+
+
+def evaluate(
+    program: Program, blocks: Mapping[tuple[str, str], Tensor], state: Mapping[str, Tensor]
+) -> dict[Value, Any]:
+    """Every value of one step as the equations compute it, nothing fused: (K, B, H) each.
+
+    blocks: ("W", name) → the product with x (K, B, H); ("R", name) → the matrix (K, H, H);
+        ("p", name), ("b", name) → the vector (K, 1, H).
+    """
+    found: dict[Value, Any] = {}
+    for v in program.values:
+        if v.op == "state":
+            found[v] = state[v.block]
+        elif v.op == "R":
+            found[v] = torch.bmm(found[v.inputs[0]], blocks[v.owned])
+        elif v.op in (*MATRICES, *VECTORS):
+            found[v] = blocks[v.owned]
+        elif v.op in OPERATIONS:
+            args = (found[a] if isinstance(a, Value) else a for a in v.args)
+            found[v] = OPERATIONS[v.op].compute(*args)
+    return found

@@ -1,201 +1,396 @@
-"""The rules for authors of cells. Each breach is a UserError with file, line and remedy."""
+"""What a cell is called with, and the rules for its authors.
+
+W, R, p, b, x and the states are symbols: what the equations do with them is recorded as values.
+Each breach of a rule is a UserError with file, line and remedy, raised where the equations commit
+it.
+"""
 
 import ast
-import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from numbers import Real
+from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor
 from torch.nn import functional as F
 
+from rnnbench.equations.operations import OPERATIONS
+from rnnbench.equations.program import FAMILIES, MATRICES, Argument, Value
 from rnnbench.errors import UserError
 
-MATRICES, VECTORS = ("W", "R"), ("p", "b")
-FAMILIES = MATRICES + VECTORS
-
-# The whole language of a step: what it may do besides `@`, each acting on units one by one.
-OPERATIONS: dict[Any, str] = {
-    operator.add: "add",
-    operator.sub: "sub",
-    operator.mul: "mul",
-    operator.truediv: "div",
-    operator.neg: "neg",
-    torch.sigmoid: "sigmoid",
-    torch.tanh: "tanh",
-    torch.relu: "relu",
-    torch.exp: "exp",
-    torch.maximum: "maximum",
-    torch.minimum: "minimum",
-    F.logsigmoid: "logsigmoid",
-    F.softplus: "softplus",
+# What torch's functions take beside their operands, and the only value that it may have here.
+IDLE = {"inplace": False, "alpha": 1, "out": None, "rounding_mode": None, "dtype": None}
+MIXING = {
+    *("softmax", "log_softmax", "sum", "mean", "norm", "cumsum", "cumprod", "roll", "flip", "sort"),
+    *("layer_norm", "normalize", "outer", "dot", "einsum", "cat", "stack", "std", "var", "max"),
 }
 
+LANGUAGE = f"there are @ + - * / ** > >= < <= and {', '.join(sorted(OPERATIONS))}"
 
-def block(node: Any) -> tuple[str, str] | None:
-    """("R", "z") if the node reads R.z, else None."""
-    if isinstance(node, fx.Node) and node.target is getattr:
-        family, name = node.args
-        return str(cast(fx.Node, family).target), str(name).rstrip("_")
+
+def check_text(tree: ast.AST, first: int, place: Callable[[int], str]) -> None:
+    """What symbols cannot see: assignments in place.
+
+    first: the line of the file at which the tree begins.
+    """
+    for node in ast.walk(tree):
+        target = node.target if isinstance(node, ast.AugAssign) else node
+        stored = isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(
+            target.ctx, ast.Store
+        )
+        if isinstance(target, ast.expr) and (stored or isinstance(node, ast.AugAssign)):
+            written, line = ast.unparse(target), first + target.lineno - 1
+            name = written.split("[")[0].split(".")[0]
+            raise UserError(
+                f"{place(line)}: {written} is changed in place; write {name} = … for the new value"
+            )
+
+
+class Recorder:
+    """What the equations have computed so far.
+
+    place: 'file:line cell' of the line that is being executed. lines: value → that line.
+    """
+
+    def __init__(self, place: Callable[[], str], line: Callable[[], int]) -> None:
+        self.place, self.line = place, line
+        self.values: list[Value] = []
+        self.lines: dict[Value, int] = {}
+        self._varying: set[Value] = set()  # what differs between the examples of a batch
+        self._claimed: set[tuple[str, str]] = set()
+
+    def refuse(self, text: str) -> UserError:
+        return UserError(f"{self.place()}: {text}")
+
+    def leaf(self, op: str, block: str = "") -> Value:
+        return self._record(Value(op, (), block))
+
+    def varies(self, value: Value) -> bool:
+        """Whether it depends on the input or a state."""
+        return value in self._varying
+
+    def _record(self, value: Value) -> Value:
+        self.values.append(value)
+        self.lines[value] = self.line()
+        if value.op in ("x", "state") or self._varying.intersection(value.inputs):
+            self._varying.add(value)
+        return value
+
+    def claim(self, family: str, name: str) -> None:
+        """Every block stands once in the equations."""
+        if (family, name) in self._claimed:
+            raise self.refuse(
+                f"{family}.{name} is used a second time; give this term a block of its own, or "
+                f"name the product and reuse that"
+            )
+        self._claimed.add((family, name))
+
+    def product(self, matrix: Any, right: Any) -> "Symbol":
+        """matrix @ right."""
+        if not isinstance(matrix, Matrix):
+            self._refuse_whole(matrix)
+            if isinstance(right, Matrix):
+                raise self.refuse(right._remedy)
+            raise self.refuse(
+                f"left of @ must be W.name or R.name, got {written(matrix)}; use * for vectors"
+            )
+        of_input = isinstance(right, Symbol) and right._value.op == "x"
+        if not isinstance(right, Symbol) or (matrix._family == "W") != of_input:
+            is_input = matrix._family == "W"
+            rule = "W multiplies x" if is_input else "R multiplies a state or a gate"
+            raise self.refuse(f"{matrix} must not multiply {written(right)}: {rule}")
+        operand = right._value
+        self._refuse_condition(operand, f"{matrix} @")
+        if not self.varies(operand):
+            raise self.refuse(
+                f"{matrix} multiplies what depends on neither x nor a state; a bias does the same"
+            )
+        self.claim(matrix._family, matrix._name)
+        return Symbol(self, self._record(Value(matrix._family, (operand,), matrix._name)))
+
+    def operation(self, name: str, given: tuple[Any, ...], options: dict[str, Any]) -> "Symbol":
+        """An operation of the language, called as torch calls it."""
+        entry = OPERATIONS[name]
+        asked = {k: v for k, v in options.items() if not (k in IDLE and v == IDLE[k])}
+        try:
+            bound = entry.signature.bind(*given, **asked).arguments
+        except TypeError as error:
+            takes = ", ".join([*entry.operands, *entry.options])
+            raise self.refuse(f"{name}({takes}) was called otherwise: {error}") from None
+        args: list[Argument] = [self._operand(bound[operand], name) for operand in entry.operands]
+        numbers = {
+            option: self._number(bound.get(option), name, option, default)
+            for option, default in entry.options.items()
+        }
+        if name == "clamp" and numbers == entry.options:
+            raise self.refuse("clamp needs min, max or both: clamp(c, min=-1, max=1)")
+        if name == "where":
+            self._check_where(args)
+        else:
+            for arg in args:
+                self._refuse_condition(arg, name)
+        return Symbol(self, self._record(Value(name, (*args, *numbers.values()))))
+
+    def call(self, function: Any, given: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A function of torch that was called on a symbol."""
+        if function in (torch.matmul, torch.Tensor.matmul, torch.Tensor.__rmatmul__):
+            return self.product(*given)
+        if name := FUNCTIONS.get(function):
+            return self.operation(name, given, options)
+        raise self.unknown(torch.overrides.resolve_name(function) or function.__name__)
+
+    def result(self, symbol: "Symbol", name: str) -> Value:
+        """What is returned as a new state."""
+        value = self._operand(symbol, "return")
+        self._refuse_condition(value, f"the new {name}")
+        assert isinstance(value, Value)
+        return value
+
+    def unknown(self, name: str) -> UserError:
+        last = name.rpartition(".")[2]
+        if last.endswith("_"):
+            return self.refuse(
+                f"{name}() changes a tensor in place; use the function that returns a new one"
+            )
+        mixes = ", which mixes units while a step acts on each by itself" if last in MIXING else ""
+        return self.refuse(f"{name} is not an operation of cells{mixes}; {LANGUAGE}")
+
+    def _operand(self, thing: Any, name: str) -> Argument:
+        self._refuse_whole(thing)
+        if isinstance(thing, Matrix):
+            raise self.refuse(thing._remedy)
+        if isinstance(thing, Symbol):
+            if thing._value.op == "x":
+                raise self.refuse(
+                    "x is used outside W.name @ x; project it, because inputs and states may "
+                    "differ in width"
+                )
+            return thing._value
+        if isinstance(thing, Real):
+            return float(thing)
+        if isinstance(thing, Tensor) or type(thing).__module__ == "numpy":
+            raise self.refuse(
+                "a tensor is made here; write a number, or a vector that is learnt: p.name or "
+                "b.name"
+            )
+        raise self.refuse(
+            f"{name} takes vectors and numbers, got {thing!r} ({type(thing).__name__})"
+        )
+
+    def _number(self, given: Any, name: str, option: str, default: float) -> float:
+        if given is None:
+            return default
+        if isinstance(given, Real):
+            return float(given)
+        raise self.refuse(f"{option} of {name} must be a number, got {written(given)}")
+
+    def _check_where(self, args: list[Argument]) -> None:
+        condition, *chosen = args
+        if not isinstance(condition, Value) or not _chooses(condition):
+            raise self.refuse("where needs a comparison first: where(c > 0, a, b)")
+        for arg in chosen:
+            self._refuse_condition(arg, "where")
+        if not any(isinstance(arg, Value) for arg in chosen):
+            raise self.refuse("where chooses between two numbers; one of them must be a vector")
+
+    def _refuse_condition(self, arg: Argument, name: str) -> None:
+        if isinstance(arg, Value) and _chooses(arg):
+            raise self.refuse(
+                f"a comparison is no vector, and {name} takes vectors; choose with it: "
+                f"where(c > 0, a, b)"
+            )
+
+    def _refuse_whole(self, thing: Any) -> None:
+        if isinstance(thing, Family):
+            raise self.refuse(f"{thing} is used as a whole; name the block: {thing}.z")
+
+
+def _chooses(value: Value) -> bool:
+    return value.op in OPERATIONS and OPERATIONS[value.op].chooses
+
+
+class _Operators:
+    """What a cell may do with anything that it is given: operators, torch's functions, methods."""
+
+    _recorder: Recorder
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, given: tuple[Any, ...] = (), options: Any = None
+    ) -> Any:
+        symbol = _first([*given, *(options or {}).values()])
+        assert symbol is not None, "torch calls this for the sake of a symbol"
+        return symbol._recorder.call(function, given, options or {})
+
+    def __matmul__(self, right: Any) -> "Symbol":
+        return self._recorder.product(self, right)
+
+    def __rmatmul__(self, left: Any) -> "Symbol":
+        return self._recorder.product(left, self)
+
+    __hash__ = object.__hash__
+    __array_ufunc__ = None  # numbers of NumPy leave the operation to us
+
+    def __bool__(self) -> bool:
+        raise self._recorder.refuse(
+            "cannot branch on a tensor; use where, sigmoid, maximum or minimum to choose"
+        )
+
+    def __iter__(self) -> Any:
+        raise self._recorder.refuse(
+            "cannot loop over or unpack a tensor; write the equation for whole vectors"
+        )
+
+    def __len__(self) -> int:
+        raise self._recorder.refuse("len is not known here: a cell is written for any width")
+
+
+def _first(things: Any) -> _Operators | None:
+    """The first symbol among the arguments of a function, lists included."""
+    for thing in things:
+        found = _first(thing) if isinstance(thing, (list, tuple)) else thing
+        if isinstance(found, _Operators):
+            return found
     return None
 
 
-@dataclass(frozen=True)
-class Rules:
-    """place(where) is "file:line name" of a node, of a line, or (None) of the whole function."""
+class Family(_Operators):
+    """W, R, p or b."""
 
-    place: Callable[..., str]
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self._recorder, self._name = recorder, name
 
-    def check_text(self, tree: ast.AST, first: int) -> None:
-        """What a trace cannot see: assignments in place.
+    def __getattr__(self, block: str) -> Any:
+        if block.startswith("__"):
+            raise AttributeError(block)
+        kind = Matrix if self._name in MATRICES else Vector
+        return kind(self._recorder, self._name, block.rstrip("_"))
 
-        first: the line of the file at which the tree begins.
-        """
-        for node in ast.walk(tree):
-            target = node.target if isinstance(node, ast.AugAssign) else node
-            stored = isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(
-                target.ctx, ast.Store
-            )
-            if isinstance(target, ast.expr) and (stored or isinstance(node, ast.AugAssign)):
-                written, line = ast.unparse(target), first + target.lineno - 1
-                name = written.split("[")[0].split(".")[0]
-                raise UserError(
-                    f"{self.place(line)}: {written} is changed in place; write {name} = … for the "
-                    f"new value"
-                )
+    def __str__(self) -> str:
+        return self._name
 
-    def check_graph(
-        self, graph: fx.Graph, state: tuple[str, ...], results: tuple[Any, ...]
-    ) -> None:
-        """The blocks, products and operations of the body, and the new states."""
-        used: set[tuple[str, str]] = set()
-        varying: set[Any] = set()  # what differs between the examples of a batch
-        for node in graph.nodes:
-            at = self.place(node)
-            if node.target in (*state, "x") or varying.intersection(node.all_input_nodes):
-                varying.add(node)
-            if node.target is getattr and node.args[0].target not in FAMILIES:
-                raise UserError(
-                    f"{at}: {self._written(node.args[0])}.{node.args[1]} cannot be read here; "
-                    f"only W, R, p and b have names in a cell"
-                )
-            if owned := block(node):
-                self._check_block(node, owned, used, at)
-            elif node.target is operator.matmul:
-                self._check_product(node, varying, at)
-            elif node.op == "call_method":
-                self._check_method(node, at)
-            elif node.op == "call_function" and node.target not in OPERATIONS:
-                module = getattr(node.target, "__module__", None) or ""
-                name = (
-                    f"{module}.{node.target.__name__}"
-                    if module.startswith("torch.")
-                    else node.target.__name__
-                )
-                raise UserError(
-                    f"{at}: {name} is not an operation of cells; there are @ + - * / and "
-                    f"{', '.join(sorted(set(OPERATIONS.values())))}"
-                )
-            elif node.op == "get_attr":
-                raise UserError(
-                    f"{at}: a tensor is made here; write a number, or a vector that is learnt: "
-                    f"p.name or b.name"
-                )
-            elif node.op == "placeholder" and node.target in (*FAMILIES, "x"):
-                self._check_argument(node)
-        self._check_results(results, state, varying)
 
-    @staticmethod
-    def _check_block(
-        node: fx.Node, owned: tuple[str, str], used: set[tuple[str, str]], at: str
-    ) -> None:
-        written = ".".join(owned)
-        if owned in used:
-            raise UserError(
-                f"{at}: {written} is used a second time; give this term a block of its own, or "
-                f"name the product and reuse that"
-            )
-        used.add(owned)
-        for user in node.users:
-            if owned[0] in MATRICES and not (
-                user.target is operator.matmul and user.args[0] is node
-            ):
-                product = f"{written} @ {'x' if owned[0] == 'W' else 'h'}"
-                remedy = (
-                    f"must stand left of @: {product}; after * or / in parentheses, "
-                    f"({product}), because these bind as tightly as @"
-                )
-                raise UserError(f"{at}: {written} is a matrix and {remedy}")
+class Matrix(_Operators):
+    """W.z or R.z."""
 
-    def _check_product(self, node: fx.Node, varying: set[Any], at: str) -> None:
-        left, right = node.args
-        owned = block(left)
-        if owned is None or owned[0] not in MATRICES:
-            written = ".".join(owned) if owned else self._written(left)
-            raise UserError(
-                f"{at}: left of @ must be W.name or R.name, got {written}; use * for vectors"
-            )
-        if not isinstance(right, fx.Node) or (owned[0] == "W") != (right.target == "x"):
-            wrong = self._written(right)
-            rule = "W multiplies x" if owned[0] == "W" else "R multiplies a state or a gate"
-            raise UserError(f"{at}: {'.'.join(owned)} must not multiply {wrong}: {rule}")
-        if right not in varying:
-            raise UserError(
-                f"{at}: {'.'.join(owned)} multiplies what depends on neither x nor a state; a "
-                f"bias does the same"
-            )
+    def __init__(self, recorder: Recorder, family: str, name: str) -> None:
+        self._recorder, self._family, self._name = recorder, family, name
 
-    @staticmethod
-    def _written(value: Any) -> str:
-        if isinstance(value, fx.Node) and value.target is getattr:
-            return f"{Rules._written(value.args[0])}.{value.args[1]}"
+    @property
+    def _remedy(self) -> str:
+        product = f"{self} @ {'x' if self._family == 'W' else 'h'}"
         return (
-            str(value.target)
-            if isinstance(value, fx.Node) and value.op == "placeholder"
-            else str(value)
+            f"{self} is a matrix and must stand left of @: {product}; after * or / in "
+            f"parentheses, ({product}), because these bind as tightly as @"
         )
 
-    @staticmethod
-    def _check_method(node: fx.Node, at: str) -> None:
-        if node.target.endswith("_"):  # type: ignore[union-attr]
-            raise UserError(
-                f"{at}: .{node.target}() changes a tensor in place; use the function that returns "
-                f"a new one"
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self._recorder.refuse(self._remedy)
+
+    def __str__(self) -> str:
+        return f"{self._family}.{self._name}"
+
+
+class Symbol(_Operators):
+    """A value of the equations."""
+
+    def __init__(self, recorder: Recorder, value: Value | None) -> None:
+        self._recorder, self._held = recorder, value
+
+    @property
+    def _value(self) -> Value:
+        assert self._held is not None, "a symbol has a value"
+        return self._held
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in METHODS:
+            return lambda *given, **options: self._recorder.operation(
+                METHODS[name], (self, *given), options
             )
-        raise UserError(
-            f"{at}: .{node.target}() is a method; write the function, as in tanh(c), from torch "
-            f"import tanh"
+        if callable(getattr(torch.Tensor, name, None)):
+            raise self._recorder.unknown(f".{name}")
+        raise self._recorder.refuse(
+            f"{self}.{name} cannot be read here; only W, R, p and b have names in a cell"
         )
 
-    def _check_argument(self, node: fx.Node) -> None:
-        """x and the families, wherever they are used as they stand."""
-        for user in node.users:
-            at = self.place(user)
-            if node.target == "x" and user.target is not operator.matmul:
-                raise UserError(
-                    f"{at}: x is used outside W.name @ x; project it, because inputs and states "
-                    f"may differ in width"
-                )
-            if node.target != "x" and user.target is not getattr and user.op != "call_method":
-                raise UserError(
-                    f"{at}: {node.target} is used as a whole; name the block: {node.target}.z"
-                )
-        if node.target == "x" and not node.users:
-            raise UserError(f"{self.place()}: x is never used; a cell has at least one W.name @ x")
+    def __str__(self) -> str:
+        value = self._value
+        known = {"x": "x", "state": value.block} | {f: f"{f}.{value.block}" for f in FAMILIES}
+        return known.get(value.op, f"a value of {value.op}")
 
-    def _check_results(
-        self, results: tuple[Any, ...], state: tuple[str, ...], varying: set[Any]
-    ) -> None:
-        if len(results) != len(state):
-            raise UserError(
-                f"{self.place()}: takes states {', '.join(state)} but returns {len(results)} "
-                f"values; return the new states in that order"
-            )
-        if not all(isinstance(n, fx.Node) for n in results):
-            raise UserError(
-                f"{self.place()}: returns a constant; every returned value must be a new state"
-            )
-        for name, node in zip(state, results, strict=True):
-            if node not in varying:
-                raise UserError(f"{self.place()}: the new {name} depends on neither x nor a state")
+    def __pos__(self) -> "Symbol":
+        return self
+
+
+class Vector(Symbol):
+    """p.z or b.z: a block of the cell from its first use on."""
+
+    def __init__(self, recorder: Recorder, family: str, name: str) -> None:
+        super().__init__(recorder, None)
+        self._family, self._name = family, name
+
+    @property
+    def _value(self) -> Value:
+        if self._held is None:
+            self._recorder.claim(self._family, self._name)
+            self._held = self._recorder.leaf(self._family, self._name)
+        return self._held
+
+    def __str__(self) -> str:
+        return f"{self._family}.{self._name}"
+
+
+def written(thing: Any) -> str:
+    """A thing as messages call it."""
+    return str(thing) if isinstance(thing, (_Operators, str)) else repr(thing)
+
+
+OPERATORS = {
+    **{"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow"},
+    **{"gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal", "eq": "equal"},
+    **{"neg": "neg", "abs": "abs"},
+}
+REFUSED = {
+    **{"mod": "%", "floordiv": "//", "and": "&", "or": "|", "xor": "^", "lshift": "<<"},
+    **{"rshift": ">>", "divmod": "divmod", "getitem": "[ ]", "ne": "!=", "invert": "~"},
+}
+
+
+def _operator(name: str, reflected: bool) -> Callable[..., Symbol]:
+    def apply(self: _Operators, *others: Any) -> Symbol:
+        given = (*others, self) if reflected else (self, *others)
+        return self._recorder.operation(name, given, {})
+
+    return apply
+
+
+def _refused(sign: str) -> Callable[..., None]:
+    def refuse(self: _Operators, *_: Any) -> None:
+        raise self._recorder.unknown(sign)
+
+    return refuse
+
+
+for word, operation in OPERATORS.items():
+    setattr(_Operators, f"__{word}__", _operator(operation, reflected=False))
+    if len(OPERATIONS[operation].operands) == 2 and not OPERATIONS[operation].chooses:
+        setattr(_Operators, f"__r{word}__", _operator(operation, reflected=True))
+for word, sign in REFUSED.items():
+    setattr(_Operators, f"__{word}__", _refused(sign))
+    setattr(_Operators, f"__r{word}__", _refused(sign))
+
+# a name of torch → the operation; every function that has it
+METHODS = {call: name for name, entry in OPERATIONS.items() for call in entry.calls}
+FUNCTIONS = {
+    getattr(home, call): name
+    for call, name in METHODS.items()
+    for home in (torch, F, torch.special, torch.Tensor)
+    if hasattr(home, call)
+}
+FUNCTIONS |= {
+    getattr(torch.Tensor, f"__{word}__"): operation for word, operation in OPERATORS.items()
+}

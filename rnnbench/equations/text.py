@@ -1,56 +1,47 @@
 """Writes a traced cell as mathematics: the equations of its paper, in Unicode or in LaTeX.
 
-One walk over the graph, two notations; a notation is a table of symbols. What is printed is what
-the engines compute, since both come from the trace. Knows no cell by name.
+One walk over the program, two notations. What is printed is what the engines compute, since both
+read the program. Knows no cell by name.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from torch import fx
-
-from rnnbench.equations.rules import OPERATIONS, block
-from rnnbench.equations.trace import Trace
+from rnnbench.equations.operations import (
+    ANY,
+    APPLIED,
+    ATOM,
+    OPERATIONS,
+    PRODUCT,
+    SUM,
+    Form,
+    Operation,
+)
+from rnnbench.equations.program import FAMILIES, LEAVES, VECTORS, Argument, Program, Value
 
 LEGEND = "d inputs, n units; W is n×d, R is n×n, p and b are vectors of n; ⊙ elementwise"
-
-# How tightly a term holds together, loosest first. W x stands below the product: R (r ⊙ h) and r ⊙
-# (R h) are
-# different cells, so neither is left to the reader's habits.
-ANY, SUM, APPLIED, PRODUCT, QUOTIENT, ATOM = range(6)
-
-
-@dataclass(frozen=True)
-class Form:
-    """How an operation is written: its text, how tightly the result holds, how tightly each operand
-    must.
-    """
-
-    text: str
-    level: int
-    least: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Notation:
-    """Symbols for one medium. Texts are %-templates.
+    """Symbols for one medium. Texts are %-templates; how operations are written, `operations` says.
 
-    forms: operations written around their operands. calls: operations written before their
-        arguments, with the
-    level of the result. now, before: a value of this step and a state of the last one. word: names
-        of several letters.
+    form: of an operation. apply: a matrix and its operand; scale: a number times a vector.
+    now, before: a value of this step and a state of the last one. word: names of several letters.
     """
 
-    forms: dict[str, Form]
-    calls: dict[str, tuple[str, int]]
+    form: Callable[[Operation], Form]
+    apply: Form
+    scale: Form
     now: str
     before: str
     block: str
     word: str
     underscore: str
     minus: str
+    infinite: str
     tall: tuple[str, str]  # (what makes a term tall, the parentheses around it)
     equation: str
     newline: str
@@ -58,31 +49,16 @@ class Notation:
 
 
 UNICODE = Notation(
-    forms={
-        "add": Form("%s + %s", SUM, (SUM, APPLIED)),
-        "sub": Form("%s − %s", SUM, (SUM, APPLIED)),
-        "neg": Form("−%s", SUM, (APPLIED,)),
-        "apply": Form("%s %s", APPLIED, (ATOM, ATOM)),
-        "mul": Form("%s ⊙ %s", PRODUCT, (PRODUCT, PRODUCT)),
-        "scale": Form("%s · %s", PRODUCT, (PRODUCT, PRODUCT)),
-        "div": Form("%s/%s", QUOTIENT, (ATOM, ATOM)),
-    },
-    calls={
-        "sigmoid": ("σ", ATOM),
-        "tanh": ("tanh", ATOM),
-        "relu": ("ReLU", ATOM),
-        "exp": ("exp", ATOM),
-        "maximum": ("max", ATOM),
-        "minimum": ("min", ATOM),
-        "logsigmoid": ("log σ", APPLIED),
-        "softplus": ("softplus", ATOM),
-    },
+    form=lambda operation: operation.unicode,
+    apply=Form("%s %s", APPLIED, (ATOM, ATOM)),
+    scale=Form("%s · %s", PRODUCT, (PRODUCT, PRODUCT)),
     now="%sₜ",
     before="%sₜ₋₁",
     block="%s_%s",
     word="%s",
     underscore="_",
     minus="−",
+    infinite="∞",
     tall=("", "(%s)"),
     equation="%s = %s",
     newline="\n",
@@ -90,31 +66,16 @@ UNICODE = Notation(
 )
 
 LATEX = Notation(
-    forms={
-        "add": Form("%s + %s", SUM, (SUM, APPLIED)),
-        "sub": Form("%s - %s", SUM, (SUM, APPLIED)),
-        "neg": Form("-%s", SUM, (APPLIED,)),
-        "apply": Form("%s %s", APPLIED, (ATOM, ATOM)),
-        "mul": Form(r"%s \odot %s", PRODUCT, (PRODUCT, PRODUCT)),
-        "scale": Form(r"%s \cdot %s", PRODUCT, (PRODUCT, PRODUCT)),
-        "div": Form(r"\frac{%s}{%s}", QUOTIENT, (ANY, ANY)),
-    },
-    calls={
-        "sigmoid": (r"\sigma", ATOM),
-        "tanh": (r"\tanh", ATOM),
-        "relu": (r"\operatorname{ReLU}", ATOM),
-        "exp": (r"\exp", ATOM),
-        "maximum": (r"\max", ATOM),
-        "minimum": (r"\min", ATOM),
-        "logsigmoid": (r"\log \sigma", APPLIED),
-        "softplus": (r"\operatorname{softplus}", ATOM),
-    },
+    form=lambda operation: operation.latex,
+    apply=Form("%s %s", APPLIED, (ATOM, ATOM)),
+    scale=Form(r"%s \cdot %s", PRODUCT, (PRODUCT, PRODUCT)),
     now="%s_{t}",
     before="%s_{t-1}",
     block="%s_{%s}",
     word=r"\mathrm{%s}",
     underscore=r"\_",
     minus="-",
+    infinite=r"\infty",
     tall=(r"\frac", r"\left(%s\right)"),
     equation="%s &= %s",
     newline=" \\\\\n",
@@ -122,29 +83,29 @@ LATEX = Notation(
 )
 
 
-def unicode(trace: Trace) -> str:
+def unicode(program: Program) -> str:
     """The equations of one step, one a line, for a terminal: zₜ = tanh(W_z xₜ + R_z yₜ₋₁ + b_z)."""
-    return _Writer(trace, UNICODE).page()
+    return _Writer(program, UNICODE).page()
 
 
-def latex(trace: Trace) -> str:
+def latex(program: Program) -> str:
     """The equations of one step as an `aligned` environment (amsmath), to be placed in mathematics
     mode.
     """
-    return _Writer(trace, LATEX).page()
+    return _Writer(program, LATEX).page()
 
 
-def term(trace: Trace, node: fx.Node) -> str:
+def term(program: Program, value: Value) -> str:
     """One value as the equations write it where they use it: rₜ ⊙ hₜ₋₁."""
-    return _Writer(trace, UNICODE).operand(node, ANY)
+    return _Writer(program, UNICODE).operand(value, ANY)
 
 
 class _Writer:
-    """One walk over the graph: a named value is written by its name, every other value in place."""
+    """One pass over the values: a named value is written by its name, every other one in place."""
 
-    def __init__(self, trace: Trace, notation: Notation) -> None:
-        self.trace, self.notation = trace, notation
-        self.names = _names(trace)
+    def __init__(self, program: Program, notation: Notation) -> None:
+        self.program, self.notation = program, notation
+        self.names = _names(program)
 
     def page(self) -> str:
         lines = [
@@ -154,44 +115,58 @@ class _Writer:
         return self.notation.page % self.notation.newline.join(lines)
 
     def equations(self) -> Iterator[tuple[str, str]]:
-        for node, name in self.names.items():
-            yield name, self.written(node)[0]
-        for state, node in zip(self.trace.state, self.trace.result, strict=True):
-            if self.names.get(node) != state:  # handed on as it is, or returned twice
-                yield state, self.operand(node, ANY)
+        for value, name in self.names.items():
+            yield name, self.written(value)[0]
+        for state, value in zip(self.program.state, self.program.results, strict=True):
+            if self.names.get(value) != state:  # handed on as it is, or returned twice
+                yield state, self.operand(value, ANY)
 
-    def operand(self, value: Any, least: int) -> str:
+    def operand(self, value: Argument, least: int) -> str:
         """`value` as a part of a larger term, in parentheses if it holds less tightly than
         it must.
         """
-        if value in self.names:
+        if not isinstance(value, Value):
+            text, level = self.number(value)
+        elif value in self.names:
             return self.notation.now % self.word(self.names[value])
-        text, level = self.written(value) if isinstance(value, fx.Node) else self.number(value)
+        else:
+            text, level = self.written(value)
         return text if level >= least else self.parenthesised(text)
 
-    def written(self, node: fx.Node) -> tuple[str, int]:
-        """A node spelled out, and how tightly it holds."""
-        if node.op == "placeholder":
-            time = self.notation.before if node.target in self.trace.state else self.notation.now
-            return time % self.word(str(node.target)), ATOM
-        if owned := block(node):
-            return self.notation.block % (owned[0], self.word(owned[1], longest=2)), ATOM
-        operands = [*node.args, *node.kwargs.values()]
-        operation = OPERATIONS.get(node.target, "apply")
-        if operation in self.notation.calls:
-            symbol, level = self.notation.calls[operation]
-            return symbol + self.parenthesised(
-                ", ".join(self.operand(o, ANY) for o in operands)
-            ), level
-        if operation == "mul" and not all(isinstance(o, fx.Node) for o in operands):
-            operation = "scale"
-        form = self.notation.forms[operation]
+    def written(self, value: Value) -> tuple[str, int]:
+        """A value spelled out, and how tightly it holds."""
+        if value.op in ("x", "state"):
+            time = self.notation.before if value.op == "state" else self.notation.now
+            return time % self.word(value.block or "x"), ATOM
+        if value.op in FAMILIES:
+            block = self.notation.block % (value.op, self.word(value.block, longest=2))
+            if value.op in VECTORS:
+                return block, ATOM
+            form = self.notation.apply
+            return form.text % (block, self.operand(value.inputs[0], form.least[1])), form.level
+        return self.operation(OPERATIONS[value.op], value)
+
+    def operation(self, operation: Operation, value: Value) -> tuple[str, int]:
+        form, operands = self.notation.form(operation), list(value.args)
+        for default in reversed(operation.options.values()):
+            if operands[-1] == default:
+                operands.pop()
+            else:
+                break
+        if not form.least:
+            listed = ", ".join(self.operand(o, ANY) for o in operands)
+            return form.text + self.parenthesised(listed), form.level
+        if value.op == "mul" and not all(isinstance(o, Value) for o in operands):
+            form = self.notation.scale
         return form.text % tuple(
             self.operand(o, least) for o, least in zip(operands, form.least, strict=True)
         ), form.level
 
     def number(self, value: float) -> tuple[str, int]:
-        digits = f"{Decimal(repr(value)):f}"
+        if math.isinf(value):
+            digits = f"{'-' if value < 0 else ''}{self.notation.infinite}"
+        else:
+            digits = f"{Decimal(repr(value)):f}"
         digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
         return digits.replace("-", self.notation.minus), SUM if digits.startswith("-") else ATOM
 
@@ -204,23 +179,22 @@ class _Writer:
         return self.notation.word % escaped if len(name) > longest else escaped
 
 
-def _names(trace: Trace) -> dict[fx.Node, str]:
-    """Computed node → name, in the order of the equations; no name stands for two values of the
+def _names(program: Program) -> dict[Value, str]:
+    """Computed value → name, in the order of the equations; no name stands for two values of the
     same step.
 
     Of several values of one name the last keeps it. The name of a state belongs to its new value, x
     to the input.
     """
-    computed = [n for n in trace.graph.nodes if n.op == "call_function"]
     holder = {
-        trace.names[n]: n
-        for n in computed
-        if n in trace.names and trace.names[n] not in (*trace.state, "x")
+        program.names[v]: v
+        for v in program.computed
+        if v in program.names and program.names[v] not in (*program.state, "x")
     }
     owner = {
-        node: state
-        for state, node in reversed(list(zip(trace.state, trace.result, strict=True)))
-        if node.op == "call_function"
+        value: state
+        for state, value in reversed(list(zip(program.state, program.results, strict=True)))
+        if value.op not in LEAVES
     }
-    named = {node: name for name, node in holder.items()} | owner
-    return {n: named[n] for n in computed if n in named}
+    named = {value: name for name, value in holder.items()} | owner
+    return {v: named[v] for v in program.computed if v in named}

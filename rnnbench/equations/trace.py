@@ -1,4 +1,4 @@
-"""Read a cell's equations: run the function once on symbols and keep what it did as a graph.
+"""Read a cell's equations: run the function once on symbols and keep what it computed as a program.
 
 Knows nothing of tensors' shapes, of engines, or of any particular cell; `rules` says what a cell
 may not do.
@@ -9,42 +9,20 @@ import inspect
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import FrameType, FunctionType
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
-from torch import fx
+import torch
 
-from rnnbench.equations.rules import FAMILIES, Rules
+from rnnbench.equations.operations import OPERATIONS, larger, smaller
+from rnnbench.equations.program import FAMILIES, LEAVES, Program, Value, ordered
+from rnnbench.equations.rules import Family, Recorder, Symbol, check_text
 from rnnbench.errors import UserError
 
 
-@dataclass(frozen=True)
-class Trace:
-    """A cell's equations as a graph.
-
-    graph: nodes are placeholders, reads of a block (`W.z`), `@`, and the operations of
-        `OPERATIONS`.
-    state: the names of the states; the first is the output.
-    names: node → the name that the equations give its value (`z`, `c`; a returned value has its
-        state's name).
-    """
-
-    function: Callable[..., Any]
-    graph: fx.Graph
-    state: tuple[str, ...]
-    names: dict[fx.Node, str]
-
-    @property
-    def result(self) -> tuple[fx.Node, ...]:
-        """The new states, in the order of `state`."""
-        value = next(n for n in self.graph.nodes if n.op == "output").args[0]
-        return value if isinstance(value, tuple) else (value,)
-
-
-def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) -> Trace:
-    """The equations of `function` as a graph, with `constants` in place of its keyword-only
+def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) -> Program:
+    """The equations of `function` as a program, with `constants` in place of its keyword-only
     arguments.
 
     Raises UserError, with file and line, where the function breaks a rule for cells.
@@ -54,47 +32,129 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
             f"{getattr(function, '__name__', function)!r} is not a cell; a cell is a Python "
             f"function: def cell(W, R, b, x, h)"
         )
-    reader = _Reader(function)
-    rules = Rules(reader.place)
-    rules.check_text(reader.tree, reader.first)
+    source = _Source(function)
+    check_text(source.tree, source.first, source.place)
     signature = inspect.signature(function)
     known = [n for n, a in signature.parameters.items() if a.kind is a.KEYWORD_ONLY]
     for name in constants or {}:
         if name not in known:
             raise UserError(
-                f"{reader.place()}: no constant '{name}'; keyword-only arguments: {known or 'none'}"
+                f"{source.place()}: no constant '{name}'; keyword-only arguments: {known or 'none'}"
             )
     arguments = [n for n in signature.parameters if n not in known]
     state = tuple(a for a in arguments if a not in (*FAMILIES, "x"))
     if not state or "x" not in arguments:
         raise UserError(
-            f"{reader.place()}: a cell takes x and at least one state: def {function.__name__}(W, "
+            f"{source.place()}: a cell takes x and at least one state: def {function.__name__}(W, "
             f"R, b, x, h)"
         )
+    recorder = Recorder(lambda: source.place(source.line()), source.line)
+    leaves = {name: Symbol(recorder, recorder.leaf("state", name)) for name in state}
+    leaves["x"] = Symbol(recorder, recorder.leaf("x"))
+    symbols = [Family(recorder, name) if name in FAMILIES else leaves[name] for name in arguments]
     try:
-        defaults = {n: signature.parameters[n].default for n in known}
-        graph = reader.trace(function, defaults | dict(constants or {}))
+        returned = with_numbers(function)(*symbols, **dict(constants or {}))
     except (UserError, KeyboardInterrupt):
         raise
     # a slip in the user's code; a number where a tensor belongs; what symbols cannot do
     except Exception as error:
         raise UserError(
-            f"{reader.place(reader.failed(error))}: {type(error).__name__}: "
+            f"{source.place(source.failed(error))}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"
         ) from error
-    result = Trace(function, graph, state, {})
-    rules.check_graph(graph, state, result.result)
-    result.names.update(reader.names(graph) | dict(zip(result.result, state, strict=True)))
-    return result
+    results = _results(returned, state, recorder, source.place())
+    needed = {v for result in results for v in ordered(result)}
+    learning = {v for result in results for v in _smooth(result)}
+    for value in recorder.values:
+        if value.op in FAMILIES and value not in learning:
+            written = f"{value.op}.{value.block}"
+            why = "only a comparison reads it" if value in needed else "nothing reads it"
+            raise UserError(
+                f"{source.place(recorder.lines[value])}: {written} would never learn: {why}; use "
+                f"it, or remove it"
+            )
+    values = tuple(v for v in recorder.values if v in needed)
+    if not any(v.op == "W" for v in values):
+        raise UserError(f"{source.place()}: x is never used; a cell has at least one W.name @ x")
+    names = source.names(recorder) | dict(zip(results, state, strict=True))
+    return Program(function, state, values, results, names)
 
 
-class _Reader(fx.Tracer):
-    """A tracer that knows where in the source every term stands."""
+def _results(
+    returned: Any, state: tuple[str, ...], recorder: Recorder, at: str
+) -> tuple[Value, ...]:
+    """The new states, checked."""
+    if isinstance(returned, (list, dict, set)):
+        states = ", ".join(state)
+        raise UserError(
+            f"{at}: returns a {type(returned).__name__}; return the new states with commas "
+            f"between them: return {states}"
+        )
+    symbols = returned if isinstance(returned, tuple) else (returned,)
+    if len(symbols) != len(state):
+        raise UserError(
+            f"{at}: takes states {', '.join(state)} but returns {len(symbols)} values; return the "
+            f"new states in that order"
+        )
+    results = []
+    for name, symbol in zip(state, symbols, strict=True):
+        if not isinstance(symbol, Symbol):
+            what = f"{symbol} as a whole" if isinstance(symbol, Family) else "a constant"
+            what = "nothing" if symbol is None else what
+            raise UserError(
+                f"{at}: returns {what} for {name}; every returned value must be a new state"
+            )
+        value = recorder.result(symbol, name)
+        if not recorder.varies(value):
+            raise UserError(f"{at}: the new {name} depends on neither x nor a state")
+        results.append(value)
+    return tuple(results)
+
+
+def _smooth(value: Value) -> Iterator[Value]:
+    """What a value depends on otherwise than through comparisons, which have no gradient."""
+    yield value
+    for arg in value.inputs:
+        if not (arg.op in OPERATIONS and OPERATIONS[arg.op].chooses):
+            yield from _smooth(arg)
+
+
+def with_numbers(function: FunctionType) -> Callable[..., Any]:
+    """The function as it is, but with numbers allowed in torch.maximum and torch.minimum, which
+    take tensors only; also in the functions of its module that it calls.
+    """
+    scope = dict(function.__globals__)
+    for name, thing in scope.items():
+        if isinstance(thing, ModuleType) and thing is torch:
+            scope[name] = _Torch()
+        elif thing is torch.maximum or thing is torch.minimum:
+            scope[name] = larger if thing is torch.maximum else smaller
+        elif inspect.isfunction(thing) and thing.__globals__ is function.__globals__:
+            scope[name] = _copied(thing, scope)
+    return _copied(function, scope)
+
+
+def _copied(function: FunctionType, scope: dict[str, Any]) -> FunctionType:
+    code, closure = function.__code__, function.__closure__
+    copy = FunctionType(code, scope, function.__name__, function.__defaults__, closure)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+class _Torch:
+    """The module torch, with the maximum and minimum that take numbers."""
+
+    maximum, minimum = staticmethod(larger), staticmethod(smaller)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+class _Source:
+    """Where in the source every term stands."""
 
     def __init__(self, function: FunctionType) -> None:
-        super().__init__()
         self.function = function
-        self.lines: dict[fx.Node, int] = {}
         try:
             text, self.first = inspect.getsourcelines(function)
         except OSError:
@@ -104,27 +164,12 @@ class _Reader(fx.Tracer):
             ) from None
         self.tree = ast.parse(textwrap.dedent("".join(text)))
 
-    def place(self, where: fx.Node | int | None = None) -> str:
-        line = self.lines.get(where) if isinstance(where, fx.Node) else where
-        return f"{self.function.__code__.co_filename}:{line or self.first} {self.function.__name__}"
+    def place(self, line: int | None = None) -> str:
+        code = self.function.__code__
+        return f"{code.co_filename}:{line or self.first} {self.function.__name__}"
 
-    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        constants = concrete_args or {}
-        positional = [n for n in inspect.signature(root).parameters if n not in constants]
-        # fx wants positional parameters only; constants are bound before it looks.
-        scope: dict[str, Any] = {"cell": root, "constants": constants}
-        source = (
-            f"def bound({', '.join(positional)}): return cell({', '.join(positional)}, **constants)"
-        )
-        exec(compile(source, "<cell>", "exec"), scope)
-        return super().trace(scope["bound"])
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(*args, **kwargs)
-        self.lines[node] = self._line()
-        return node
-
-    def _line(self) -> int:
+    def line(self) -> int:
+        """The line of the cell that is being executed."""
         frame: FrameType | None = sys._getframe()
         while frame is not None and frame.f_code is not self.function.__code__:
             frame = frame.f_back
@@ -139,19 +184,7 @@ class _Reader(fx.Tracer):
         ]
         return lines[-1] if lines else None
 
-    def to_bool(self, obj: fx.Proxy) -> bool:
-        raise UserError(
-            f"{self.place(self._line())}: cannot branch on a tensor; use sigmoid, maximum or "
-            f"minimum to choose"
-        )
-
-    def iter(self, obj: fx.Proxy) -> Any:
-        raise UserError(
-            f"{self.place(self._line())}: cannot loop over or unpack a tensor; write the equation "
-            f"for whole vectors"
-        )
-
-    def names(self, graph: fx.Graph) -> dict[fx.Node, str]:
+    def names(self, recorder: Recorder) -> dict[Value, str]:
         """The last value made by each assignment `name = …` is called that name."""
         names = {}
         for statement in ast.walk(self.tree):
@@ -160,7 +193,7 @@ class _Reader(fx.Tracer):
                     self.first + statement.lineno - 1, self.first + (statement.end_lineno or 0)
                 )
                 made = [
-                    n for n in graph.nodes if n.op == "call_function" and self.lines[n] in lines
+                    v for v in recorder.values if v.op not in LEAVES and recorder.lines[v] in lines
                 ]
                 if made:
                     names[made[-1]] = statement.targets[0].id

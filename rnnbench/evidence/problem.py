@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from rnnbench.engine.loop import unroll
 from rnnbench.equations.plan import Plan
+from rnnbench.equations.trace import with_numbers
 from rnnbench.evidence.arithmetic import Step, gradient, leaves, sequence
 
 K, T, B, I, H = 2, 4, 2, 2, 3  # noqa: E741
@@ -126,6 +127,7 @@ def literal(
     function: Callable[..., Any], constants: Mapping[str, Any], state: tuple[str, ...]
 ) -> Forward:
     """The cell's function itself on single column vectors, mapped over replicas and batch."""
+    cell = with_numbers(function)  # type: ignore[arg-type]
     takes = [
         n for n, a in inspect.signature(function).parameters.items() if a.kind is not a.KEYWORD_ONLY
     ]
@@ -135,7 +137,7 @@ def literal(
             f: _Family({n.split(".")[1]: t for n, t in blocks.items() if n[0] == f}) for f in "WRpb"
         }
         known = families | {"x": x} | dict(zip(state, old, strict=True))
-        new = function(*(known[name] for name in takes), **constants)
+        new = cell(*(known[name] for name in takes), **constants)
         return new if isinstance(new, tuple) else (new,)
 
     step = vmap(vmap(once, in_dims=(None, *[0] * (1 + len(state)))))

@@ -87,7 +87,7 @@ def against_literal(made: Plan, problem: Problem, constants: Mapping[str, Any]) 
     """Values and gradients of the planned computation equal those of the function itself, one
     vector at a time.
     """
-    expected = differentiated(problem, literal(made.trace.function, constants, made.state))
+    expected = differentiated(problem, literal(made.program.function, constants, made.state))
     return _compared(
         "literal equations", differentiated(problem, planned(made)), expected, torch.float64
     )
@@ -134,7 +134,7 @@ def reaches(made: Plan, problem: Problem, constants: Mapping[str, Any]) -> Check
     """No block is idle: an unused one would be counted, and make comparisons at equal size
     unfair.
     """
-    found = differentiated(problem, literal(made.trace.function, constants, made.state))
+    found = differentiated(problem, literal(made.program.function, constants, made.state))
     idle = [name for name in problem.blocks if not found[f"the gradient of {name}"].any()]
     detail = (
         f"without effect on outputs and states: {', '.join(idle)}"

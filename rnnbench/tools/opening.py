@@ -78,7 +78,7 @@ class Opened:
         train = self.settings.train
         pack = Pack(
             [replace(self.settings, train=replace(train, batch=batch or train.batch))],
-            self.plan.trace.function,
+            self.plan.program.function,
             self.task,
         )
         pack.network.flat.copy_(self.network.flat)

@@ -106,7 +106,7 @@ def of_run(place: str | Path, say: Say = said) -> Probe:
     home = Path(place).expanduser()
     best = (home / "best.pt").exists() or not (home / "last.pt").exists()
     opened = open_run(home, weights="best" if best else "last", say=say)
-    pack = Pack([opened.settings], opened.plan.trace.function, opened.task)
+    pack = Pack([opened.settings], opened.plan.program.function, opened.task)
     batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
     (initial,), (trained,) = (
         measured(network, batch, pack.task.loss) for network in (pack.network, opened.network)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnbench.engine.loop import input_product, vectors
+from rnnbench.engine.loop import input_product, step_of, vectors
 from rnnbench.errors import UserError
 from rnnbench.tools.opening import Opened
 
@@ -67,7 +67,7 @@ class Program(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         from torch._higher_order_ops.scan import scan
 
-        plan = self.plan
+        plan, one = self.plan, step_of(self.plan)
         products = [params[f"R{g}"] for g in range(len(plan.groups))]
         # scan wants nothing that it reads or makes to be a view of something else: hence the clones
         p, b = (
@@ -77,7 +77,7 @@ class Program(nn.Module):
         sizes = [len(names) * self.hidden for names in plan.parts]
 
         def step(state: tuple[Tensor, ...], wx: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-            new = plan.step(*wx.split(sizes, -1), *products, p, b, *state)
+            new = one(*wx.split(sizes, -1), *products, p, b, *state)
             return tuple(s.clone() for s in new), new[0].clone()
 
         wx_TKBG = input_product(plan, params, x).transpose(0, 1)

@@ -16,7 +16,7 @@ from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native import build, emit, head, memory
 from rnnbench.engine.native.untraced import untraced
 from rnnbench.equations.plan import Plan
-from rnnbench.equations.program import lowered
+from rnnbench.equations.stages import staged
 from rnnbench.errors import UserError
 
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -45,7 +45,7 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 
 def source(plan: Plan) -> str:
     """The C++ of this cell, without what is the same for all cells."""
-    return emit.steps(lowered(plan))
+    return emit.steps(staged(plan))
 
 
 def why_not(plan: Plan, dtype: torch.dtype, device: str) -> str | None:
@@ -71,11 +71,8 @@ class Kernel:
             )
         memory.keep_pages()
         self.plan = plan
-        made = lowered(plan)
+        made = staged(plan)
         self.library = build.library(emit.source(made, REAL[dtype]))
-        self.idle = sum(len(p.columns) for p in made.products) < sum(
-            len(plan.blocks[f]) for f in "WR"
-        )  # what nothing reads has no slope
         self.state, self.groups = len(plan.state), len(plan.groups)
         self.fields = ctypes.c_int64 * (8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4)
         self.measured: dict[tuple[ctypes.CDLL, Sizes], list[int]] = {}
@@ -152,8 +149,10 @@ class _Through(torch.autograd.Function):
         params, needed = dict(zip(names, weights, strict=True)), ctx.needs_input_grad[3:]
         _, scratch, partial, _ = made.measure(sizes)
         arriving = [None if s is None else s.contiguous() for s in (slope_outputs, *slope_last)]
-        new = torch.zeros_like if made.idle else torch.empty_like
-        slopes = {name: new(t, memory_format=torch.contiguous_format) for name, t in params.items()}
+        slopes = {
+            name: torch.empty_like(t, memory_format=torch.contiguous_format)
+            for name, t in params.items()
+        }
         slope_x = torch.empty_like(x) if needed[0] else None
         starts = zip(state, needed[1 + len(names) :], strict=True)
         slope_state = [torch.empty_like(s) if need else None for s, need in starts]

@@ -2,14 +2,17 @@
 it reads and writes through.
 """
 
-from rnnbench.equations.program import GIVEN, Argument, Program, Value
+import math
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+from rnnbench.equations.operations import OPERATIONS, gradients
+from rnnbench.equations.program import LEAVES, Argument, Value
+from rnnbench.equations.stages import PRE, Stages
+
 # names of values that would hide what the emitted lines use, or that C++ keeps for itself
 TAKEN = """
     call work place rows row lane units units_all width groups first count step sums kept ring vec
     real load store fill where prefer filled added partial slopes slope_x slope_out arriving leaving
-    vectors ringed LANES
+    vectors ringed LANES each INFINITY NAN
     auto bool case catch char class const constexpr default delete do double enum explicit export
     extern float friend goto inline int long mutable namespace new operator private protected public
     register short signed sizeof static struct switch template this throw try typedef typename union
@@ -18,18 +21,27 @@ TAKEN = """
 RESERVED = frozenset(TAKEN.split())
 
 
-def sloped(program: Program) -> tuple[Value, ...]:
+def number(value: float) -> str:
+    if math.isnan(value):
+        return "fill(NAN)"
+    if math.isinf(value):
+        return f"fill({'-' if value < 0 else ''}INFINITY)"
+    return f"fill({value!r})"
+
+
+def sloped(program: Stages) -> tuple[Value, ...]:
     """Values whose slope comes, at least in part, from a product or from a later stage, and lies in
     a buffer.
     """
-    stage = program.stage
-    later = {
-        a
-        for v in program.values
-        if v.op != "pre"
-        for a in v.inputs
-        if a.op not in GIVEN and stage[a] < stage[v]
-    }
+    stage, arrives = program.stage, Value("gradient")
+    reached = {*program.results, *program.operands}
+    later = set[Value]()
+    for v in reversed(program.values):
+        if v.op in OPERATIONS and v in reached:
+            for a, _ in gradients(v, arrives):
+                reached.add(a)
+                if a.op not in LEAVES and stage[a] < stage[v]:
+                    later.add(a)
     return tuple(
         v for v in program.values if v in later or (v in program.operands and v.op != "state")
     )
@@ -38,18 +50,21 @@ def sloped(program: Program) -> tuple[Value, ...]:
 class Body:
     """The lines for one vector of lanes in one stage, and the pointers that they use."""
 
-    def __init__(self, program: Program, stage: int, back: bool) -> None:
+    def __init__(self, program: Stages, stage: int, back: bool) -> None:
         self.program, self.stage, self.back = program, stage, back
         self.pointers: dict[str, str] = {}
         self.lines: list[str] = []
         self.known: dict[Value, str] = {}
+        self.defined: set[str] = set()
 
     def pointer(self, name: str, where: str) -> str:
         self.pointers[name] = where
         return name
 
     def define(self, name: str, value: str) -> str:
-        name = name if name not in RESERVED else f"{name}_"
+        while name in RESERVED or name in OPERATIONS or name in self.defined:
+            name += "_"
+        self.defined.add(name)
         self.lines.append(f"const vec {name} = {value};")
         return name
 
@@ -62,20 +77,22 @@ class Body:
     def value(self, v: Argument) -> str:
         """The name of a value; what it needs is read or computed first."""
         if not isinstance(v, Value):
-            return f"fill({v!r})"
+            return number(v)
         if v not in self.known:
-            self.known[v] = self.define(v.name, self._read(v) or self._computed(v))
+            self.known[v] = self.define(self.program.names[v], self._read(v) or self._computed(v))
         return self.known[v]
 
     def _read(self, v: Value) -> str | None:
-        program, name = self.program, v.name
+        program, name = self.program, self.program.names[v]
         if v.op == "state":
-            return f"load({self.pointer(f'all_{name}', f'old_{v.index}(row)')} + lane, units)"
+            return (
+                f"load({self.pointer(f'all_{name}', f'old_{program.index(v)}(row)')} + lane, units)"
+            )
         if v.op in ("p", "b"):
             size = f"{len(program.plan.blocks[v.op])} * units_all"
             where = (
                 f"call.{v.op} + place.replica * (call.apart ? call.apart : {size}) + "
-                f"{v.index} * units_all"
+                f"{program.index(v)} * units_all"
             )
             return f"load({self.pointer(f'all_{name}', where)} + lane, units)"
         if self.back or program.stage[v] < self.stage:
@@ -84,7 +101,7 @@ class Body:
                 return f"load({self.fresh(index)} + lane{', units' if index == 0 else ''})"
             if v in program.kept:
                 return f"load({self.kept(v)} + lane)"
-        if v.op == "pre":
+        if v.op == PRE:
             place, stage = program.pres[self.stage].index(v), len(program.pres[self.stage])
             summed = self.pointer(
                 f"sum_{name}", f"sums + (row * {stage} + {place}) * count * LANES - first * LANES"
@@ -93,16 +110,26 @@ class Body:
         return None
 
     def kept(self, v: Value) -> str:
-        return self.pointer(f"kept_{v.name}", f"kept(row) + {self.program.kept.index(v)} * width")
+        return self.pointer(
+            f"kept_{self.program.names[v]}", f"kept(row) + {self.program.kept.index(v)} * width"
+        )
 
     def fresh(self, index: int) -> str:
         return self.pointer(f"new_{self.program.plan.state[index]}", f"fresh_{index}(row)")
 
     def _computed(self, v: Value) -> str:
-        args = [self.value(a) for a in v.args]
-        if v.op in INFIX:
-            return f" {INFIX[v.op]} ".join(args)
-        return f"-{args[0]}" if v.op == "neg" else f"v_{v.op}({', '.join(args)})"
+        return OPERATIONS[v.op].cpp.format(*map(self.value, v.args))
+
+    def expression(self, v: Argument, gradient: Value, text: str) -> str:
+        """A derivative, written in values of the step and in the `gradient`, which is `text`."""
+        if not isinstance(v, Value):
+            return number(v)
+        if v is gradient:
+            return text
+        if v in self.program.stage:
+            return self.value(v)
+        args = (self.expression(a, gradient, text) for a in v.args)
+        return f"({OPERATIONS[v.op].cpp.format(*args)})"
 
     def written(self, loop: str) -> list[str]:
         pointers = [f"real *const {name} = {where};" for name, where in self.pointers.items()]
@@ -115,15 +142,15 @@ class Body:
         ]
 
 
-def title(program: Program, s: int) -> str:
+def title(program: Stages, s: int) -> str:
     """The comment above a stage: what it makes, after which products."""
     made = [
-        v.name
+        program.names[v]
         for v in program.values
         if program.stage[v] == s
         and (v in program.kept or v in program.results or v in program.buffered)
     ]
-    products = [term for p in program.products if p.stage == s for term in p.written]
+    products = [term for p in program.products if p.stage == s for term in program.written(p)]
     return f"// stage {s + 1} of {len(program.pres)}: {', '.join(made)}" + (
         f", after {', '.join(products)}" if products else ""
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 from textwrap import dedent
 
 from rnnbench.engine.native.body import Body, sloped, title
-from rnnbench.equations.program import DERIVATIVES, GIVEN, Program, Value
+from rnnbench.equations.operations import gradients
+from rnnbench.equations.program import LEAVES, Value
+from rnnbench.equations.stages import PRE, Stages
 
 FIXED = {
     name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8")
@@ -14,20 +16,20 @@ FIXED = {
 }
 
 
-def source(program: Program, real: str = "float") -> str:
+def source(program: Stages, real: str = "float") -> str:
     """The whole C++ file. real: float or double."""
     own = [*_constants(program), FIXED["work"], *_forward(program), "", *_backward(program)]
     return "\n".join([f"#define REAL {real}", FIXED["kernel"], FIXED["team"], *own, FIXED["drive"]])
 
 
-def steps(program: Program) -> str:
+def steps(program: Stages) -> str:
     """The part of the file that is this cell's own."""
     return "\n".join([*_constants(program), "", *_forward(program), "", *_backward(program), ""])
 
 
-def _constants(program: Program) -> list[str]:
+def _constants(program: Stages) -> list[str]:
     plan, pres = program.plan, [len(row) for row in program.pres]
-    function = plan.trace.function
+    function = plan.program.function
     numbers = {
         "STATES": len(plan.state),
         "GROUPS": len(plan.groups),
@@ -47,7 +49,7 @@ def _constants(program: Program) -> list[str]:
         fields = (p.group, p.count, operand, p.first, len(p.columns), f"span({pres[p.stage]})")
         rows.append(
             f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // "
-            f"{', '.join(p.written)}"
+            f"{', '.join(program.written(p))}"
         )
     return [
         f"// {function.__name__}: emitted from the equations in "
@@ -75,7 +77,7 @@ def _filled(text: str, **parts: list[str]) -> list[str]:
     return lines
 
 
-def _places(program: Program) -> list[str]:
+def _places(program: Stages) -> list[str]:
     states = [
         f"const Rows old_{s} = place.old({s}, step), fresh_{s} = place.fresh({s}, step);"
         for s in range(len(program.plan.state))
@@ -83,7 +85,7 @@ def _places(program: Program) -> list[str]:
     return [*states, "const Rows kept = place.kept(step);"]
 
 
-def _forward(program: Program) -> list[str]:
+def _forward(program: Stages) -> list[str]:
     buffers = [
         f"const Rows buffer_{k} = {{work.buffers + {k} * rows * width, width}};"
         for k in range(len(program.buffered))
@@ -109,12 +111,14 @@ def _forward(program: Program) -> list[str]:
     return _filled(text, BUFFERS=buffers, AHEAD=ahead, PLACES=_places(program), STAGES=stages)
 
 
-def _forward_stage(program: Program, s: int) -> list[str]:
+def _forward_stage(program: Stages, s: int) -> list[str]:
     body = Body(program, s, back=False)
     for v in program.values:
         if program.stage[v] == s and v in program.buffered:
             body.store(
-                body.pointer(f"whole_{v.name}", f"buffer_{program.buffered.index(v)}(row)"),
+                body.pointer(
+                    f"whole_{program.names[v]}", f"buffer_{program.buffered.index(v)}(row)"
+                ),
                 body.value(v),
             )
         if program.stage[v] == s and v in program.kept:
@@ -138,7 +142,7 @@ def _forward_stage(program: Program, s: int) -> list[str]:
     return _filled(text, INPUTS=inputs, PRODUCTS=others, BODY=body.written(lanes))
 
 
-def _ahead(program: Program, s: int) -> list[str]:
+def _ahead(program: Stages, s: int) -> list[str]:
     """The input products of a stage, for several steps at once."""
     inputs, _ = _multiplied(program, s, "std::min(work.ahead, call.steps - step) * rows")
     text = f"""
@@ -148,7 +152,7 @@ def _ahead(program: Program, s: int) -> list[str]:
     return _filled(text, INPUTS=inputs) if inputs else []
 
 
-def _every_group(program: Program, s: int, later: str) -> str:
+def _every_group(program: Stages, s: int, later: str) -> str:
     """The head of a loop over groups of lanes. later: the step, counted from the first of those
     whose sums are in memory.
     """
@@ -158,7 +162,7 @@ def _every_group(program: Program, s: int, later: str) -> str:
           real *const sums = sums_at(work, {before}, {pres}, first, count, {later});"""
 
 
-def _multiplied(program: Program, s: int, rows: str) -> tuple[list[str], list[str]]:
+def _multiplied(program: Stages, s: int, rows: str) -> tuple[list[str], list[str]]:
     """The products of a stage, of the inputs and the others, added up in `sums`: the first sets
     what it reaches, if no other reaches in part the same.
     """
@@ -175,7 +179,7 @@ def _multiplied(program: Program, s: int, rows: str) -> tuple[list[str], list[st
         if p.operand.op == "x":
             lines, call, operand = inputs, "multiply_inputs", "place, step"
         elif p.operand.op == "state":
-            lines, call, operand = others, "multiply", f"old_{p.operand.index}"
+            lines, call, operand = others, "multiply", f"old_{program.index(p.operand)}"
         elif p.operand in program.results:
             lines, call = others, "multiply"
             operand = f"fresh_{program.results.index(p.operand)}"
@@ -195,7 +199,7 @@ def _multiplied(program: Program, s: int, rows: str) -> tuple[list[str], list[st
     return inputs, others
 
 
-def _backward(program: Program) -> list[str]:
+def _backward(program: Stages) -> list[str]:
     states, written = len(program.plan.state), set[str]()
     stages = [
         line
@@ -247,7 +251,7 @@ def _backward(program: Program) -> list[str]:
     return _filled(text, PLACES=places, STAGES=stages, UNTOUCHED=untouched, VECTORS=vectors)
 
 
-def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
+def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
     """written: what this step has begun to sum up; what comes first sets it, what comes
     later adds.
     """
@@ -265,7 +269,7 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
         """Terms of a slope that other stages, other steps and the outputs have left in memory."""
         terms = (
             [
-                f"load({body.pointer(f'slope_{v.name}', f'slopes[{with_slope.index(v)}] + row * width')} "
+                f"load({body.pointer(f'slope_{program.names[v]}', f'slopes[{with_slope.index(v)}] + row * width')} "
                 f"+ lane)"
             ]
             if v in with_slope
@@ -292,38 +296,36 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
         for k, v in enumerate(program.operands):
             body.store(ring(len(pres) + k), body.value(v))
     for v in reversed(program.values):
-        if program.stage[v] != s or v.op in GIVEN:
+        if program.stage[v] != s or v.op in LEAVES:
             continue
-        slope = body.define(f"d_{v.name}", " + ".join(found.pop(v, []) + arriving(v)))
-        if v.op == "pre":
+        terms = found.pop(v, []) + arriving(v)
+        if not terms:  # a comparison, or what only comparisons read
+            continue
+        slope = body.define(f"d_{program.names[v]}", " + ".join(terms))
+        if v.op == PRE:
             body.store(ring(pres.index(v)), slope)
             continue
-        for a, rule in zip(v.args, DERIVATIVES[v.op], strict=True):
-            if isinstance(a, Value):
-                read = {
-                    letter: body.value(k)
-                    for letter, k in zip("yab", (v, *v.args), strict=False)
-                    if "{" + letter + "}" in rule
-                }
-                found.setdefault(a, []).append(rule.format(g=slope, **read))
+        arrives = Value("gradient")
+        for a, part in gradients(v, arrives):
+            found.setdefault(a, []).append(body.expression(part, arrives, slope))
     for v in program.values if s == 0 else ():
-        if v.op in GIVEN and (terms := arriving(v)):
+        if v.op in LEAVES and (terms := arriving(v)):
             found.setdefault(v, []).extend(terms)
     for v, terms in found.items():
         total = " + ".join(terms)
         if v.op == "state":
             leave(
-                f"earlier_{v.name.removesuffix('_old')}",
-                f"leaving[{v.index}] + row * width",
-                f"leaving[{v.index}]",
+                f"earlier_{v.block}",
+                f"leaving[{program.index(v)}] + row * width",
+                f"leaving[{program.index(v)}]",
                 total,
             )
-        elif v.op in GIVEN:
-            index = v.index + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
-            body.add(body.pointer(f"slope_{v.name}", f"vectors + {index} * width"), total)
+        elif v.op in LEAVES:
+            index = program.index(v) + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
+            body.add(body.pointer(f"slope_{program.names[v]}", f"vectors + {index} * width"), total)
         else:
             leave(
-                f"slope_{v.name}",
+                f"slope_{program.names[v]}",
                 f"slopes[{with_slope.index(v)}] + row * width",
                 f"slopes[{with_slope.index(v)}]",
                 total,
@@ -332,7 +334,7 @@ def _backward_stage(program: Program, s: int, written: set[str]) -> list[str]:
     for k, p in enumerate(program.products):
         if p.stage == s and p.operand.op != "x":
             to = (
-                f"leaving[{p.operand.index}]"
+                f"leaving[{program.index(p.operand)}]"
                 if p.operand.op == "state"
                 else f"slopes[{with_slope.index(p.operand)}]"
             )

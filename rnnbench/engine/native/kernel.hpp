@@ -135,6 +135,7 @@ static inline vec log1p_exp(vec x) {  // ln(1 + e^x) of x ≤ 0
   return p * q * s + 2 * s;
 }
 static inline vec v_softplus(vec x) { return v_relu(x) + log1p_exp(-v_abs(x)); }
+static inline vec v_pow(vec a, vec b) { for (long i = 0; i < LANES; i++) a[i] = pow(a[i], b[i]); return a; }
 static inline vec v_logsigmoid(vec x) { return -v_softplus(-x); }
 
 // ---- products -------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def minlstm(w: Weights, x: Vector, h: Vector) -> States:
 
 def slstm(w: Weights, x: Vector, h: Vector, c: Vector, n: Vector, m: Vector) -> States:
     """Beck et al. (2024), one head: exponential input gate, normaliser n, running maximum m of the
-    exponents.
+    exponents, which starts at the first input gate.
     """
     new_h, new_c, new_n, new_m = [], [], [], []
     for k in range(len(h)):
@@ -70,8 +70,9 @@ def slstm(w: Weights, x: Vector, h: Vector, c: Vector, n: Vector, m: Vector) -> 
         o = sigmoid(affine(w, "o", k, x, h))
         admit = affine(w, "i", k, x, h)
         keep = log_sigmoid(affine(w, "f", k, x, h)) + m[k]
-        new_m.append(maximum(keep, admit))
-        i, f = cmath.exp(admit - new_m[k]), cmath.exp(keep - new_m[k])
+        new_m.append(maximum(keep, admit) if n[k].real > 0 else admit)
+        i = cmath.exp(admit - new_m[k])
+        f = cmath.exp(keep - new_m[k]) if n[k].real > 0 else 0j
         new_c.append(f * c[k] + i * z)
         new_n.append(f * n[k] + i)
         new_h.append(o * new_c[k] / new_n[k])
