@@ -4,7 +4,7 @@
 for what is not finite are readers of it; `operations` says what each of its operations is.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -92,8 +92,22 @@ class Program:
         return readers
 
 
-def ordered(value: Value) -> Iterator[Value]:
-    """All that a value depends on, arguments first, then the value; some more than once."""
-    for arg in value.inputs:
-        yield from ordered(arg)
-    yield value
+def ordered(
+    values: Iterable[Value], follows: Callable[[Value], bool] = lambda _: True
+) -> tuple[Value, ...]:
+    """The values and all that they depend on, arguments first, each once; past an argument that
+    `follows` refuses nothing is looked at.
+    """
+    found: dict[Value, None] = {}
+
+    def visit(value: Value) -> None:
+        if value in found:
+            return
+        for arg in value.inputs:
+            if follows(arg):
+                visit(arg)
+        found[value] = None
+
+    for value in values:
+        visit(value)
+    return tuple(found)

@@ -76,7 +76,7 @@ class Stages:
 def staged(plan: Plan) -> Stages:
     lowered = _Lowered(plan)
     results = tuple(lowered.value(v) for v in plan.program.results)
-    values = tuple(dict.fromkeys(v for result in results for v in ordered(result)))
+    values = ordered(results)
     stage = _stages(values, results)
     stages = range(max(stage.values()) + 1)
 

@@ -9,7 +9,7 @@ import inspect
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -63,8 +63,8 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
             f"{' '.join(str(error).split())}"
         ) from error
     results = _results(returned, state, recorder, source.place())
-    needed = {v for result in results for v in ordered(result)}
-    learning = {v for result in results for v in _smooth(result)}
+    needed = set(ordered(results))
+    learning = set(ordered(results, _has_gradient))
     for value in recorder.values:
         if value.op in FAMILIES and value not in learning:
             written = f"{value.op}.{value.block}"
@@ -111,12 +111,9 @@ def _results(
     return tuple(results)
 
 
-def _smooth(value: Value) -> Iterator[Value]:
-    """What a value depends on otherwise than through comparisons, which have no gradient."""
-    yield value
-    for arg in value.inputs:
-        if not (arg.op in OPERATIONS and OPERATIONS[arg.op].chooses):
-            yield from _smooth(arg)
+def _has_gradient(value: Value) -> bool:
+    """Comparisons have none."""
+    return not (value.op in OPERATIONS and OPERATIONS[value.op].chooses)
 
 
 def with_numbers(function: FunctionType) -> Callable[..., Any]:
