@@ -203,11 +203,8 @@ def test_every_cell_has_equations_and_a_source(name):
 @pytest.mark.parametrize("name", CELLS)
 def test_the_biases_a_cell_names_exist(name):
     chosen = cell(name)
-    biases = {
-        n.args[1]
-        for n in trace(resolve(chosen.step, name), chosen.constants).graph.nodes
-        if n.target is getattr and n.args[0].target == "b"
-    }
+    program = trace(resolve(chosen.step, name), chosen.constants)
+    biases = {value.block for value in program.values if value.op == "b"}
     assert chosen.forget is None or (chosen.forget[0] in "+-" and chosen.forget[1:] in biases)
     assert chosen.write is None or (chosen.forget is not None and chosen.write in biases)
 
