@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -83,6 +84,13 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     flags, overrides = parted(arguments)
     COMMAND.set(f"rnnbench train {shlex.join(arguments)}")
     before = os.environ.get("HYDRA_FULL_ERROR")
+    if "--resolve" in flags and not {"--cfg", "-c"} & set(flags):
+        raise UserError("--resolve belongs to --cfg: rnnbench train --cfg job --resolve")
+    if "--experimental-rerun" in " ".join(flags):
+        raise UserError("--experimental-rerun repeats nothing here; use rnnbench repeat RUN_DIR")
+    many = bool({"-m", "--multirun"} & set(flags))
+    if {"--cfg", "-c"} & set(flags) and not many:
+        compose(overrides)  # what training would refuse
     # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have
     # their own.
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +98,7 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
             "rnnbench train",
             *flags,
             f"hydra.sweep.dir='{scratch}'",
-            *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags)))),
+            *completed(swept(overrides, many)),
         ]
         with (
             environment(HYDRA_FULL_ERROR="1"),
@@ -110,8 +118,18 @@ def complete(arguments: Sequence[str], line: str) -> None:
     """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run
     once.
     """
-    with _typed(["rnnbench", *arguments]), environment(COMP_LINE=line):
-        _hydra(lambda _: None)()
+    try:
+        with (
+            _typed(["rnnbench", *arguments]),
+            environment(COMP_LINE=line, HYDRA_FULL_ERROR="1"),
+        ):
+            _hydra(lambda _: None)()
+    except (ValueError, RuntimeError, HydraException, OmegaConfBaseException) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"cannot complete: {said}; install tab completion with rnnbench -sc install=bash "
+            f"(or zsh, fish)"
+        ) from None
 
 
 def compose(overrides: Sequence[str]) -> Settings:
@@ -133,6 +151,12 @@ def completed(arguments: Sequence[str]) -> list[str]:
     own = any(a.startswith("cell.step=") for a in arguments) and not any(
         a.startswith("cell=") for a in arguments
     )
+    arguments = [_to_the_letter(a) for a in arguments]
+    for group in (*GROUPS, "train"):
+        if f"{group}=null" in arguments and group != "debug":
+            raise UserError(
+                f"{group}=null takes away what every run needs; choose another with {group}=…"
+            )
     words = [
         word
         for key, equals, value in (a.partition("=") for a in arguments)
@@ -146,6 +170,14 @@ def completed(arguments: Sequence[str]) -> list[str]:
         *(["cell=own"] if own else []),
         *(f"++{word}" if word.startswith(OPEN) else word for word in words),
     ]
+
+
+def _to_the_letter(argument: str) -> str:
+    """study=2026_11_26 with its value in quotes: Hydra would read a number, 20261126."""
+    key, _, value = argument.partition("=")
+    if key != "study" or not re.fullmatch(r"[\w.\-+]+(,[\w.\-+]+)*", value):
+        return argument
+    return "study=" + ",".join(f"'{name}'" for name in value.split(","))
 
 
 def names_file(value: str) -> bool:
@@ -189,6 +221,12 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
         if name not in values or (name in GROUPS and name not in chosen):
             raise UserError(
                 f"~{name} takes away what every run needs; choose another with {name}=…"
+            )
+    for name in (*SECTIONS, "task"):
+        if not isinstance(values[name], dict):
+            raise UserError(
+                f"{name} holds several settings, got {values[name]}; choose others with "
+                f"{name + '=NAME' if name in GROUPS else name + '.key=value'}"
             )
     for key in ("cell.name", "cell.digest", "task.name", "task.digest"):
         section, _, name = key.partition(".")
@@ -312,6 +350,26 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
         if found := re.search(r"Could not override '([^']+)'", str(error)):
             raise _unknown_key(found[1], overrides) from None
         raise UserError(_line(error)) from None
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if not _is_hydras(error):
+            raise
+        raise UserError(f"cannot read {shlex.join(overrides)}: {_line(error)}") from None
+    except RecursionError:
+        raise UserError(f"cannot read {shlex.join(overrides)[:80]}…: nested too deeply") from None
+
+
+def _is_hydras(error: Exception) -> bool:
+    """Whether Hydra or what it reads with raised this, over what was typed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    parts = Path(frames[-1].filename).parts if frames else ()
+    return bool({"hydra", "omegaconf", "antlr4", "yaml"} & set(parts))
 
 
 def _unreadable(override: str) -> str:

@@ -20,6 +20,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from rnnbench.errors import UserError
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder
 
@@ -105,7 +106,11 @@ def learning_curves(found: Found) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write as the file's ending says (png, svg, pdf), whole or not at all."""
+    """Write as the file's ending says (png, svg, pdf), whole or not at all. UserError for another
+    ending, and for a file of somebody else's in the way.
+    """
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
     add_file(path, image(figure, path.suffix.lstrip(".")))
     plt.close(figure)
     return path

@@ -30,6 +30,7 @@ from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, se
 from rnnbench.settings import Settings
 
 SCHEMA = 1
+LONGEST = 80  # bytes of a name of study, task or cell
 NEEDED = {  # what every record has
     "id": str,
     "study": str,
@@ -293,4 +294,6 @@ def checked_label(key: str, value: str) -> str:
     """A name that becomes a folder: letters, digits, dot, dash, underscore. UserError otherwise."""
     if not re.fullmatch(r"[\w][\w.\-]*", value):
         raise UserError(f"{key} names a folder: letters, digits, '.', '-' and '_', got '{value}'")
+    if len(value.encode()) > LONGEST:  # a lock is named after three of them
+        raise UserError(f"{key} names a folder: at most {LONGEST} bytes, got '{value[:40]}…'")
     return value

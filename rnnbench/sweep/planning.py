@@ -111,6 +111,8 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
         for key, value in job.items():
             if key not in groups:
                 _put(values, key.lstrip("+"), _parsed(key, value))
+        if "study" in job:
+            values["study"] = job["study"].strip("'\"")  # to the letter: 1e5 is no number here
         try:
             made.append(Job(settings_of(values, choices), typed(job)))
         except UserError as refused:
