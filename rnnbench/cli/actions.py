@@ -155,41 +155,51 @@ def bench(options: Options) -> None:
 
 
 def probe(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.probe import probe
 
-    probe(options.asked, options.multirun, options.out)
+    with trusting(options.trust):
+        probe(options.asked, options.multirun, options.out)
 
 
 def evaluate(options: Options) -> None:
     from rnnbench.tools.eval import run_eval
+    from rnnbench.tools.opening import trusting
 
-    run_eval(options.arguments, options.out, options.weights)
+    with trusting(options.trust):
+        run_eval(options.arguments, options.out, options.weights)
 
 
 def repeat(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.repeat import run_repeat
 
-    run_repeat(options.places, options.draw, options.seed)
+    with trusting(options.trust):
+        run_repeat(options.places, options.draw, options.seed)
 
 
 def sample(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.sample import run_sample
 
-    run_sample(
-        options.folder,
-        options.prompt,
-        options.length,
-        options.temperature,
-        options.seed,
-        options.out,
-        options.weights,
-    )
+    with trusting(options.trust):
+        run_sample(
+            options.folder,
+            options.prompt,
+            options.length,
+            options.temperature,
+            options.seed,
+            options.out,
+            options.weights,
+        )
 
 
 def export(options: Options) -> None:
     from rnnbench.tools.export import run_export
+    from rnnbench.tools.opening import trusting
 
-    run_export(options.folder, options.to, options.out, options.weights)
+    with trusting(options.trust):
+        run_export(options.folder, options.to, options.out, options.weights)
 
 
 def study(options: Options) -> None:

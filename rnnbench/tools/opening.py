@@ -6,7 +6,9 @@ was edited since, a torn file.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -21,6 +23,7 @@ from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack, chosen, width
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError, unknown
+from rnnbench.runs.collect import ANYWHERE
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Engine, Settings, typed
 from rnnbench.tasks.contract import Task
@@ -29,6 +32,7 @@ from rnnbench.tools.kept import checkpoint as checkpoint  # for who goes on from
 from rnnbench.training.run import load_task
 
 Weights = Literal["best", "last"]
+TRUSTED = ContextVar("TRUSTED", default=True)  # who calls from Python runs code already
 AFTERWARDS = (
     "seed",
     "train.eval_batch",
@@ -134,8 +138,10 @@ def as_trained(
     machine. UserError if a file of theirs was edited since, unless it is among the `changes`.
     """
     values = kept.config(folder, record)
-    values["paths"] = (values.get("paths") or {}) | _paths_now()
+    values["paths"] = ANYWHERE | _paths_now()  # those of the record are another machine's
     trained = _settings(values, folder, record)
+    if not TRUSTED.get():
+        _refuse_foreign_code(folder, trained)
     for what, target, known in (
         ("cell.step", trained.cell.step, trained.cell.digest),
         ("task.corpus", _text(trained.task), trained.task.get("digest")),
@@ -143,6 +149,35 @@ def as_trained(
         if known and what not in (changes or {}):
             _refuse_edited(what, target, known)
     return values, trained
+
+
+@contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """While this lasts, runs whose settings name code that is not rnnbench's are opened, or
+    refused.
+    """
+    token = TRUSTED.set(trust)
+    try:
+        yield
+    finally:
+        TRUSTED.reset(token)
+
+
+def _refuse_foreign_code(folder: Folder, trained: Settings) -> None:
+    for what, target, home in (
+        ("cell.step", trained.cell.step, "rnnbench.cells."),
+        ("task.type", str(trained.task.get("type", "")), "rnnbench.tasks."),
+    ):
+        if not target.startswith(home):
+            try:
+                digest = catalogue.file_digest(target, what)
+            except UserError:
+                digest = None
+            content = f", SHA-256 {digest[:16]}…" if digest else ""
+            raise UserError(
+                f"{folder.path} names code that is not rnnbench's and would run with your rights: "
+                f"{what}={target}{content}; read it, and add --trust if you trust it"
+            )
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
