@@ -50,6 +50,16 @@ SWEEP = {
     name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
 }
 SWEEP |= {name: f"hydra.sweeper.{name}" for name in ("trials", "sampler")}
+SYNONYMS = {  # what others call our keys, by its last part
+    "units": "model.hidden",
+    "hidden_size": "model.hidden",
+    "num_layers": "model.layers",
+    "learning_rate": "optim.lr",
+    "batch_size": "train.batch",
+    "epochs": "train.epochs",
+    "dtype": "model.dtype",
+    "results": "paths.results",
+}
 COMMAND = ContextVar("COMMAND", default="rnnbench train")  # what was typed, whole
 Job = Callable[[Settings, list[str]], Any]
 Report = Callable[[list[str], Exception | None], Any]
@@ -405,7 +415,15 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
             f"{key} has no effect with {group}={config.hydra.runtime.choices[group]}; it belongs "
             f"to {group}={' or '.join(users)}"
         )
-    return unknown("key", key, _flat(plain(config)), "rnnbench train --cfg job")
+    known = list(_flat(plain(config)))
+    last = key.rpartition(".")[2]
+    meant = SYNONYMS.get(last) or next((k for k in known if k.rpartition(".")[2] == last), None)
+    if meant:
+        raise UserError(
+            f"unknown key '{key}'; did you mean '{meant}'? ({len(known)} keys: "
+            f"rnnbench train --cfg job)"
+        )
+    return unknown("key", key, known, "rnnbench train --cfg job")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

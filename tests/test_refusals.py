@@ -74,6 +74,23 @@ def test_settings_that_cannot_be_are_refused(refuses, typed):
     assert REFUSED[typed] in refuses(f"train debug=tiny {typed}")
 
 
+HINTS = {
+    "model.units=32": "model.hidden",
+    "units=32": "model.hidden",
+    "lr=1": "optim.lr",
+    "optim.learning_rate=1": "optim.lr",
+    "hidden=3": "model.hidden",
+    "batch_size=3": "train.batch",
+    "cell=LSTM": "lstm",
+    "task=Copy": "copy",
+}
+
+
+@pytest.mark.parametrize("typed", HINTS)
+def test_what_others_call_it_is_understood(refuses, typed):
+    assert f"did you mean '{HINTS[typed]}'?" in refuses(f"train debug=tiny {typed}")
+
+
 @pytest.mark.parametrize("line", OTHERS)
 def test_other_commands_that_cannot_be(refuses, line):
     assert OTHERS[line] in refuses(line)

@@ -15,6 +15,7 @@ import pytest
 from rnnbench.cli import main
 from rnnbench.compose import compose
 from rnnbench.errors import UserError
+from rnnbench.formatting import inert
 from rnnbench.runs.collect import collect, restore
 from rnnbench.runs.records import Folder
 from rnnbench.tools.opening import as_trained, trusting
@@ -111,6 +112,13 @@ def test_unreasonable_settings_are_refused(run, text, capsys):
     assert main(["eval", str(run.path)]) == 2
     said = capsys.readouterr().err
     assert "config.yaml" in said and "Traceback" not in said and time.monotonic() - before < 10
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+cmd|x", "-2+3", "\t=1"])
+def test_no_cell_of_a_table_is_a_formula(text):
+    assert inert(text) == f"'{text}"
+    for harmless in ("+f", "-z", "-1.5", "lstm", 3, None, ""):
+        assert inert(harmless) == harmless
 
 
 def test_nothing_restored_is_no_success(run, tmp_path):
