@@ -103,9 +103,10 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
     cell, task and budget; empty if it is not, or if only one was tried.
     """
     for _, run in one.runs.drop_duplicates(RATE).iterrows():
-        keys = [key for key in frame if str(key).startswith(SAME)]
-        like = frame[keys].map(repr) == run[keys].map(repr)
-        tried = np.unique(frame.loc[like.all(axis=1), RATE].astype(float))
+        near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
+        keys = [key for key in near if str(key).startswith(SAME)]
+        like = near[keys].map(repr) == run[keys].map(repr)
+        tried = np.unique(near.loc[like.all(axis=1), RATE].astype(float))
         if tried.size < 2:
             continue
         place = float(run[RATE])
