@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -46,6 +45,7 @@ OPEN = (
 )  # dictionaries to which anybody may add a key; whether it exists, the cell knows
 # path/to/file.py:name as a whole value, in quotes or without; no list of several
 FILE = re.compile(r"""'[^']*\.py(:\w*)?'|"[^"]*\.py(:\w*)?"|[^'",()\[\]{}]*\.py(:\w*)?""")
+OWN = {"cell": "cell.step", "task": "task.type"}  # group → the key that names what is one's own
 SWEEP = {
     name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
 }
@@ -171,14 +171,20 @@ def completed(arguments: Sequence[str]) -> list[str]:
         word
         for key, equals, value in (a.partition("=") for a in arguments)
         for word in (
-            [f"{k}={v}" for k, v in from_file(value).items()]
-            if key == "cell" and names_file(value)
+            [f"{k}={v}" for k, v in from_file(key, value).items()]
+            if key in OWN and names_file(value)
             else [key + equals + value]
         )
     ]
+    typed_in = any(word.startswith("task.type=") for word in words)
+    own_task = typed_in and not any(word.startswith("task=") for word in words)
+    open_: tuple[str, ...] = OPEN
+    if own_task or any(re.match(r"task=(.*[,\[])?own\b|task=.*\.py", word) for word in words):
+        open_ += ("task.",)  # its fields are known when its file is read
     return [
         *(["cell=own"] if own else []),
-        *(f"++{word}" if word.startswith(OPEN) else word for word in words),
+        *(["task=own"] if own_task else []),
+        *(f"++{word}" if word.startswith(open_) else word for word in words),
     ]
 
 
@@ -195,11 +201,11 @@ def names_file(value: str) -> bool:
     return bool(FILE.fullmatch(value.replace("\\:", ":")))
 
 
-def from_file(value: str) -> dict[str, str]:
-    """What `cell=path/to/file.py:name` stands for; Hydra hands on the values of lists with
-    backslashes that it does not need.
+def from_file(key: str, value: str) -> dict[str, str]:
+    """What `cell=path/to/file.py:name` or `task=…` stands for; Hydra hands on the values of lists
+    with backslashes that it does not need.
     """
-    return {"cell": "own", "cell.step": value.replace("\\:", ":")}
+    return {key: "own", OWN[key]: value.replace("\\:", ":")}
 
 
 def swept(arguments: Sequence[str], many: bool) -> list[str]:
@@ -252,12 +258,30 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
         "name": cell_name(chosen["cell"], step),
         "digest": catalogue.file_digest(step, "cell.step"),
     }
-    values["task"]["name"] = chosen["task"]
-    if (
-        Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file()
-    ):  # a text of the user's is its content
-        values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
+    for key, value in values["task"].items():
+        if value == "???":
+            example = {"type": "path/to/file.py:Class"}.get(key, "…")
+            raise UserError(f"task={chosen['task']} needs task.{key}={example}")
+    values["task"]["name"] = task_name(chosen["task"], str(values["task"].get("type")))
+    if digest := catalogue.task_digest(values["task"]):
+        values["task"]["digest"] = digest
     return frozen(values)
+
+
+@lru_cache(maxsize=1000)
+def task_name(chosen: str, kind: str) -> str:
+    """What a task is called in folders, records and reports; see `cell_name`."""
+    if chosen != "own":
+        known = catalogue.read("task", chosen) if chosen in catalogue.choices("task") else {}
+        if known.get("type", kind) != kind:
+            raise UserError(
+                f"task.type={kind} would be recorded as task={chosen}; write task={kind}"
+            )
+        return chosen
+    name = re.split(r"[.:]", kind)[-1]
+    if name in catalogue.choices("task"):
+        raise UserError(f"task.type={kind}: one of our tasks is called '{name}'; rename yours")
+    return checked_label("task.type", name)
 
 
 @lru_cache(maxsize=1000)  # a sweep asks for each of its runs

@@ -4,6 +4,7 @@ summary.
 
 import signal
 import textwrap
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -51,7 +52,8 @@ class Screen(AbstractContextManager["Screen"]):
         self.drawn = 0.0
 
     def __enter__(self) -> "Screen":
-        self.handlers = {s: signal.signal(s, self._asked) for s in STOPPING}
+        if threading.current_thread() is threading.main_thread():  # others hear no signals
+            self.handlers = {s: signal.signal(s, self._asked) for s in STOPPING}
         self.bar.start()
         return self
 

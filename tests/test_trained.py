@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,6 +252,9 @@ def test_a_cell_that_was_edited_since(run_of, tmp_path):
     place = run_of(f"cell.step={file}:mine", "cell=own", "task=adding", *SYNTHETIC)
     assert open_run(place).plan.state == ("h",)
     file.write_text(file.read_text().replace("tanh(W", "2 * tanh(W"))
+    copied = Folder(Path(place)).source(f"{file}:mine")
+    assert open_run(place).settings.cell.step == f"{copied}:mine"  # the run has a copy of its own
+    copied.unlink()
     with pytest.raises(
         UserError,
         match=r"mine.py has changed since this run was trained \(SHA-256 .* then, .* now\)",

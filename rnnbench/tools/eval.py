@@ -99,7 +99,7 @@ class Evaluation:
             key=key,
             metric=metric,
             trained=self.trained(key),
-            target=task.target,
+            target=task.threshold,
             at=[point.changes[key] for point in points],
             scores=[point.scores[metric] for point in points],
             baseline=[point.baseline.get(metric) for point in points],
