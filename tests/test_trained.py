@@ -729,11 +729,16 @@ if path.endswith("onnx"):
         results[call] = session.run(None, feed)
 else:
     import torch
-    network = torch.export.load(path).module()
+    if path.endswith("module"):
+        scope = {}
+        exec(open(path).read(), scope)
+        network = scope["load"]()
+    else:
+        network = torch.export.load(path).module()
     for call in calls:
         count = sum(key.startswith(call + "/") for key in batches)
         given = (torch.from_numpy(batches[f"{call}/{k}"]) for k in range(count))
-        results[call] = [t.numpy() for t in network(*given)]
+        results[call] = [t.detach().numpy() for t in network(*given)]
 assert not any(name.split(".")[0] == "rnnbench" for name in sys.modules)
 named = ((f"{call}/{k}", value) for call in results for k, value in enumerate(results[call]))
 np.savez(out, **dict(named))
@@ -747,6 +752,8 @@ np.savez(out, **dict(named))
         ("onnx", ("cell=slstm", "task=copy", "task.length=4")),
         ("pt2", ("cell=fgr", "task=adding", "task.length=8")),
         ("pt2", ("cell=gru", "task=copy", "task.length=4")),
+        ("module", ("cell=lstm_vanilla", "task=adding", "task.length=8", "model.layers=2")),
+        ("module", ("cell=slstm", "task=copy", "task.length=4")),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

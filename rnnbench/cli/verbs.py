@@ -298,14 +298,14 @@ VERBS = (
         argument(
             "--to",
             metavar="FORMAT",
-            choices=["torch", "onnx", "pt2"],
+            choices=["torch", "onnx", "pt2", "module"],
             required=True,
-            help="torch (weights for nn.LSTM, GRU, RNN), onnx, pt2",
+            help="torch (weights for nn.LSTM, GRU, RNN), onnx, pt2, module (a Python file)",
         ),
         argument(
             "--out",
             metavar="FILE",
-            help="default: model.pt, model.onnx or model.pt2 in the run's folder",
+            help="default: model.pt, model.onnx, model.pt2 or model.py in the run's folder",
         ),
         WEIGHTS,
     ),
