@@ -141,10 +141,10 @@ def train(cell: Choice, task: Choice, **settings: Any) -> Run:
         if not claim(held, folder):
             raise UserError(f"another process is training this very run: {folder.path}")
         try:
-            (record,) = run_pack([composed], [overrides], screen, say)
+            run_pack([composed], [overrides], screen, say)
         except Interrupted:
             raise KeyboardInterrupt("all is saved; the same call goes on") from None
-    return Run(folder.path, record)
+    return Run(folder.path, folder.record() or {})
 
 
 def sweep(cell: Choice | Sequence[Choice], task: Choice | Sequence[Choice], **settings: Any) -> Any:
