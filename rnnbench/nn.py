@@ -31,7 +31,7 @@ from rnnbench.errors import UserError
 
 States = Tensor | tuple[Tensor, ...]
 ENGINES = ("auto", "native", "loop")
-_tracing = threading.RLock()  # fx patches torch.nn.Module while it traces
+_tracing = threading.RLock()  # one plan and one compilation, however many ask at once
 _chosen: dict[tuple[int, str, torch.dtype, str], Unroll] = {}
 
 

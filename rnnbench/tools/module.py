@@ -8,7 +8,7 @@ import textwrap
 from string import Template
 from typing import Any
 
-from rnnbench.engine.loop import Params
+from rnnbench.engine.loop import Params, step_of
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.text import unicode
 from rnnbench.errors import UserError
@@ -134,7 +134,7 @@ def text(run: Opened, about: dict[str, Any]) -> str:
     inputs = "symbols (time, batch)" if run.task.symbols else "(time, batch, inputs)"
     return TEXT.substitute(
         title=title,
-        equations=unicode(plan.trace),
+        equations=unicode(plan.program),
         inputs=inputs,
         states=about["states"],
         sizes=sizes,
@@ -147,7 +147,7 @@ def text(run: Opened, about: dict[str, Any]) -> str:
 
 def _step(plan: Plan) -> str:
     """One step as a function, without what the tracer adds to free memory."""
-    code = plan.step.code.strip().replace("def forward(self, ", "def step(", 1)
+    code = step_of(plan).code.strip().replace("def forward(self, ", "def step(", 1)
     code = re.sub(r";  [\w = ]+ = None$", "", code, flags=re.MULTILINE)
     for private, public in PUBLIC.items():
         code = code.replace(private, public)
