@@ -15,7 +15,11 @@ from rnnbench.errors import UserError
 from rnnbench.tools.opening import Opened
 from rnnbench.training.run import tensors
 
-PUBLIC = {"torch._C._nn.log_sigmoid": "F.logsigmoid", "torch._C._nn.": "F."}
+PUBLIC = {  # names in the traced step → names in the file
+    "torch._C._nn.log_sigmoid": "F.logsigmoid",
+    "torch._C._nn.": "F.",
+    "rnnbench_equations_operations_": "",
+}
 
 TEXT = Template('''"""$title
 
@@ -35,6 +39,18 @@ from torch.nn import functional as F
 
 INPUTS, UNITS, LAYERS, OUTPUTS, SYMBOLS, STATES = $sizes
 GROUPS, BLOCKS, PARTS, FOLDED = $layout
+
+
+def larger(a, b):
+    """torch.maximum, also with a number."""
+    a, b = (a, b) if torch.is_tensor(a) else (b, a)
+    return torch.maximum(a, torch.as_tensor(b, dtype=a.dtype))
+
+
+def smaller(a, b):
+    """torch.minimum, also with a number."""
+    a, b = (a, b) if torch.is_tensor(a) else (b, a)
+    return torch.minimum(a, torch.as_tensor(b, dtype=a.dtype))
 
 
 $step
@@ -151,7 +167,7 @@ def _step(plan: Plan) -> str:
     code = re.sub(r";  [\w = ]+ = None$", "", code, flags=re.MULTILINE)
     for private, public in PUBLIC.items():
         code = code.replace(private, public)
-    if found := re.search(r"torch\._\w+[\w.]*", code):
+    if found := re.search(r"torch\._[\w.]+|rnnbench\w+", code):
         raise UserError(f"--to module cannot write {found[0]}; use --to pt2")
     return code
 
