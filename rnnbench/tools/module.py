@@ -18,7 +18,7 @@ from rnnbench.training.run import tensors
 PUBLIC = {  # names in the traced step → names in the file
     "torch._C._nn.log_sigmoid": "F.logsigmoid",
     "torch._C._nn.": "F.",
-    "rnnbench_equations_operations_": "",
+    "rnnbench_equations_operations_": "the_",
 }
 
 TEXT = Template('''"""$title
@@ -41,13 +41,13 @@ INPUTS, UNITS, LAYERS, OUTPUTS, SYMBOLS, STATES = $sizes
 GROUPS, BLOCKS, PARTS, FOLDED = $layout
 
 
-def larger(a, b):
+def the_larger(a, b):
     """torch.maximum, also with a number."""
     a, b = (a, b) if torch.is_tensor(a) else (b, a)
     return torch.maximum(a, torch.as_tensor(b, dtype=a.dtype))
 
 
-def smaller(a, b):
+def the_smaller(a, b):
     """torch.minimum, also with a number."""
     a, b = (a, b) if torch.is_tensor(a) else (b, a)
     return torch.minimum(a, torch.as_tensor(b, dtype=a.dtype))
