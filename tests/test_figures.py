@@ -3,6 +3,8 @@ harm.
 """
 
 import math
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -12,9 +14,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic import make_study
 
-from rnnbench.charts import drawing, figures
+from rnnbench.catalogue import choices
+from rnnbench.charts import figures, scales
 from rnnbench.charts.diagrams import cliques
-from rnnbench.charts.style import DASHES, PALETTE, image, save, styles
+from rnnbench.charts.style import OURS, PALETTE, image, save, styles
 from rnnbench.charts.tradeoffs import undominated
 from rnnbench.runs.frame import curves, load
 from rnnbench.stats.selection import costs, samples
@@ -273,16 +276,96 @@ def test_the_matrix_says_its_numbers():
     assert [text.get_text() for text in axes.texts] == ["0.90", "0.10"]
 
 
-def test_a_cell_keeps_its_style():
-    look = styles(["c", "a", "b", "a"])
-    assert list(look) == ["a", "b", "c"] and [style.colour for style in look.values()] == list(
-        PALETTE[:3]
-    )
-    assert len({(s.colour, s.dash) for s in styles(map(str, range(28))).values()}) == len(
-        PALETTE
-    ) * len(DASHES)
-    assert drawing.dressed(["b"], look)["b"] == look["b"]
-    assert drawing.dressed(["z"], look)["z"].colour == PALETTE[0]
+def test_a_cell_looks_the_same_whatever_stands_beside_it(frame, curve):
+    pair = frame[frame["cell"].isin(["tanh", "gru"])]
+    own = frame[frame["cell"] == "gru"].assign(cell="mine")
+    for runs in (pair, pd.concat([pair, own])):
+        line = lines(figures.learning_curves(runs, curve, "adding"))["tanh"]
+        drawn = lines(figures.learning_curves(frame, curve, "adding"))["tanh"]
+        assert (line.get_color(), line.get_marker()) == (drawn.get_color(), drawn.get_marker())
+        assert line.is_dashed() == drawn.is_dashed()
+    assert styles(["mine", "gru"])["mine"] == styles(["tanh", "mine"])["mine"]
+    assert list(styles(["c", "a", "b", "a"])) == ["a", "b", "c"]
+
+
+def test_cells_are_told_apart():
+    shipped = [cell for cell in choices("cell") if cell in OURS]
+    assert set(shipped) == set(OURS)  # no name is misspelt
+    look = styles(shipped)
+    assert len({(style.colour, style.dash) for style in look.values()}) == len(shipped)
+    assert len({(style.colour, style.marker) for style in look.values()}) == len(shipped)
+    plain = styles(["tanh", "lstm", "lstm_b", "gru", "lstm_vanilla", "mut1", "irnn"])
+    assert {style.colour for style in plain.values()} == set(PALETTE)
+    others = styles(map(str, range(500)))
+    assert not set(others.values()) & set(look.values())
+    assert len({style.colour for style in others.values()}) > len(PALETTE)
+
+
+def test_a_style_outlives_the_program():
+    """Hashes of names, not Python's own, which differ from one process to the next."""
+    told = subprocess.run(
+        [sys.executable, "-c", "from rnnbench.charts.style import styles; print(styles(['mine']))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.strip() == str(styles(["mine"]))
+
+
+def test_bounded_scores_stand_on_linear_axes(frame, curve):
+    runs = frame[frame["task"] == "adding"].assign(goal="max", metric="accuracy", target=0.99)
+    runs["value"] = np.linspace(0.01, 1, len(runs))
+    share = curve.assign(column="accuracy", value=np.linspace(0.01, 1, len(curve)))
+    for make in every_figure(runs, share, None, None):
+        scored = [axes for axes in make().axes if "accuracy" in axes.get_ylabel()]
+        assert all(axes.get_yscale() == "linear" for axes in scored)
+    assert figures.learning_curves(runs, share, "adding").axes[0].get_yscale() == "linear"
+    axes = Figure().subplots()
+    scales.rescale([axes], [0.01, 1], goal="max")
+    assert axes.get_yscale() == "linear"
+    scales.rescale([axes], [0.01, 1], goal="min")
+    assert axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("ends", [(0, 1), (0, 3), (4, 4), (0, 10), (0, 12), (100, 2000)])
+def test_steps_are_whole(ends):
+    axes = Figure().subplots()
+    axes.plot(ends, (0, 1))
+    scales.whole(axes.xaxis)
+    ticks = axes.get_xticks()
+    assert len(ticks) and all(float(tick).is_integer() for tick in ticks)
+
+
+def exploding(loss, goal="min", baseline=(3.0,)):
+    """An axis with two curves of which one explodes, and what is said of it."""
+    axes = Figure().subplots()
+    curves = {"lstm": [2.9, 2.0, 1.8], "relu": [2.9, loss, None]}
+    for values in curves.values():
+        axes.plot(values)
+    return axes, scales.scale_scores([axes], curves, [1.5], baseline, goal)
+
+
+def test_a_curve_that_explodes_does_not_hide_the_others():
+    axes, told = exploding(1e8)
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "linear" and high == 6 and 1 < low < 1.5
+    assert "twice the memoryless baseline" in told and "relu" in told and "lstm" not in told
+    for axes, told in (exploding(5.9), exploding(1e8, baseline=[None])):
+        assert axes.get_ylim()[1] > 5.9 and told == ""
+    _, told = exploding(1e8, baseline=[1e-3])  # no curve would be left
+    assert told == ""
+
+
+def test_the_caption_says_that_a_curve_leaves_the_picture(frame, curve):
+    lost = curve.copy()
+    lost.loc[lost["id"].isin(frame[frame["cell"] == "tanh"]["id"]), "value"] = 1e8
+    figure = figures.learning_curves(frame, lost, "adding")
+    assert figure.axes[0].get_ylim()[1] == pytest.approx(2 / 6)
+    made = figures.picture("curves", figure, "Scores. More.")
+    assert made.alt == "Scores" and made.caption.startswith("Scores. More. The axis ends")
+    assert "tanh." in made.caption and "lstm" not in made.caption
+    plain = figures.picture("curves", figures.learning_curves(frame, curve, "adding"), "Scores.")
+    assert plain.caption == "Scores."
 
 
 def every_figure(frame, curve, table, marginal):

@@ -35,7 +35,7 @@ from rnnbench.errors import UserError
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.contract import pointwise_loss
 from rnnbench.tools.opening import open_run
-from rnnbench.tools.probe import Probe, distinct, probe
+from rnnbench.tools.probe import Probe, distinct, probe, starts
 from rnnbench.tools.replay import replay
 from rnnbench.training.run import run_pack
 
@@ -525,7 +525,7 @@ def test_a_probe_of_runs(settings_for, trained, tmp_path, capsys):
         trained(run)
     homes = [Folder.of(run).path for run in runs]
     place = probe([str(home) for home in homes])
-    assert {path.name for path in place.iterdir()} == {
+    assert {path.name for path in place.glob("[!.]*")} == {
         "gradients.png",
         "sensitivity.png",
         "probes.csv",
@@ -543,11 +543,8 @@ def test_a_probe_of_runs(settings_for, trained, tmp_path, capsys):
         assert found["schema"] == 1 and found["cell"] == run.cell.name and found["id"] == home.name
         assert found["checkpoint"]["file"] == "best.pt" and found["divergence"] is None
         assert found["initial"] != found["trained"]
-        assert {path.name for path in (home / "probe").iterdir()} == {
-            "gates-initial.png",
-            "gates-trained.png",
-            "jacobian.png",
-        }
+        gates = {"gates-initial.png", "gates-trained.png"} if run.cell.name == "lstm" else set()
+        assert {path.name for path in (home / "probe").glob("[!.]*")} == {"jacobian.png", *gates}
     said = capsys.readouterr().out
     assert "tanh" in said and "no gates" in said and "trained" in said and "Lyapunov" in said
     assert probe([str(homes[1])], out=tmp_path / "out") == tmp_path / "out"
@@ -570,7 +567,59 @@ def test_a_probe_of_settings(tmp_path, monkeypatch, capsys):
     assert json.loads((alone / "probe.json").read_text())["initial"] == found["initial"]
     probe(["cell=gru", *SMALL, "cell.init=orthogonal,chrono"], many=True, out="inits")
     assert (tmp_path / "inits" / "gru-init=chrono" / "probe.json").exists()
-    assert "irnn" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "irnn" in said and "gru: gates start half open" in said and "RUN_DIR" in said
+
+
+def test_a_probe_says_what_the_start_does(settings_for):
+    """Each sentence where it is true, and only there."""
+
+    def one(cell, *overrides, gated=True, trained=None):
+        settings = asdict(settings_for(f"cell={cell}", *overrides))
+        initial = {"saturated": 0.0 if gated else None}
+        return Probe(cell, {"settings": settings, "initial": initial, "trained": trained}, None)
+
+    def told(*probes):
+        return "\n".join(starts(probes))
+
+    plain = told(one("tanh", gated=False), one("lstm"), one("gru"), one("lstm_b"))
+    assert "tanh: with init=orthogonal" in plain and "no gates   tanh" in plain
+    assert "lstm and gru: gates start half open" in plain and "lstm_b" not in plain
+    small = told(one("tanh", "cell.init=scaled:0.7", gated=False), one("lstm", "cell.init=chrono"))
+    assert "orthogonal" not in small and "half open" not in small
+    assert "cell.init=paper" in small and "RUN_DIR" in small
+    assert "RUN_DIR" not in told(one("lstm", trained={"saturated": 0.1}))
+
+
+def test_what_the_start_of_tanh_is_said_to_do_is_so(of):
+    """Its gradient lasts where the recurrent matrix keeps lengths, and vanishes with small
+    weights.
+    """
+
+    def fallen(init):
+        network, batch, kind = of("tanh", f"cell.init={init}", "model.hidden=40", "task.length=10")
+        gradient = measured(network, batch, kind)[0]["layers"][0]["gradient"][WHOLE]
+        return gradient["median"][9] / gradient["median"][1]
+
+    assert fallen("orthogonal") > 3 * fallen("scaled:0.7")
+
+
+def test_dots_of_sensitivity_have_a_legend(of):
+    network, batch, kind = of("gru")
+    figure = dynamics.sensitivity({"gru": {"initial": measured(network, batch, kind)[0]}})
+    (legend,) = figure.legends
+    shade = {
+        text.get_text(): float(dot.get_markerfacecolor())
+        for text, dot in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert shade["largest of the row"] == 0 and shade["1/1000 or less"] == 1
+    assert shade["1/10"] == pytest.approx(1 / 3) and shade["1/100"] == pytest.approx(2 / 3)
+
+
+def test_no_picture_of_gates_that_are_not_there(of):
+    network, batch, kind = of("tanh")
+    with pytest.raises(ValueError, match="no gates"):
+        dynamics.gate_map(measured(network, batch, kind)[0])
 
 
 def test_networks_of_one_cell_are_told_apart_by_what_differs(settings_for):

@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnbench.charts.drawing import GREY, WIDTH, canvas, dressed, legend, log_ticks, rescale
+from rnnbench.charts.drawing import GREY, WIDTH, canvas, dressed, legend
+from rnnbench.charts.scales import log_ticks, rescale
 from rnnbench.charts.style import Style
 
 ACROSS = 3  # panels side by side

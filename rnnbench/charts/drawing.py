@@ -5,7 +5,7 @@ Past the seven colours of the palette, figures of lines give each cell a panel o
 others in grey behind it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from rnnbench.charts.scales import whole
 from rnnbench.charts.style import PALETTE, Style, styles
 from rnnbench.stats.selection import costs
 from rnnbench.stats.statistics import Floats, Goal
@@ -76,7 +76,7 @@ def name_axes(
     figure.supylabel(y, fontsize=10)
     for axes, _ in spots:
         if axes.xaxis.get_scale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            whole(axes.xaxis, most=3)
         if axes.xaxis.get_tick_params()["labelbottom"]:
             axes.set_xlabel(x, fontsize=9)
 
@@ -113,27 +113,6 @@ def mark_levels(axes: Axes, runs: pd.DataFrame, horizontal: bool = True) -> None
         if len(levels) == 1 and np.isfinite(levels[0]):
             line = axes.axhline if horizontal else axes.axvline
             line(levels[0], color=GREY, linestyle=dash, linewidth=1.1, label=name, zorder=1.5)
-
-
-def rescale(axes: Sequence[Axes], values: Iterable[float], which: str = "y") -> None:
-    """A logarithmic axis for values that are all positive and spread over more than a
-    factor of 20.
-    """
-    finite = np.asarray(list(values), float)
-    finite = finite[np.isfinite(finite)]
-    if finite.size and finite.min() > 0 and finite.max() > 20 * finite.min():
-        for one in axes:
-            getattr(one, f"set_{which}scale")("log")
-            log_ticks(one, which)
-
-
-def log_ticks(axes: Axes, which: str) -> None:
-    """Labels at powers of ten only, and ticks between them; Matplotlib's own crowd narrow axes."""
-    axis = getattr(axes, f"{which}axis")
-    low, high = sorted(getattr(axes, f"get_{which}lim")())
-    if low > 0 and high / low >= 100:
-        axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def levels(runs: pd.DataFrame) -> list[float]:

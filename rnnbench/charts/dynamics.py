@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from rnnbench.charts.canvas import answer, canvas, numbers, sequence
 from rnnbench.charts.probes import TIMES
-from rnnbench.charts.style import PALETTE, Style, image, save, styles
+from rnnbench.charts.scales import DOTS, whole
+from rnnbench.charts.style import Style, image, save, style_of, styles
 
 __all__ = [
     "gate_map",
@@ -34,6 +35,12 @@ Plain = Mapping[str, Any]
 WHOLE = "all states"
 CIRCLES = 40  # steps up to which Graves' picture has a circle for each
 FLOOR = 1e-3  # below which a norm is drawn as nothing, relative to the largest
+SHARES = (
+    (1, "largest of the row"),
+    (0.1, "1/10"),
+    (0.01, "1/100"),
+    (FLOOR, "1/1000 or less"),
+)  # whose shades the legend has
 CROWD = 4  # lines in a panel above which their bands are drawn fainter
 NAMES = {
     "i": "input gate i",
@@ -86,7 +93,7 @@ def gradient_norms(
                 )
         one.set(yscale="log", xlabel="lag k: steps before the last")
         one.set_title(TIMES[time], fontsize=10)
-        one.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole(one.xaxis)
     axes[0, 0].set_ylabel(
         "gradient norm " r"$\|\partial L_T / \partial s_{T-k}\|$" "\nrelative to k = 1", fontsize=9
     )
@@ -117,7 +124,17 @@ def _gradient(
         np.where(values > 0, values, np.nan) / median[0] for values in (low, median, high)
     )
     axes.fill_between(lags, low, high, color=style.colour, alpha=band, linewidth=0)
-    axes.plot(lags, median, color=style.colour, linestyle=style.dash, linewidth=1.5, label=label)
+    axes.plot(
+        lags,
+        median,
+        color=style.colour,
+        linestyle=style.dash,
+        linewidth=1.5,
+        marker=style.marker,
+        markersize=4,
+        markevery=DOTS,
+        label=label,
+    )
     return float(np.nanmin(median))
 
 
@@ -136,10 +153,13 @@ def gate_map(measured: Plain, title: str = "") -> Figure:
     sequence itself, and what to answer.
 
     Units of a layer are in the same order in all of its gates: those that act alike stand together.
+    ValueError for a cell without gates.
     """
     shown = measured["shown"]
     gates = {name: np.array(values, float) for name, values in shown["gates"].items()}
-    count = max(len(gates), 1)
+    if not gates:
+        raise ValueError("this cell has no gates to draw")
+    count = len(gates)
     below = [sequence, *([answer] if shown.get("wanted") else [])]
     heights = [*[1.45] * count, *[0.5] * len(below)]
     figure, axes = canvas(len(heights), 1, 0.6 + sum(heights), sharex=True, height_ratios=heights)
@@ -149,7 +169,7 @@ def gate_map(measured: Plain, title: str = "") -> Figure:
     }
     end = shown["steps"][-1] + 0.5
     figure.get_layout_engine().set(h_pad=0.02)  # type: ignore[union-attr, call-arg]
-    drawn, units = None, shown["units"]
+    units = shown["units"]
     many = (
         f"{len(units)} units"
         if units and units[-1] == len(units) - 1
@@ -175,25 +195,15 @@ def gate_map(measured: Plain, title: str = "") -> Figure:
         one.set(yticks=[])
         one.tick_params(length=0)
         one.spines[:].set_visible(False)
-    if drawn is not None:
-        bar = figure.colorbar(
-            drawn, ax=axes[:count, 0].tolist(), ticks=[0, 0.5, 1], pad=0.01, aspect=10 * count
-        )
-        bar.ax.set_yticklabels(["closed", "½", "open"], fontsize=8)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-    else:
-        axes[0, 0].annotate(
-            "this cell has no gates",
-            (0.5, 0.5),
-            xycoords="axes fraction",
-            ha="center",
-            va="center",
-            color="0.4",
-        )
-        axes[0, 0].set(yticks=[])
+    bar = figure.colorbar(
+        drawn, ax=axes[:count, 0].tolist(), ticks=[0, 0.5, 1], pad=0.01, aspect=10 * count
+    )
+    bar.ax.set_yticklabels(["closed", "½", "open"], fontsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
     for draw, one in zip(below, axes[count:, 0], strict=True):
         draw(one, shown)
     axes[-1, 0].set_xlabel("step")
+    whole(axes[-1, 0].xaxis)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -235,15 +245,32 @@ def sensitivity(probes: Mapping[str, Plain]) -> Figure:
     first = probes[rows[0][0]][rows[0][1]]["shown"]
     sequence(axes[-1, 0], first)
     axes[-1, 0].set(xlabel="step", xlim=(-0.8, first["steps"][-1] + 0.8))
+    whole(axes[-1, 0].xaxis)
+    figure.legend(
+        handles=[_dot(share, name) for share, name in SHARES],
+        loc="outside lower center",
+        ncols=len(SHARES),
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 
-def shades(values: Sequence[float | None]) -> np.ndarray:
-    """0 (nothing) to 1 (the most), by decades."""
+def _dot(share: float, name: str) -> Line2D:
+    (shade,) = shades([share], 1.0)
+    look: Any = {"markerfacecolor": str(1 - shade), "markeredgecolor": "0.6", "markersize": 8}
+    return Line2D([], [], marker="o", linestyle="", label=name, **look)
+
+
+def shades(values: Sequence[float | None], largest: float | None = None) -> np.ndarray:
+    """0 (nothing) to 1 (the most), by decades below `largest`, which is that of the values unless
+    given.
+    """
     found = np.nan_to_num(numbers(values), nan=0.0)
-    if not found.max(initial=0) > 0:
+    most = found.max(initial=0) if largest is None else largest
+    if not most > 0:
         return np.zeros(len(found))
-    shade: np.ndarray = 1 + np.log10(np.maximum(found / found.max(), FLOOR)) / -np.log10(FLOOR)
+    shade: np.ndarray = 1 + np.log10(np.maximum(found / most, FLOOR)) / -np.log10(FLOOR)
     return shade
 
 
@@ -269,11 +296,12 @@ def _strip(axes: Axes, steps: np.ndarray, shade: np.ndarray, height: float, many
         )
 
 
-def singular_values(probe: Plain, title: str = "", part: str = "all") -> Figure:
+def singular_values(probe: Plain, title: str = "", part: str = "all", label: str = "") -> Figure:
     """Singular values of every step's Jacobian along one sequence: the median, the middle half, 90
     % and all of them as bands, and the spectral radius. A row per layer. part: all states, or
-    output alone.
+    output alone. label: whose colour it has.
     """
+    colour = style_of(label).colour
     times = _times({title: probe})
     layers = len(probe[times[0]]["layers"])
     figure, axes = canvas(layers, len(times), 0.9 + 2.1 * layers, sharex=True, sharey=True)
@@ -290,16 +318,16 @@ def singular_values(probe: Plain, title: str = "", part: str = "all") -> Figure:
                     steps,
                     levels[k],
                     levels[-1 - k],
-                    color=PALETTE[0],
+                    color=colour,
                     alpha=strength,
                     linewidth=0,
                     label=_band(k),
                 )
-            one.plot(steps, levels[3], color=PALETTE[0], linewidth=1.3, label="median")
+            one.plot(steps, levels[3], color=colour, linewidth=1.3, label="median")
             one.plot(
                 steps,
                 np.maximum(numbers(values["radius"]), 1e-8),
-                color=PALETTE[1],
+                color="0.35",
                 linewidth=1.3,
                 linestyle=(0, (5, 1.5)),
                 label="spectral radius",
@@ -312,6 +340,7 @@ def singular_values(probe: Plain, title: str = "", part: str = "all") -> Figure:
                 one.set_ylabel("singular values" + (f"\nlayer {index}" if layers > 1 else ""))
             if index == layers - 1:
                 one.set_xlabel("step")
+                whole(one.xaxis)
     axes[0, 0].set_ylim(bottom=1e-4)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)

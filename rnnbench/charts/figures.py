@@ -26,20 +26,19 @@ from rnnbench.charts.drawing import (
     goal_of,
     legend,
     levels,
-    log_ticks,
     mark_levels,
     metric_of,
     name_axes,
     panels,
-    rescale,
     results,
 )
 from rnnbench.charts.lengths import solved_by_length, times_by_length
 from rnnbench.charts.picture import Picture
+from rnnbench.charts.scales import DOTS, log_ticks, rescale, scale_scores, whole
 from rnnbench.charts.style import PALETTE, Style, image, save, styles
 from rnnbench.charts.tradeoffs import solved_shares, speed_accuracy
 from rnnbench.stats.selection import Sample, best_trials, costs, samples
-from rnnbench.stats.statistics import Floats, judged, usable
+from rnnbench.stats.statistics import Floats, Goal, judged, usable
 
 __all__ = [
     "critical_difference",
@@ -66,10 +65,12 @@ BINS = 3
 
 def picture(name: str, figure: Figure, caption: str) -> Picture:
     """A figure as the report holds it; who cannot see it is told the first sentence of the
-    caption.
+    caption. The caption ends with what the figure says of itself, in its label.
     """
+    alt = caption.split(". ")[0]
+    caption = f"{caption} {figure.get_label()}".rstrip()
     svg, png = (image(figure, kind) for kind in ("svg", "png"))
-    return Picture(name, caption, caption.split(". ")[0], svg, png)
+    return Picture(name, caption, alt, svg, png)
 
 
 def greff(frame_of_task: pd.DataFrame, significant: set[str], baseline: str) -> Figure:
@@ -95,7 +96,8 @@ def greff(frame_of_task: pd.DataFrame, significant: set[str], baseline: str) -> 
         f"best by validation ({_span(kept)} of {_span(all_of)} a cell)",
     )
     for one, shown, title in zip(axes[:, 0], (of, best), titles, strict=True):
-        _boxes(one, list(shown.values()), [cell in significant for cell in cells])
+        goal = goal_of(runs)
+        _boxes(one, list(shown.values()), [cell in significant for cell in cells], goal)
         one.set_title(
             title, fontsize=10, loc="left", pad=14
         )  # under it the counts of diverged trials
@@ -114,9 +116,9 @@ def greff(frame_of_task: pd.DataFrame, significant: set[str], baseline: str) -> 
     return figure
 
 
-def _boxes(axes: Axes, groups: Sequence[pd.DataFrame], blue: Sequence[bool]) -> None:
+def _boxes(axes: Axes, groups: Sequence[pd.DataFrame], blue: Sequence[bool], goal: Goal) -> None:
     values = [usable(judged(runs["value"], runs["diverged"])) for runs in groups]
-    rescale([axes], np.concatenate(values))
+    rescale([axes], np.concatenate(values), goal=goal)
     for k, (scores, runs) in enumerate(zip(values, groups, strict=True)):
         colour = PALETTE[0] if blue[k] else "black"
         if scores.size:
@@ -189,6 +191,7 @@ def learning_curves(
 
     curves: as from `frame.curves`. A run that stopped early keeps its last score; one that diverged
         scores what ignorance does from then on (the worst score seen, where that is not known).
+    The figure's label says which cells' losses leave the picture, if any do.
     """
     runs = results(frame, task)
     chosen = {cell: sample for (_, cell), sample in samples(runs).items()}
@@ -206,21 +209,27 @@ def learning_curves(
         for cell in [c for c in members if c in drawn]:
             x, middle, low, high = drawn[cell]
             axes.fill_between(x, low, high, color=look[cell].colour, alpha=0.18, linewidth=0)
-            one = look[cell].marker if len(x) == 1 else None
             axes.plot(
                 x,
                 middle,
                 color=look[cell].colour,
                 linestyle=look[cell].dash,
                 linewidth=1.8,
-                marker=one,
+                marker=look[cell].marker,
+                markersize=4,
+                markevery=DOTS,
                 label=_label(cell, spots),
             )
         mark_levels(axes, runs)
-    rescale(
+        whole(axes.xaxis)
+    note = scale_scores(
         [axes for axes, _ in spots],
-        [v for _, *lines in drawn.values() for line in lines for v in line] + levels(runs),
+        {cell: np.concatenate(lines) for cell, (_, *lines) in drawn.items()},
+        levels(runs),
+        runs["baseline"],
+        goal_of(runs),
     )
+    figure.set_label(note)
     by = {sample.by for sample in chosen.values()}
     over = (
         f"{_span(sorted({table.shape[1] for table in steps.values() if table.size}))} "
@@ -328,7 +337,7 @@ def rate_response(frame: pd.DataFrame, task: str, known: Known = None) -> Figure
             )
         mark_levels(axes, runs)
         log_ticks(axes, "x")
-    rescale([axes for axes, _ in spots], [*runs["score"], *levels(runs)])
+    rescale([axes for axes, _ in spots], [*runs["score"], *levels(runs)], goal=goal_of(runs))
     name_axes(
         figure,
         spots,

@@ -1,17 +1,20 @@
-"""Figures from records.
+"""Figures from records, and what a cell looks like in every figure.
 
 Each function takes data and returns a matplotlib figure; `save` writes it. `report.figures` has the
 rest.
 
 Colours are those of Okabe & Ito (2008), Color universal design, without the yellow, which is too
-light for a line on white: readers with any common colour blindness tell them apart. Past seven
-cells they repeat with another dash and marker.
+light for a line on white: readers with any common colour blindness tell them apart. A cell's
+colour, dash and marker follow from its name, so that pictures made apart can be read together.
 """
 
+import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -20,15 +23,23 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from rnnbench.errors import UserError
+from rnnbench.charts.scales import DOTS, scale_scores, whole
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder
 
 Found = Sequence[tuple[Folder, dict[str, Any]]]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+MORE = ("#332288", "#882255", "#999933", "#44AA99")  # of Tol's muted scheme, for cells not ours
+DASHES = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1.2, 1.5)),
+    (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LETTERS = 15  # of a note, to an inch
 SAME: Any = {
     "svg.hashsalt": "rnnbench",
     "svg.fonttype": "none",
@@ -44,21 +55,42 @@ class Style:
     marker: str
 
 
-def styles(cells: Iterable[str]) -> dict[str, Style]:
-    """A style for each cell, by alphabetical order: figures that belong together are given the
-    styles of all their cells.
+# A row a dash, a column a colour. Cells that studies compare (the plain ones and Jozefowicz et al.;
+# the LSTM of Greff et al. and its variants) stand in one row as far as colours go.
+SHIPPED = (
+    ("lstm", "gru", "lstm_b", "mut1", "irnn", "lstm_vanilla", "tanh"),
+    ("np", "cifg", "nig", "nog", "niaf", "fgr", "nfg"),
+    ("noaf", "lstm_o", "lstm_i", "mgu", "mut3", "mut2", "lstm_f"),
+    ("indrnn", "relu", "janet", "minlstm", "ugrnn", "mingru", "slstm"),
+    ("gru_reset_after", "lstm_peephole_full", "coupled"),
+)
+OURS = {
+    cell: Style(PALETTE[k], dash, MARKERS[(k + turn) % len(MARKERS)])
+    for turn, (dash, row) in enumerate(zip(DASHES, SHIPPED, strict=True))
+    for k, cell in enumerate(row)
+}
+ALL = [Style(*parts) for parts in product((*PALETTE, *MORE), DASHES, MARKERS)]
+FREE = [style for style in ALL if style not in OURS.values()]
+
+
+def style_of(cell: str) -> Style:
+    """The same wherever and whenever the cell is drawn: ours by a table, any other (a cell of a
+    user's, a variant such as `lstm init=chrono`) by a hash of its name.
     """
-    many = len(PALETTE)
-    turns = ((k % many, k // many, cell) for k, cell in enumerate(sorted(set(cells))))
-    return {
-        cell: Style(PALETTE[k], DASHES[turn % len(DASHES)], MARKERS[(k + turn) % len(MARKERS)])
-        for k, turn, cell in turns
-    }
+    if cell in OURS:
+        return OURS[cell]
+    digest = hashlib.sha256(cell.encode()).digest()
+    return FREE[int.from_bytes(digest[:8], "big") % len(FREE)]
+
+
+def styles(cells: Iterable[str]) -> dict[str, Style]:
+    """A style for each cell, in alphabetical order."""
+    return {cell: style_of(cell) for cell in sorted(set(cells))}
 
 
 def learning_curves(found: Found) -> Figure:
     """Validation score against step, a panel per task, a line per run; what ignorance scores is
-    dashed.
+    dashed. Where a loss exploded, a line under the panels says where the axis ends.
     """
     tasks = sorted({record["task"] for _, record in found})
     cells = sorted({record["cell"] for _, record in found})
@@ -67,19 +99,25 @@ def learning_curves(found: Found) -> Figure:
         1, len(tasks), figsize=(1 + 5 * len(tasks), 4), squeeze=False, layout="constrained"
     )
     shown: dict[str, Any] = {}
+    notes: dict[str, str] = {}
     for task, axes in zip(tasks, panels[0], strict=True):
         members = [(folder, record) for folder, record in found if record["task"] == task]
-        metric = members[0][1]["primary"]["name"]
+        primary = members[0][1]["primary"]
+        metric = primary["name"]
+        scores: dict[str, list[float | None]] = {}
         for folder, record in members:
             rows = [r for r in folder.curve() if r["split"] == "valid" and metric in r]
             line = {
                 "color": look[record["cell"]].colour,
                 "linestyle": look[record["cell"]].dash,
+                "marker": look[record["cell"]].marker,
+                "markersize": 4,
+                "markevery": DOTS,
                 "linewidth": 1.4,
             }
-            axes.plot(
-                [r["step"] for r in rows], [r[metric] for r in rows], label=record["cell"], **line
-            )
+            values = [r[metric] for r in rows]
+            scores.setdefault(record["cell"], []).extend(values)
+            axes.plot([r["step"] for r in rows], values, label=record["cell"], **line)
         first = members[0][1]
         for level, name, style in (
             (first["baseline"].get(metric), "without memory", "--"),
@@ -87,9 +125,10 @@ def learning_curves(found: Found) -> Figure:
         ):
             if level is not None:
                 axes.axhline(level, color="0.4", linestyle=style, linewidth=1, label=name)
-        values = [value for line in axes.get_lines() for value in line.get_ydata()]
-        if min(values) > 0 and max(values) > 20 * min(values):
-            axes.set_yscale("log")
+        baseline = [record["baseline"].get(metric) for _, record in members]
+        levels = [first["target"], *baseline]
+        notes[task] = scale_scores([axes], scores, levels, baseline, primary["goal"])
+        whole(axes.xaxis)
         axes.set(title=task, xlabel="step", ylabel=f"validation {metric}")
         axes.spines[["top", "right"]].set_visible(False)
         handles, labels = axes.get_legend_handles_labels()
@@ -102,15 +141,21 @@ def learning_curves(found: Found) -> Figure:
         ncols=min(len(order), 3 + 3 * len(tasks)),
         frameon=False,
     )
+    add_notes(figure, notes)
     return figure
 
 
+def add_notes(figure: Figure, notes: Mapping[str, str]) -> None:
+    """What has to be said of panels, under all of them. notes: panel → sentence, or nothing."""
+    said = [f"{panel}: {note}" if len(notes) > 1 else note for panel, note in notes.items() if note]
+    if said:
+        letters = round(LETTERS * figure.get_figwidth())
+        text = "\n".join(fill(line, letters) for line in said)
+        figure.supxlabel(text, fontsize=8, color="0.35")
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Write as the file's ending says (png, svg, pdf), whole or not at all. UserError for another
-    ending, and for a file of somebody else's in the way.
-    """
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
+    """Write as the file's ending says (png, svg, pdf), whole or not at all."""
     add_file(path, image(figure, path.suffix.lstrip(".")))
     plt.close(figure)
     return path

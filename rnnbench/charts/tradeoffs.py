@@ -22,9 +22,9 @@ from rnnbench.charts.drawing import (
     mark_levels,
     metric_of,
     name_axes,
-    rescale,
     results,
 )
+from rnnbench.charts.scales import rescale
 from rnnbench.charts.style import Style
 from rnnbench.stats.selection import samples
 from rnnbench.stats.statistics import usable
@@ -93,7 +93,7 @@ def speed_accuracy(
         zorder=1,
     ) if front else None
     mark_levels(axes, runs)
-    rescale([axes], [y for _, y in points.values()] + levels(runs))
+    rescale([axes], [y for _, y in points.values()] + levels(runs), goal=goal_of(runs))
     rescale([axes], [x for x, _ in points.values()], "x")
     name_axes(
         figure,

@@ -9,7 +9,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rnnbench.charts.style import PALETTE, styles
+from rnnbench.charts.scales import scale_scores, whole
+from rnnbench.charts.style import PALETTE, add_notes, styles
 
 LOWEST = 21  # the MIDI number of the first of 88 piano keys, A0
 OCTAVE = 12
@@ -19,13 +20,14 @@ OCTAVE = 12
 class Curve:
     """A run's primary score against one setting. trained: the setting in training.
 
-    baseline: without memory, at each point.
+    goal: max or min, where better scores are. baseline: without memory, at each point.
     """
 
     cell: str
     task: str
     key: str
     metric: str
+    goal: str
     trained: Any
     target: float | None
     at: list[float]
@@ -44,6 +46,7 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
         1, len(panels), figsize=(1.5 + 3.4 * len(panels), 3.6), squeeze=False, layout="constrained"
     )
     handles: dict[str, Any] = {}
+    notes: dict[str, str] = {}
     for (task, key, metric), axes in zip(panels, axes_of[0], strict=True):
         members = [
             curve
@@ -83,14 +86,14 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
             axes.set_xscale("log")
             axes.set_xticks(first.at, [f"{place:g}" for place in first.at])
             axes.minorticks_off()
-        values = [
-            value
-            for curve in members
-            for value in (*curve.scores, *curve.baseline)
-            if value is not None
-        ]
-        if min(values) > 0 and max(values) > 20 * min(values):
-            axes.set_yscale("log")
+        elif all(float(place).is_integer() for place in places):
+            whole(axes.xaxis)
+        scores: dict[str, list[float]] = {}
+        for curve in members:
+            scores.setdefault(curve.cell, []).extend(curve.scores)
+        baseline = [value for curve in members for value in curve.baseline]
+        levels = [first.target, *baseline]
+        notes[task] = scale_scores([axes], scores, levels, baseline, first.goal)
         axes.set(title=task, xlabel=key, ylabel=f"test {metric}")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Scores away from where it was trained")
@@ -102,6 +105,7 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
         ncols=min(len(order), 3 + 3 * len(panels)),
         frameon=False,
     )
+    add_notes(figure, notes)
     return figure
 
 
@@ -135,6 +139,7 @@ def piano_roll(roll: np.ndarray, given: int, title: str = "") -> Figure:
     axes.set(
         title=title, xlabel="frame", ylabel="pitch", xlim=(0, frames), ylim=(low - 1, high + 1)
     )
+    whole(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     parts = [(given > 0, PALETTE[1], "prompt"), (given < frames, PALETTE[0], "sampled")]
     legend = [Patch(color=colour, label=label) for present, colour, label in parts if present]

@@ -28,6 +28,7 @@ from rnnbench.dynamics.gradients import WHOLE
 from rnnbench.dynamics.measure import SEQUENCES, Plain, measured
 from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
+from rnnbench.formatting import listing
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import finite
 from rnnbench.settings import Settings
@@ -47,6 +48,17 @@ TELLING = (
     "optim",
     "train",
 )  # the settings that tell networks of one cell apart
+
+MEANING = (
+    "horizon    how many steps further back the gradient of the last loss has fallen, for good, to "
+    "1/e (37 %) or 1/100 of its norm; “>”: not within the sequence",
+    "Lyapunov   the largest Lyapunov exponent: the rate, in nats per step, at which a small "
+    "difference between two states grows (above 0) or is forgotten (below 0); at −0.1 a step "
+    "leaves exp(−0.1) = 90 % of it",
+    "saturated  share of gate values below 0.1 (closed) or above 0.9 (open), where a gate's own "
+    "gradient is small",
+    "max |state|  the largest absolute value of any unit's state",
+)
 
 
 @dataclass(frozen=True)
@@ -274,8 +286,8 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
         add_file(inside / "probe.json", text + "\n")
         place = inside / "probe" if one.home and not apart else own
         title = f"{one.label} on {one.found['task']}"
-        for time in ("initial", "trained"):
-            if one.found[time]:
+        for time in TIMES:
+            if one.found[time] and one.found[time]["shown"]["gates"]:
                 dynamics.save(
                     dynamics.gate_map(
                         one.found[time], f"What the gates do: {title}, {TIMES[time]}"
@@ -284,7 +296,7 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
                 )
         dynamics.save(
             dynamics.singular_values(
-                one.found, f"What one step does to small differences: {title}"
+                one.found, f"What one step does to small differences: {title}", label=one.family
             ),
             place / "jacobian.png",
         )
@@ -330,8 +342,8 @@ def rows(probes: Sequence[Probe]) -> list[dict[str, Any]]:
 
 
 def show(probes: Sequence[Probe]) -> None:
-    """A line per network and time; of several layers the worst number, of horizons that of the
-    first layer.
+    """A line per network and time, then what the numbers mean; of several layers the worst number,
+    of horizons that of the first layer.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("cell", overflow="fold")
@@ -347,6 +359,8 @@ def show(probes: Sequence[Probe]) -> None:
                 size = "not finite" if few.largest is None else number(few.largest)
                 table.add_row(one.label, time, *few.horizons, growth, saturated, size)
     console.print(table, soft_wrap=False)
+    for line in (*MEANING, *starts(probes)):
+        said(line)
     for one in probes:
         if again := one.found["divergence"]:
             verdict = (
@@ -358,3 +372,44 @@ def show(probes: Sequence[Probe]) -> None:
                 f"{one.label} diverged, {verdict}"
                 + (f": {again['reason']}" if again["reason"] else "")
             )
+
+
+def starts(probes: Sequence[Probe]) -> list[str]:
+    """What the start of the weights does to the numbers, of the networks that are there, and what
+    to compare with.
+    """
+    turning, halving, gateless = [], [], []
+    for one in probes:
+        cell = one.found["settings"]["cell"]
+        gated = one.found["initial"]["saturated"] is not None
+        biased = cell["forget_bias"] or cell["init"].startswith("chrono")
+        if not gated:
+            gateless.append(cell["name"])
+        if not gated and cell["init"] == "orthogonal" and cell["name"] == "tanh":
+            turning.append(cell["name"])
+        if gated and cell["forget"] and not biased:
+            halving.append(cell["name"])
+    told = [
+        "initial    how the weights start, which says as much about the start as about the cell:"
+    ]
+    if turning:
+        told.append(
+            f"           {_names(turning)}: with init=orthogonal the recurrent matrix keeps "
+            f"lengths, so that the gradient neither grows nor shrinks at first but for the slope "
+            f"of tanh; with small weights it vanishes (cell.init=scaled:0.7)"
+        )
+    if halving:
+        told.append(
+            f"           {_names(halving)}: gates start half open, so that about half of the "
+            f"memory goes at each step until training opens them (or cell.forget_bias=1)"
+        )
+    trained = any(one.found["trained"] for one in probes)
+    other = "the line “trained”" if trained else "a trained network (rnnbench probe RUN_DIR)"
+    told.append(f"           compare with cell.init=paper, and with {other}")
+    if gateless:
+        told.append(f"no gates   {_names(gateless)}: no picture of them")
+    return told
+
+
+def _names(cells: Sequence[str]) -> str:
+    return listing(list(dict.fromkeys(cells)))
