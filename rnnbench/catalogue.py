@@ -11,6 +11,7 @@ import pkgutil
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from omegaconf import OmegaConf
 from rnnbench.errors import UserError, unknown
 
 HERE = Path(__file__).resolve().parent
+TASK_FILES = ("corpus", "path", "test_path", "type")  # settings of tasks that may name files
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,30 @@ def file_digest(target: str, what: str = "file") -> str | None:
     return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, what)).hexdigest()
 
 
+def task_files(task: Mapping[str, Any]) -> dict[str, str]:
+    """Setting → the file of the user's that it names: a text, data, a class."""
+    found = {key: str(task.get(key) or "") for key in TASK_FILES}
+    return {
+        key: target
+        for key, target in found.items()
+        if target and (_is_file(target) if key == "type" else Path(target).expanduser().is_file())
+    }
+
+
+def task_digest(task: Mapping[str, Any]) -> str | None:
+    """SHA-256 of the files of the user's that a task is made of; None: there are none.
+
+    Of several: of their digests, joined.
+    """
+    digests = [
+        file_digest(target if key == "type" else f"{target}:data", f"task.{key}") or ""
+        for key, target in task_files(task).items()
+    ]
+    if len(digests) < 2:
+        return digests[0] if digests else None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
 def _is_file(target: str) -> bool:
     return ":" in target or "/" in target or target.endswith(".py")
 
@@ -209,6 +235,12 @@ def _from_package(dotted: str, what: str) -> ModuleType:
         raise UserError(f"{what}: {unknown(f'module in {parent}:', missing, modules)}") from None
     except Exception as error:
         raise UserError(f"{what}: {dotted} cannot be imported: {_told(error)}") from error
+
+
+def blame(error: BaseException, target: str) -> str:
+    """An error in one line, after the place in the user's file that it passed through."""
+    file = target.rpartition(":")[0] or target
+    return f"{file}{_line(error, str(Path(file).expanduser().resolve()))}: {_told(error)}"
 
 
 def _line(error: BaseException, file: str) -> str:

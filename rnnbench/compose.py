@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,10 +46,21 @@ OPEN = (
 )  # dictionaries to which anybody may add a key; whether it exists, the cell knows
 # path/to/file.py:name as a whole value, in quotes or without; no list of several
 FILE = re.compile(r"""'[^']*\.py(:\w*)?'|"[^"]*\.py(:\w*)?"|[^'",()\[\]{}]*\.py(:\w*)?""")
+OWN = {"cell": "cell.step", "task": "task.type"}  # group → the key that names what is one's own
 SWEEP = {
     name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
 }
 SWEEP |= {name: f"hydra.sweeper.{name}" for name in ("trials", "sampler")}
+SYNONYMS = {  # what others call our keys, by its last part
+    "units": "model.hidden",
+    "hidden_size": "model.hidden",
+    "num_layers": "model.layers",
+    "learning_rate": "optim.lr",
+    "batch_size": "train.batch",
+    "epochs": "train.epochs",
+    "dtype": "model.dtype",
+    "results": "paths.results",
+}
 COMMAND = ContextVar("COMMAND", default="rnnbench train")  # what was typed, whole
 Job = Callable[[Settings, list[str]], Any]
 Report = Callable[[list[str], Exception | None], Any]
@@ -83,6 +95,13 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     flags, overrides = parted(arguments)
     COMMAND.set(f"rnnbench train {shlex.join(arguments)}")
     before = os.environ.get("HYDRA_FULL_ERROR")
+    if "--resolve" in flags and not {"--cfg", "-c"} & set(flags):
+        raise UserError("--resolve belongs to --cfg: rnnbench train --cfg job --resolve")
+    if "--experimental-rerun" in " ".join(flags):
+        raise UserError("--experimental-rerun repeats nothing here; use rnnbench repeat RUN_DIR")
+    many = bool({"-m", "--multirun"} & set(flags))
+    if {"--cfg", "-c"} & set(flags) and not many:
+        compose(overrides)  # what training would refuse
     # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have
     # their own.
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +109,7 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
             "rnnbench train",
             *flags,
             f"hydra.sweep.dir='{scratch}'",
-            *completed(swept(overrides, bool({"-m", "--multirun"} & set(flags)))),
+            *completed(swept(overrides, many)),
         ]
         with (
             environment(HYDRA_FULL_ERROR="1"),
@@ -110,8 +129,18 @@ def complete(arguments: Sequence[str], line: str) -> None:
     """Tab completion: Hydra answers how `line` could go on, or prints what the shell has to run
     once.
     """
-    with _typed(["rnnbench", *arguments]), environment(COMP_LINE=line):
-        _hydra(lambda _: None)()
+    try:
+        with (
+            _typed(["rnnbench", *arguments]),
+            environment(COMP_LINE=line, HYDRA_FULL_ERROR="1"),
+        ):
+            _hydra(lambda _: None)()
+    except (ValueError, RuntimeError, HydraException, OmegaConfBaseException) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"cannot complete: {said}; install tab completion with rnnbench -sc install=bash "
+            f"(or zsh, fish)"
+        ) from None
 
 
 def compose(overrides: Sequence[str]) -> Settings:
@@ -133,19 +162,39 @@ def completed(arguments: Sequence[str]) -> list[str]:
     own = any(a.startswith("cell.step=") for a in arguments) and not any(
         a.startswith("cell=") for a in arguments
     )
+    arguments = [_to_the_letter(a) for a in arguments]
+    for group in (*GROUPS, "train"):
+        if f"{group}=null" in arguments and group != "debug":
+            raise UserError(
+                f"{group}=null takes away what every run needs; choose another with {group}=…"
+            )
     words = [
         word
         for key, equals, value in (a.partition("=") for a in arguments)
         for word in (
-            [f"{k}={v}" for k, v in from_file(value).items()]
-            if key == "cell" and names_file(value)
+            [f"{k}={v}" for k, v in from_file(key, value).items()]
+            if key in OWN and names_file(value)
             else [key + equals + value]
         )
     ]
+    typed_in = any(word.startswith("task.type=") for word in words)
+    own_task = typed_in and not any(word.startswith("task=") for word in words)
+    open_: tuple[str, ...] = OPEN
+    if own_task or any(re.match(r"task=(.*[,\[])?own\b|task=.*\.py", word) for word in words):
+        open_ += ("task.",)  # its fields are known when its file is read
     return [
         *(["cell=own"] if own else []),
-        *(f"++{word}" if word.startswith(OPEN) else word for word in words),
+        *(["task=own"] if own_task else []),
+        *(f"++{word}" if word.startswith(open_) else word for word in words),
     ]
+
+
+def _to_the_letter(argument: str) -> str:
+    """study=2026_11_26 with its value in quotes: Hydra would read a number, 20261126."""
+    key, _, value = argument.partition("=")
+    if key != "study" or not re.fullmatch(r"[\w.\-+]+(,[\w.\-+]+)*", value):
+        return argument
+    return "study=" + ",".join(f"'{name}'" for name in value.split(","))
 
 
 def names_file(value: str) -> bool:
@@ -153,11 +202,11 @@ def names_file(value: str) -> bool:
     return bool(FILE.fullmatch(value.replace("\\:", ":")))
 
 
-def from_file(value: str) -> dict[str, str]:
-    """What `cell=path/to/file.py:name` stands for; Hydra hands on the values of lists with
-    backslashes that it does not need.
+def from_file(key: str, value: str) -> dict[str, str]:
+    """What `cell=path/to/file.py:name` or `task=…` stands for; Hydra hands on the values of lists
+    with backslashes that it does not need.
     """
-    return {"cell": "own", "cell.step": value.replace("\\:", ":")}
+    return {key: "own", OWN[key]: value.replace("\\:", ":")}
 
 
 def swept(arguments: Sequence[str], many: bool) -> list[str]:
@@ -190,6 +239,12 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
             raise UserError(
                 f"~{name} takes away what every run needs; choose another with {name}=…"
             )
+    for name in (*SECTIONS, "task"):
+        if not isinstance(values[name], dict):
+            raise UserError(
+                f"{name} holds several settings, got {values[name]}; choose others with "
+                f"{name + '=NAME' if name in GROUPS else name + '.key=value'}"
+            )
     for key in ("cell.name", "cell.digest", "task.name", "task.digest"):
         section, _, name = key.partition(".")
         if name in values[section]:
@@ -204,12 +259,30 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
         "name": cell_name(chosen["cell"], step),
         "digest": catalogue.file_digest(step, "cell.step"),
     }
-    values["task"]["name"] = chosen["task"]
-    if (
-        Path(corpus := str(values["task"].get("corpus", ""))).expanduser().is_file()
-    ):  # a text of the user's is its content
-        values["task"]["digest"] = catalogue.file_digest(f"{corpus}:text", "task.corpus")
+    for key, value in values["task"].items():
+        if value == "???":
+            example = {"type": "path/to/file.py:Class"}.get(key, "…")
+            raise UserError(f"task={chosen['task']} needs task.{key}={example}")
+    values["task"]["name"] = task_name(chosen["task"], str(values["task"].get("type")))
+    if digest := catalogue.task_digest(values["task"]):
+        values["task"]["digest"] = digest
     return frozen(values)
+
+
+@lru_cache(maxsize=1000)
+def task_name(chosen: str, kind: str) -> str:
+    """What a task is called in folders, records and reports; see `cell_name`."""
+    if chosen != "own":
+        known = catalogue.read("task", chosen) if chosen in catalogue.choices("task") else {}
+        if known.get("type", kind) != kind:
+            raise UserError(
+                f"task.type={kind} would be recorded as task={chosen}; write task={kind}"
+            )
+        return chosen
+    name = re.split(r"[.:]", kind)[-1]
+    if name in catalogue.choices("task"):
+        raise UserError(f"task.type={kind}: one of our tasks is called '{name}'; rename yours")
+    return checked_label("task.type", name)
 
 
 @lru_cache(maxsize=1000)  # a sweep asks for each of its runs
@@ -312,6 +385,26 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
         if found := re.search(r"Could not override '([^']+)'", str(error)):
             raise _unknown_key(found[1], overrides) from None
         raise UserError(_line(error)) from None
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if not _is_hydras(error):
+            raise
+        raise UserError(f"cannot read {shlex.join(overrides)}: {_line(error)}") from None
+    except RecursionError:
+        raise UserError(f"cannot read {shlex.join(overrides)[:80]}…: nested too deeply") from None
+
+
+def _is_hydras(error: Exception) -> bool:
+    """Whether Hydra or what it reads with raised this, over what was typed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    parts = Path(frames[-1].filename).parts if frames else ()
+    return bool({"hydra", "omegaconf", "antlr4", "yaml"} & set(parts))
 
 
 def _unreadable(override: str) -> str:
@@ -347,7 +440,15 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
             f"{key} has no effect with {group}={config.hydra.runtime.choices[group]}; it belongs "
             f"to {group}={' or '.join(users)}"
         )
-    return unknown("key", key, _flat(plain(config)), "rnnbench train --cfg job")
+    known = list(_flat(plain(config)))
+    last = key.rpartition(".")[2]
+    meant = SYNONYMS.get(last) or next((k for k in known if k.rpartition(".")[2] == last), None)
+    if meant:
+        raise UserError(
+            f"unknown key '{key}'; did you mean '{meant}'? ({len(known)} keys: "
+            f"rnnbench train --cfg job)"
+        )
+    return unknown("key", key, known, "rnnbench train --cfg job")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

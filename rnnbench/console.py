@@ -4,9 +4,10 @@ summary.
 
 import signal
 import textwrap
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from types import FrameType
 from typing import Any
@@ -19,6 +20,8 @@ from rich.table import Table
 from rnnbench.data import Row
 from rnnbench.published import span
 
+# Ctrl-C, a polite kill, and the end of the terminal or connection
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -49,7 +52,8 @@ class Screen(AbstractContextManager["Screen"]):
         self.drawn = 0.0
 
     def __enter__(self) -> "Screen":
-        self.handlers = {s: signal.signal(s, self._asked) for s in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():  # others hear no signals
+            self.handlers = {s: signal.signal(s, self._asked) for s in STOPPING}
         self.bar.start()
         return self
 
@@ -62,7 +66,8 @@ class Screen(AbstractContextManager["Screen"]):
         if self.stop:
             raise KeyboardInterrupt
         self.stop = True
-        say("stopping after this step; once more to stop at once, without saving")
+        with suppress(OSError):  # the terminal may be gone
+            say("stopping after this step; once more to stop at once, without saving")
 
     def start(self, pack: Any, step: int) -> None:
         run = pack.runs[0]

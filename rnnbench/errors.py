@@ -26,8 +26,9 @@ def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> Us
     where to see them.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else ""
+    plain = {other.lower(): other for other in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), list(plain), n=1, cutoff=0.5)
+    guess = f"; did you mean '{plain[near[0]]}'?" if near else ""
     kinds = f"{kind[:-1]}ies" if kind.endswith("dy") else f"{kind}s"
     where = f"{len(known)} {kinds}: {listing}" if listing else "known: " + ", ".join(known)
     return UserError(f"unknown {kind} '{name}'{guess} ({where})")

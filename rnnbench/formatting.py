@@ -1,7 +1,9 @@
 """Numbers, intervals, probabilities and lists as a person reads them. Knows nothing of ours."""
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 
 def anchor(*names: object) -> str:
@@ -70,3 +72,9 @@ def by_first(pairs: Sequence[tuple[str, str]]) -> str:
 
 def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def inert(value: Any) -> Any:
+    """A value for a CSV file, which no spreadsheet takes for a formula; names such as +f stay."""
+    formula = isinstance(value, str) and value[:1] in tuple("=+-@\t\r")
+    return f"'{value}" if formula and not re.fullmatch(r"[+-][\w.]*", value) else value

@@ -31,7 +31,7 @@ from rnnbench.errors import UserError
 
 States = Tensor | tuple[Tensor, ...]
 ENGINES = ("auto", "native", "loop")
-_tracing = threading.RLock()  # fx patches torch.nn.Module while it traces
+_tracing = threading.RLock()  # one plan and one compilation, however many ask at once
 _chosen: dict[tuple[int, str, torch.dtype, str], Unroll] = {}
 
 
@@ -268,6 +268,51 @@ class Recurrent(nn.Module):
                 if self.dropout and index + 1 < len(self._suffixes):
                     rows = F.dropout(rows, self.dropout, self.training)
             return rows, tuple(torch.stack(parts) for parts in zip(*after, strict=True))
+
+
+class Predictor(nn.Module):
+    """A trained network: layers of one cell and a linear read-out.
+
+    predictor(input, hx=None) → predictions at every step (T, B, C), states. input: numbers
+    (T, B, I), or symbols (T, B), which become one-hot vectors.
+    """
+
+    def __init__(
+        self,
+        cell: str | Callable[..., Any],
+        constants: Mapping[str, float],
+        inputs: int,
+        units: int,
+        layers: int,
+        dropout: float,
+        outputs: int,
+        symbols: bool,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.symbols, self.inputs = symbols, inputs
+        self.layers = Recurrent(
+            cell, inputs, units, layers, dropout=dropout, constants=constants, dtype=dtype
+        )
+        self.readout = nn.Linear(units, outputs, dtype=dtype)
+
+    @torch.no_grad()
+    def fill(self, params: Mapping[str, Tensor]) -> None:
+        """Take the parameters of a network of the engine, "0.W", …, "readout.W", "readout.b"."""
+        for name, tensor in params.items():
+            layer, _, kind = name.rpartition(".")
+            if layer == "readout":
+                target = self.readout.weight if kind == "W" else self.readout.bias
+                target.copy_(tensor.T if kind == "W" else tensor)
+            else:
+                getattr(self.layers, f"{kind}_l{layer}").copy_(tensor)
+
+    def forward(self, input: Tensor, hx: States | None = None) -> tuple[Tensor, States]:
+        """Predictions at every step, and the states after the last."""
+        if self.symbols:
+            input = F.one_hot(input, self.inputs).to(self.readout.weight.dtype)
+        output, states = self.layers(input, hx)
+        return self.readout(output), states
 
 
 @untraced

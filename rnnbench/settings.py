@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import NoneType, UnionType
@@ -120,12 +120,12 @@ class Optim:
         within(
             "optim",
             self,
-            lr=(0, None),
+            lr=(1e-30, None),
             momentum=below_one,
             decay=below_one,
             beta1=below_one,
             beta2=below_one,
-            eps=(0, None),
+            eps=(0, 1),
         )
         within(
             "optim",
@@ -186,7 +186,7 @@ class Train:
                     f"'{self.eval_every}'"
                 )
             del least["eval_every"]
-        within("train", self, **least)
+        within("train", self, **least | {"input_noise": (0, 1e6)})
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,11 @@ class Paths:
     results: str
     data: str
     mirror: str | None
+
+    def __post_init__(self) -> None:
+        for key, place in (("results", self.results), ("data", self.data)):
+            if not place.strip() or "://" in place or "\0" in place:
+                raise UserError(f"paths.{key} must be a folder of this machine, got '{place}'")
 
 
 @dataclass(frozen=True)
@@ -264,10 +269,13 @@ def typed(schema: type[T], values: Any, where: str) -> T:
 @lru_cache(maxsize=10_000)  # a sweep's runs share most of their sections
 def _typed(schema: Any, text: str, where: str) -> Any:
     values = json.loads(text)
+    if not isinstance(values, dict):
+        raise UserError(f"{where} holds several settings, got {_found(values, '')}; leave it out")
     kinds, prefix = _kinds(schema), f"{where}." if where else ""
     for key in values:
         if key not in kinds:
             raise unknown("key", f"{prefix}{key}", [prefix + name for name in kinds])
+        refuse_unusable(f"{prefix}{key}", values[key], kinds[key])
     try:
         made = OmegaConf.merge(OmegaConf.structured(schema), values)
         return OmegaConf.to_object(made)
@@ -280,6 +288,27 @@ def _typed(schema: Any, text: str, where: str) -> Any:
         ) from None
 
 
+def refuse_unusable(key: str, value: Any, kinds: Sequence[Any]) -> None:
+    """Refuse numbers that nothing can be done with (nan, inf, whole numbers beyond COUNTABLE) and
+    numbers in the place of true and false, at any depth.
+    """
+    if isinstance(value, dict):
+        for name, item in value.items():
+            refuse_unusable(f"{key}.{name}", item, ())
+    elif isinstance(value, list):
+        for item in value:
+            refuse_unusable(key, item, ())
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise UserError(f"{key} must be a finite number, got {value}")
+        if bool in kinds and not {int, float} & set(kinds):
+            raise UserError(f"{key} must be true or false, got {value}")
+        if abs(value) > COUNTABLE and (isinstance(value, int) or int in kinds):
+            raise UserError(f"{key} must be a whole number up to {COUNTABLE:g}, got {value:g}")
+    elif isinstance(value, str) and float in kinds and value.lower().strip("+-.") in ("nan", "inf"):
+        raise UserError(f"{key} must be a finite number, got {value}")
+
+
 @cache
 def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
     hints = get_type_hints(schema)
@@ -289,6 +318,7 @@ def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
     }
 
 
+COUNTABLE = 10**15  # more than anybody can count to, and a float can still tell from its neighbours
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 

@@ -156,7 +156,8 @@ def test_a_spoilt_record_is_no_result(ended, run, trained, tries, capfd):
     for _ in range(tries):
         ended.record_path.write_bytes(bad := spoilt(content, rng))
         found = Folder(ended.path).record()
-        assert found in (None, expected), bad
+        # the key of the checksum itself may be what was hit
+        assert found is None or expected.items() <= found.items(), bad
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with suppress(UserError):

@@ -82,7 +82,7 @@ def cache(tmp_path):
 
 
 def paths(cache, mirror=None):
-    return Paths(results="", data=str(cache), mirror=None if mirror is None else str(mirror))
+    return Paths(results=".", data=str(cache), mirror=None if mirror is None else str(mirror))
 
 
 def quiet(line):
@@ -130,7 +130,7 @@ def test_catalogue_is_complete_and_well_formed():
 def test_listing_loads_no_torch():
     code = "import sys; from rnnbench import data; from rnnbench.settings import Paths; "
     code += (
-        "assert len(data.listing(Paths(results='', data='nowhere', mirror=None))) == 13; "
+        "assert len(data.listing(Paths(results='.', data='nowhere', mirror=None))) == 13; "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

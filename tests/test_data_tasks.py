@@ -33,7 +33,7 @@ PROSE = "It was the best of times, it was the worst of times.\n" * 40  # 2,120 c
 
 @pytest.fixture(scope="session")
 def fetch(mirror, tmp_path_factory):
-    paths = Paths(results="", data=str(tmp_path_factory.mktemp("data")), mirror=mirror)
+    paths = Paths(results=".", data=str(tmp_path_factory.mktemp("data")), mirror=mirror)
     return lambda name: data.fetch(name, paths, lambda line: None)
 
 

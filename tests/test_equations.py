@@ -126,6 +126,22 @@ def test_parameter_count_is_the_published_one(name):
     assert (evaluated(made.formula, 1, 130), evaluated(made.formula, 2, 64)) == PARAMETERS[name]
 
 
+# by hand, one step of one sequence: a multiply-add counts 2, every other operation 1 per unit
+FLOPS = {
+    "tanh": "2dn + 2n² + 3n",
+    "lstm": "8dn + 8n² + 17n",  # four gates of two sums and a function, c of 3, y of 2
+    "gru": "6dn + 6n² + 14n",  # two gates of 3, r * h, the candidate of 3, h of 4
+    "mingru": "4dn + 7n",  # z of 2, n of 1, h of 4
+}
+
+
+@pytest.mark.parametrize("name", FLOPS)
+def test_operations_are_counted_as_by_hand(name):
+    made = plan(CELLS[name])
+    assert made.flops_formula == FLOPS[name]
+    assert made.flops(3, 5) == evaluated(FLOPS[name], 3, 5)
+
+
 def test_recurrent_products_are_the_recorded_ones():
     recorded = json.loads(GOLDEN["GOLDEN"].read_text("utf-8"))
     found = {name: GOLDEN["products"](function) for name, function in CELLS.items()}

@@ -13,7 +13,7 @@ from rnnbench.catalogue import choices
 ROOT = Path(__file__).resolve().parent.parent / "rnnbench"
 
 # cells and tasks that are called like an operation, NumPy, a word or products
-HOMONYMS = {"tanh", "relu", "np", "own", "order", "groups"}
+HOMONYMS = {"tanh", "relu", "np", "own", "order", "groups", "arrays", "table"}
 
 WITHOUT_TORCH = (
     *("__init__", "errors", "draw", "published", "formatting", "settings", "catalogue", "data"),

@@ -2,6 +2,7 @@
 threads and pack.
 """
 
+import ctypes
 import os
 import random
 import runpy
@@ -487,3 +488,16 @@ def test_source_names_blocks_and_states():
         word in text
         for word in ("// stage 1 of 2: z, r", "R.n @ ", "const vec r = v_sigmoid(", "h_old")
     )
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize(("T", "B"), [(1, 1), (1, 4), (2, 4), (5, 8), (1, 64)])
+def test_symbols_need_no_more_memory_than_is_measured(name, T, B):
+    """Sizes are measured without the inputs, numbers or symbols, that a call then has."""
+    made = native.kernel(PLANS[name], torch.float32)
+    symbols = torch.zeros(1, T, B, dtype=torch.int64)
+    for H in (8, 16, 64):
+        sizes = (1, T, B, 2, H, 1, T, 0)
+        needed = (ctypes.c_int64 * 4)()
+        made.library.measure(made.call(sizes, symbols), needed)
+        assert all(n <= m for n, m in zip(needed, made.measure(sizes), strict=True))

@@ -377,7 +377,7 @@ MISTAKES = {
         """def cell(W, R, b, x, h):
     return (W.h @ x) * [h]  «
 """,
-        ["mul takes vectors and numbers, got"],
+        ["mul takes vectors and numbers, got [h] (list)"],
     ),
     "an error in what it calls": (
         """def gate(value):

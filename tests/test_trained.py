@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,6 +252,9 @@ def test_a_cell_that_was_edited_since(run_of, tmp_path):
     place = run_of(f"cell.step={file}:mine", "cell=own", "task=adding", *SYNTHETIC)
     assert open_run(place).plan.state == ("h",)
     file.write_text(file.read_text().replace("tanh(W", "2 * tanh(W"))
+    copied = Folder(Path(place)).source(f"{file}:mine")
+    assert open_run(place).settings.cell.step == f"{copied}:mine"  # the run has a copy of its own
+    copied.unlink()
     with pytest.raises(
         UserError,
         match=r"mine.py has changed since this run was trained \(SHA-256 .* then, .* now\)",
@@ -725,11 +729,16 @@ if path.endswith("onnx"):
         results[call] = session.run(None, feed)
 else:
     import torch
-    network = torch.export.load(path).module()
+    if path.endswith("module"):
+        scope = {}
+        exec(open(path).read(), scope)
+        network = scope["load"]()
+    else:
+        network = torch.export.load(path).module()
     for call in calls:
         count = sum(key.startswith(call + "/") for key in batches)
         given = (torch.from_numpy(batches[f"{call}/{k}"]) for k in range(count))
-        results[call] = [t.numpy() for t in network(*given)]
+        results[call] = [t.detach().numpy() for t in network(*given)]
 assert not any(name.split(".")[0] == "rnnbench" for name in sys.modules)
 named = ((f"{call}/{k}", value) for call in results for k, value in enumerate(results[call]))
 np.savez(out, **dict(named))
@@ -743,6 +752,8 @@ np.savez(out, **dict(named))
         ("onnx", ("cell=slstm", "task=copy", "task.length=4")),
         ("pt2", ("cell=fgr", "task=adding", "task.length=8")),
         ("pt2", ("cell=gru", "task=copy", "task.length=4")),
+        ("module", ("cell=lstm_vanilla", "task=adding", "task.length=8", "model.layers=2")),
+        ("module", ("cell=slstm", "task=copy", "task.length=4")),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

@@ -622,6 +622,7 @@ def simulated(monkeypatch, seed, studies, *claims, n=10, shift=0.0):
         return Side(named(filters[-1]), drawn[name], "max", "seeds")
 
     monkeypatch.setattr(scores, "side", side)
+    monkeypatch.setattr(judging, "failed", lambda frame, claim, case: "")
     monkeypatch.setattr(scores, "pair", partial(families.pair, regroupings=199))
     found = []
     for _ in range(studies):

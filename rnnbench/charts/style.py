@@ -24,6 +24,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from rnnbench.charts.scales import DOTS, scale_scores, whole
+from rnnbench.errors import UserError
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder
 
@@ -155,7 +156,11 @@ def add_notes(figure: Figure, notes: Mapping[str, str]) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write as the file's ending says (png, svg, pdf), whole or not at all."""
+    """Write as the file's ending says (png, svg, pdf), whole or not at all. UserError for another
+    ending, and for a file of somebody else's in the way.
+    """
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
     add_file(path, image(figure, path.suffix.lstrip(".")))
     plt.close(figure)
     return path

@@ -17,7 +17,12 @@ from rnnbench.formatting import interval, number
 from rnnbench.stats.power import FAR, Estimated, smallest
 
 ALPHA = 0.05
-REPRODUCED, CONTRADICTED, OPEN = VERDICTS = ("reproduced", "contradicted", "not resolved")
+REPRODUCED, CONTRADICTED, OPEN, APART = VERDICTS = (
+    "reproduced",
+    "contradicted",
+    "not resolved",
+    "not comparable",
+)
 ABOVE, AMONG, BELOW = (
     (0.0, math.inf),
     (-1.0, 1.0),

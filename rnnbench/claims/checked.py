@@ -121,6 +121,11 @@ class Checked:
             )
         return value
 
+    def text_or_table(self, key: str, value: Any) -> str | dict[str, str]:
+        if not isinstance(value, Mapping):
+            return self.text(key, value)
+        return {name: self.text(f"{key}.{name}", text) for name, text in value.items()}
+
     def texts(self, key: str, value: Any) -> tuple[str, ...]:
         return tuple(self.text(key, item) for item in self.items(key, value))
 

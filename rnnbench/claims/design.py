@@ -27,7 +27,10 @@ class Kind(NamedTuple):
     may: tuple[str, ...] = ()
 
 
-CLAIM = Kind(("says", "source", "kind"), ("published", "where", "each", "holds", "differs"))
+CLAIM = Kind(
+    ("says", "source", "kind"),
+    ("published", "effect", "where", "each", "holds", "differs", "comparable", "budget"),
+)
 KINDS = {
     "better": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
     "equal": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
@@ -62,7 +65,10 @@ class Claim:
     `KINDS` says which fields a kind uses; the others are empty or None.
 
     margin: in units of the metric, or '5%' of what y scores. holds: in `all` cases of `each`, or in
-        `any`.
+        `any`. effect: what the paper found, in the units of the margin. comparable: the difference
+    from the paper's task or size that keeps these runs from speaking about the claim, as a text or
+    task → text; empty if there is none. budget: the claim is about what is reached in so many
+    steps, so that its runs may end while still improving.
     """
 
     id: str
@@ -87,6 +93,9 @@ class Claim:
     all: bool
     holds: str
     differs: str
+    effect: float | str | None = None
+    comparable: str | Mapping[str, str] = ""
+    budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -271,7 +280,16 @@ def _claim(file: Checked, name: str, values: Any) -> Claim:
         all=taken(file.flag, "all", False),
         holds=taken(lambda key, value: file.one_of(key, value, ("all", "any")), "holds", "all"),
         differs=taken(file.text, "differs", ""),
+        effect=taken(file.margin, "effect", None),
+        comparable=taken(file.text_or_table, "comparable", ""),
+        budget=taken(file.flag, "budget", False),
     )
+    if made.effect is not None and ("%" in str(made.effect)) != ("%" in str(made.margin)):
+        raise file.wrong(
+            f"{where}.effect must be in the units of the margin: both numbers, or both shares such "
+            f"as '5%'",
+            str(made.effect),
+        )
     if kind == "share" and made.metric not in ("solved", "diverged"):
         raise file.wrong(f"{where}.metric must be solved or diverged", repr(made.metric))
     if (

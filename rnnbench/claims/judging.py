@@ -16,6 +16,7 @@ import pandas as pd
 from rnnbench.claims import outcomes, patterns, scores
 from rnnbench.claims.answer import (
     ALPHA,
+    APART,
     CONTRADICTED,
     OPEN,
     REPRODUCED,
@@ -24,6 +25,7 @@ from rnnbench.claims.answer import (
     unanswered,
 )
 from rnnbench.claims.design import Claim, Study
+from rnnbench.claims.gates import failed, margin_too_wide
 from rnnbench.claims.selection import Filter, Unanswerable, cases, named
 from rnnbench.formatting import listing, plural, probability
 from rnnbench.stats.statistics import holm
@@ -45,7 +47,9 @@ KINDS = {
 class Case:
     """One case of a claim. name: its values of `each`, or empty.
 
-    p, against: corrected; alpha: of the strictest step of the correction.
+    p, against: corrected; alpha: of the strictest step of the correction. gate: what keeps these
+    runs from speaking about the claim; wide: what keeps them from contradicting it for want of an
+    effect; empty if nothing does.
     """
 
     name: str
@@ -53,10 +57,20 @@ class Case:
     p: float
     against: float
     alpha: float
+    gate: str = ""
+    wide: str = ""
+
+    @property
+    def stopped(self) -> str:
+        """The gate that a decided case does not pass, or an empty text."""
+        found = self.answer.verdict(self.p, self.against)
+        if found == OPEN:
+            return ""
+        return self.gate or (self.wide if found == CONTRADICTED and not self.p < ALPHA else "")
 
     @property
     def verdict(self) -> str:
-        return self.answer.verdict(self.p, self.against)
+        return APART if self.stopped else self.answer.verdict(self.p, self.against)
 
     @cached_property
     def power(self) -> float:
@@ -72,16 +86,17 @@ class Case:
         answer = self.answer
         if not answer.facts:
             return f"Not resolved: {answer.why}."
-        if self.verdict == REPRODUCED:
+        found = self.answer.verdict(self.p, self.against)
+        if found == REPRODUCED:
             small = ", though by less than the margin" if self.against < ALPHA else ""
             text = f"{answer.words.claimed}{small}: {answer.facts}, {_p(self.p)}"
-        elif self.verdict == CONTRADICTED and self.p < ALPHA:
+        elif found == CONTRADICTED and self.p < ALPHA:
             text = f"{answer.words.opposite}: {answer.facts}, {_p(self.p)}"
-        elif self.verdict == CONTRADICTED:
+        elif found == CONTRADICTED:
             text = f"{answer.words.against}: {answer.facts}, {_p(self.against)}"
         else:
             text = f"{answer.words.open}: {answer.facts}; {answer.why or _p(self.p)}{self._seen()}"
-        return f"{text}."
+        return f"Not comparable, since {self.stopped}. {text}." if self.stopped else f"{text}."
 
     def _seen(self) -> str:
         return (
@@ -112,7 +127,8 @@ class Judged:
         for verdict in VERDICTS:
             members = [case for case in self.cases if case.verdict == verdict]
             if members:
-                why = next((f": {case.answer.why}" for case in members if case.answer.why), "")
+                whys = [case.stopped or case.answer.why for case in members]
+                why = next((f": {text}" for text in whys if text), "")
                 parts.append(
                     f"{verdict} in {len(members)} of {len(self.cases)} cases "
                     f"({listing([case.name for case in members])}){why}"
@@ -134,11 +150,12 @@ def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
     p, against = (
         holm([getattr(answer, which) for _, answer in asked]).tolist() for which in ("p", "against")
     )
+    gates = [failed(frame, claim, filters) for filters in cases(claim.each)]
     family = int(np.isfinite([answer.p for _, answer in asked]).sum())
     alpha = ALPHA / max(family, 1)
     made = [
-        Case(name, answer, one, other, alpha)
-        for (name, answer), one, other in zip(asked, p, against, strict=True)
+        Case(name, answer, one, other, alpha, gate, margin_too_wide(claim))
+        for (name, answer), one, other, gate in zip(asked, p, against, gates, strict=True)
     ]
     verdict = together([case.verdict for case in made], claim.holds)
     return Judged(claim, tuple(made), verdict, family)
@@ -158,7 +175,10 @@ def together(verdicts: Sequence[str], holds: str) -> str:
     first, last = (REPRODUCED, CONTRADICTED) if holds == "any" else (CONTRADICTED, REPRODUCED)
     if first in verdicts:
         return first
-    return last if verdicts and all(verdict == last for verdict in verdicts) else OPEN
+    for all_alike in (last, APART):
+        if verdicts and all(verdict == all_alike for verdict in verdicts):
+            return all_alike
+    return OPEN
 
 
 def counted(judged: Sequence[Judged]) -> str:

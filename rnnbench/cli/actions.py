@@ -67,17 +67,24 @@ def show(options: Options) -> int:
 def data(options: Options) -> int:
     from rnnbench import console
     from rnnbench import data as files
+    from rnnbench.errors import unknown
     from rnnbench.settings import Paths
 
     cache = options.data or os.environ.get("RNNBENCH_DATA", "~/.cache/rnnbench")
     paths = Paths(
-        results="", data=cache, mirror=options.mirror or os.environ.get("RNNBENCH_MIRROR")
+        results=".", data=cache, mirror=options.mirror or os.environ.get("RNNBENCH_MIRROR")
     )
     if options.action == "fetch":
         for path in files.fetch_all(options.names or None, paths, console.say):
             console.say(str(path))
         return 0
     rows = files.listing(paths) if options.action == "list" else files.check(paths)
+    for name in options.names:
+        if not any(f"{row.name}/".startswith(f"{name}/") for row in rows):
+            raise unknown("data file", name, [row.name for row in rows], "rnnbench data list")
+    if options.names:
+        asked = tuple(f"{name}/" for name in options.names)
+        rows = [row for row in rows if f"{row.name}/".startswith(asked)]
     console.files(rows)
     console.say(f"cache: {paths.data}   mirror: {paths.mirror or 'none (RNNBENCH_MIRROR)'}")
     return 0 if all(row.state in ("present", "absent", "ok") for row in rows) else 2
@@ -148,41 +155,51 @@ def bench(options: Options) -> None:
 
 
 def probe(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.probe import probe
 
-    probe(options.asked, options.multirun, options.out)
+    with trusting(options.trust):
+        probe(options.asked, options.multirun, options.out)
 
 
 def evaluate(options: Options) -> None:
     from rnnbench.tools.eval import run_eval
+    from rnnbench.tools.opening import trusting
 
-    run_eval(options.arguments, options.out, options.weights)
+    with trusting(options.trust):
+        run_eval(options.arguments, options.out, options.weights)
 
 
 def repeat(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.repeat import run_repeat
 
-    run_repeat(options.places, options.draw, options.seed)
+    with trusting(options.trust):
+        run_repeat(options.places, options.draw, options.seed)
 
 
 def sample(options: Options) -> None:
+    from rnnbench.tools.opening import trusting
     from rnnbench.tools.sample import run_sample
 
-    run_sample(
-        options.folder,
-        options.prompt,
-        options.length,
-        options.temperature,
-        options.seed,
-        options.out,
-        options.weights,
-    )
+    with trusting(options.trust):
+        run_sample(
+            options.folder,
+            options.prompt,
+            options.length,
+            options.temperature,
+            options.seed,
+            options.out,
+            options.weights,
+        )
 
 
 def export(options: Options) -> None:
     from rnnbench.tools.export import run_export
+    from rnnbench.tools.opening import trusting
 
-    run_export(options.folder, options.to, options.out, options.weights)
+    with trusting(options.trust):
+        run_export(options.folder, options.to, options.out, options.weights)
 
 
 def study(options: Options) -> None:

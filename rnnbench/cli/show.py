@@ -56,6 +56,9 @@ def list_tasks() -> Table:
     table.add_column("data")
     for name in choices("task"):
         values = read("task", name)
+        if "type" not in values:  # the place for a task of the user's own
+            table.add_row(name, "Your own, from a file", "", "", "")
+            continue
         kind = resolve(values.pop("type"), f"task={name}")
         task = typed(
             kind, {key: value for key, value in values.items() if key != "name"}, f"task={name}"
@@ -71,10 +74,11 @@ def list_tasks() -> Table:
             data = str(wanted).split("/")[0]
         except UserError:
             data = "a file of yours"
-        goal = {"min": "↓", "max": "↑"}[task.goal]
-        table.add_row(
-            name, _short(about(kind.__doc__).summary), f"{task.metric} {goal}", baseline, data
-        )
+        try:
+            measured = f"{task.metric} {'↓' if task.goal == 'min' else '↑'}"
+        except UserError:  # what is measured depends on the data
+            measured = "accuracy ↑, mse ↓"
+        table.add_row(name, _short(about(kind.__doc__).summary), measured, baseline, data)
     return table
 
 

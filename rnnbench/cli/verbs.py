@@ -39,6 +39,12 @@ WEIGHTS = argument(
     help="best in validation (default) or last",
 )
 
+TRUST = argument(
+    "--trust",
+    action="store_true",
+    help="run the code of cells and tasks that the runs name and that is not rnnbench's own",
+)
+
 VERBS = (
     verb(
         "list",
@@ -209,6 +215,7 @@ VERBS = (
         "probe",
         "look inside: gradients through time, Jacobians, gates, of runs or of cells at their start",
         actions.probe,
+        TRUST,
         argument(
             "-m", "--multirun", action="store_true", help="every combination of settings, compared"
         ),
@@ -228,6 +235,7 @@ VERBS = (
         "eval",
         "score trained runs on other lengths or data; a curve where one number varies",
         actions.evaluate,
+        TRUST,
         argument(
             "arguments",
             nargs="+",
@@ -245,6 +253,7 @@ VERBS = (
         "repeat",
         "train runs again from their config.yaml alone: are the numbers the same?",
         actions.repeat,
+        TRUST,
         argument("places", nargs="+", metavar="PLACE", help="folders of runs, or runs.jsonl files"),
         argument(
             "--draw",
@@ -258,6 +267,7 @@ VERBS = (
         "sample",
         "let a trained run write text, or play music",
         actions.sample,
+        TRUST,
         RUN,
         argument(
             "--prompt",
@@ -283,18 +293,19 @@ VERBS = (
         "export",
         "a trained network for PyTorch or ONNX Runtime alone",
         actions.export,
+        TRUST,
         RUN,
         argument(
             "--to",
             metavar="FORMAT",
-            choices=["torch", "onnx", "pt2"],
+            choices=["torch", "onnx", "pt2", "module"],
             required=True,
-            help="torch (weights for nn.LSTM, GRU, RNN), onnx, pt2",
+            help="torch (weights for nn.LSTM, GRU, RNN), onnx, pt2, module (a Python file)",
         ),
         argument(
             "--out",
             metavar="FILE",
-            help="default: model.pt, model.onnx or model.pt2 in the run's folder",
+            help="default: model.pt, model.onnx, model.pt2 or model.py in the run's folder",
         ),
         WEIGHTS,
     ),

@@ -149,6 +149,11 @@ def _memory(
     write memory.
     """
     scheme, _, longest = cell.init.partition(":")
+    for gate in (cell.forget, cell.write):
+        if gate is not None and gate.lstrip("+-") not in plan.blocks["b"]:
+            raise unknown(
+                f"bias in cell.forget or cell.write of cell '{cell.name}':", gate, plan.blocks["b"]
+            )
     if cell.forget_bias is None and scheme != "chrono":
         return {}
     asked = "cell.init=chrono" if scheme == "chrono" else f"cell.forget_bias={cell.forget_bias:g}"
@@ -167,11 +172,6 @@ def _memory(
             f"it{own}"
         )
     sign, name = (-1 if cell.forget.startswith("-") else 1), cell.forget.lstrip("+-")
-    for gate in (name, cell.write or name):
-        if gate not in plan.blocks["b"]:
-            raise unknown(
-                f"bias in cell.forget or cell.write of cell '{cell.name}':", gate, plan.blocks["b"]
-            )
     if scheme != "chrono":
         return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
     most = float(longest) if longest else _needed(horizon, asked, "cell.init=chrono:100")

@@ -102,7 +102,6 @@ def vectors(plan: Plan, params: Params, family: str) -> dict[str, Tensor]:
     )
 
 
-@lru_cache(maxsize=256)
 def step_of(plan: Plan) -> fx.GraphModule:
     """One step as code: step(*parts (K, B, ·), *R_groups, p, b, *state (K, B, H)) → new states.
 
@@ -111,6 +110,7 @@ def step_of(plan: Plan) -> fx.GraphModule:
     return _emit(plan, plan.program.results)
 
 
+@lru_cache(maxsize=512)
 def _emit(plan: Plan, wanted: tuple[Value, ...]) -> fx.GraphModule:
     """The step's arguments → the values wanted, with its products hoisted and fused as planned."""
     graph = fx.Graph()

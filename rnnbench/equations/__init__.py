@@ -1,3 +1,3 @@
-"""Reading a cell: its rules, the trace of its equations, the plan and program made of it, and how
-they are written.
+"""Reading a cell: the operations of its language and the rules for its authors, the program that a
+trace makes of it, what engines compute together (plan, stages), and how it is written (text).
 """

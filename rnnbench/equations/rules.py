@@ -174,7 +174,7 @@ class Recorder:
                 "b.name"
             )
         raise self.refuse(
-            f"{name} takes vectors and numbers, got {thing!r} ({type(thing).__name__})"
+            f"{name} takes vectors and numbers, got {written(thing)} ({type(thing).__name__})"
         )
 
     def _number(self, given: Any, name: str, option: str, default: float) -> float:
@@ -240,6 +240,9 @@ class _Operators:
         raise self._recorder.refuse(
             "cannot loop over or unpack a tensor; write the equation for whole vectors"
         )
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __len__(self) -> int:
         raise self._recorder.refuse("len is not known here: a cell is written for any width")
@@ -375,13 +378,19 @@ def _refused(sign: str) -> Callable[..., None]:
     return refuse
 
 
-for word, operation in OPERATORS.items():
-    setattr(_Operators, f"__{word}__", _operator(operation, reflected=False))
-    if len(OPERATIONS[operation].operands) == 2 and not OPERATIONS[operation].chooses:
-        setattr(_Operators, f"__r{word}__", _operator(operation, reflected=True))
-for word, sign in REFUSED.items():
-    setattr(_Operators, f"__{word}__", _refused(sign))
-    setattr(_Operators, f"__r{word}__", _refused(sign))
+def _install() -> None:
+    """Python's operators on whatever a cell is given."""
+    for word, name in OPERATORS.items():
+        entry = OPERATIONS[name]
+        setattr(_Operators, f"__{word}__", _operator(name, reflected=False))
+        if len(entry.operands) == 2 and not entry.chooses:
+            setattr(_Operators, f"__r{word}__", _operator(name, reflected=True))
+    for word, sign in REFUSED.items():
+        setattr(_Operators, f"__{word}__", _refused(sign))
+        setattr(_Operators, f"__r{word}__", _refused(sign))
+
+
+_install()
 
 # a name of torch → the operation; every function that has it
 METHODS = {call: name for name, entry in OPERATIONS.items() for call in entry.calls}

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from rnnbench.charts.drawing import GREY, WIDTH, canvas, legend
 from rnnbench.charts.style import PALETTE
-from rnnbench.claims.answer import CONTRADICTED, OPEN, REPRODUCED
+from rnnbench.claims.answer import APART, CONTRADICTED, OPEN, REPRODUCED
 from rnnbench.claims.judging import Case, Judged
 from rnnbench.formatting import number
 
@@ -20,6 +20,7 @@ LOOK = {
     REPRODUCED: ("o", PALETTE[2], PALETTE[2]),
     CONTRADICTED: ("X", PALETTE[1], PALETTE[1]),
     OPEN: ("s", PALETTE[6], "white"),
+    APART: ("D", PALETTE[6], PALETTE[6]),
 }
 TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 FAR = 200.0  # margins, where the axis ends

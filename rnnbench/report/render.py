@@ -16,6 +16,7 @@ from markupsafe import Markup
 from rnnbench.charts.picture import Picture
 from rnnbench.claims.design import Study as Known
 from rnnbench.errors import UserError
+from rnnbench.formatting import inert
 from rnnbench.report import studied, tables
 from rnnbench.report.document import Runs, Section, Table
 from rnnbench.report.sections import sections
@@ -76,9 +77,10 @@ def rendered(asked: Study, parts: Sequence[Section]) -> dict[str, bytes]:
                 f"tables/{part.name}.tex": tables.latex(part).encode(),
                 f"tables/{part.name}.csv": tables.csv_text(part).encode(),
             }
-    files["tables/runs.csv"] = (
-        asked.frame.drop(columns="folder").to_csv(index=False, lineterminator="\n").encode()
-    )
+    runs = asked.frame.drop(columns="folder")
+    for name in runs.select_dtypes(exclude=["number", "bool", "boolean"]):
+        runs[name] = runs[name].map(inert)
+    files["tables/runs.csv"] = runs.to_csv(index=False, lineterminator="\n").encode()
     title = f"Report: {', '.join(sorted(set(asked.frame['study'].astype(str))))}"
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

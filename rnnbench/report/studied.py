@@ -11,6 +11,7 @@ from rnnbench.charts.picture import Picture
 from rnnbench.claims.answer import ALPHA, OPEN
 from rnnbench.claims.design import Study as Known
 from rnnbench.claims.design import of_label
+from rnnbench.claims.gates import GAIN, UNDONE, improving
 from rnnbench.claims.judging import Case, Judged, counted, judge
 from rnnbench.formatting import anchor, interval, number, plural, probability
 from rnnbench.report.document import Column, Entry, Group, Table
@@ -44,7 +45,7 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
     for one in known:
         if not one.claims:
             continue
-        judged = judge(plain[plain["study"] == one.label], one)
+        judged = judge(with_gates(plain[plain["study"] == one.label]), one)
         tail = "" if len(known) == 1 else f"-{one.label}"
         yield f"{counted(judged)} {_rules(judged)}"
         yield claims_table(f"claims{tail}", judged)
@@ -63,6 +64,11 @@ def claims(study: Study, known: Sequence[Known]) -> Iterator[str | Table | Pictu
         yield cases_table(f"cases{tail}", judged, places)
 
 
+def with_gates(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a study with what its gates ask of their curves."""
+    return runs.assign(improving=improving(runs))
+
+
 def _rules(judged: Sequence[Judged]) -> str:
     sizes = [one.family for one in judged]
     return (
@@ -71,7 +77,12 @@ def _rules(judged: Sequence[Judged]) -> str:
         "are corrected by Holm's step-down over its cases, and so are those of the tests that "
         "would contradict it. "
         f"Below {ALPHA:g} a case is decided; otherwise it is not resolved, which is no "
-        f"refutation. Below {FEWEST} runs a side nothing is claimed."
+        f"refutation. Below {FEWEST} runs a side nothing is claimed. Whatever was decided, a case "
+        f"is not comparable where more than {UNDONE:.0%} of its runs were still improving (the "
+        f"last validation the best, or {GAIN:.0%} gained in the last fifth), where a chosen "
+        f"learning rate lies at the edge of those tried, or where task or size are others than "
+        f"those that the claim is about; and a margin that is not below the published effect "
+        f"contradicts nothing."
     )
 
 

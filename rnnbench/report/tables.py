@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
+from rnnbench.formatting import inert
 from rnnbench.report.document import Column, Entry, Table
 
 NUMERIC = (int, float)
@@ -244,4 +245,4 @@ def _csv_values(entry: Entry, bounded: bool) -> Iterator[str]:
 def _csv_value(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.10g}"
-    return "" if value == "–" else str(value)
+    return "" if value == "–" else str(inert(str(value)))

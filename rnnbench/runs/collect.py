@@ -140,8 +140,8 @@ def restore(jsonl: str | Path, results: str | Path) -> int:
     There are no parameters in the file: best.pt and last.pt do not come back. Raises UserError if
     there is no run in the file, or if the disk refuses.
     """
-    count, refused = 0, []
-    for run in gather(jsonl):
+    count, refused, found = 0, [], gather(jsonl)
+    for run in found:
         record = run.record
         try:
             study, task, cell, name = (
@@ -156,6 +156,11 @@ def restore(jsonl: str | Path, results: str | Path) -> int:
             continue
         put_back(run, folder)
         count += 1
+    if refused and len(refused) == len(found):
+        raise UserError(
+            f"nothing of {jsonl} can be put back: study, task, cell or id name no folder: "
+            f"{', '.join(refused)}"
+        )
     if refused:
         warnings.warn(
             f"{jsonl}: skipped runs whose study, task, cell or id names no folder: "

@@ -30,6 +30,7 @@ from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, se
 from rnnbench.settings import Settings
 
 SCHEMA = 1
+LONGEST = 80  # bytes of a name of study, task or cell
 NEEDED = {  # what every record has
     "id": str,
     "study": str,
@@ -63,8 +64,13 @@ def canonical(settings: Settings) -> dict[str, Any]:
     digest = values["cell"].pop("digest")
     if digest:  # a file is its content, wherever it lies
         values["cell"]["step"] = f"{digest}:{settings.cell.step.rpartition(':')[2]}"
-    if corpus := values["task"].pop("digest", None):
-        values["task"]["corpus"] = corpus
+    if digest := values["task"].pop("digest", None):
+        kind = values["task"]["type"]
+        if ":" in kind:
+            values["task"]["type"] = f"{digest}:{kind.rpartition(':')[2]}"
+        else:
+            values["task"]["corpus" if "corpus" in values["task"] else "path"] = digest
+            values["task"].pop("test_path", None)
     return values
 
 
@@ -134,6 +140,14 @@ class Folder:
             put_aside(self.record_path)
         self.write_config(asdict(settings))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
+        for target in (settings.cell.step, str(settings.task["type"])):
+            file = Path(target.rpartition(":")[0]).expanduser()
+            if ":" in target and file.is_file() and file != self.source(target):
+                write(self.source(target), file.read_bytes())
+
+    def source(self, target: str) -> Path:
+        """Where the run keeps the user's file of `path/to/file.py:name`, a cell or a task."""
+        return self.path / "source" / Path(target.rpartition(":")[0]).name
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
         write(self.path / "config.yaml", seal_yaml(OmegaConf.to_yaml(dict(settings))))
@@ -293,4 +307,6 @@ def checked_label(key: str, value: str) -> str:
     """A name that becomes a folder: letters, digits, dot, dash, underscore. UserError otherwise."""
     if not re.fullmatch(r"[\w][\w.\-]*", value):
         raise UserError(f"{key} names a folder: letters, digits, '.', '-' and '_', got '{value}'")
+    if len(value.encode()) > LONGEST:  # a lock is named after three of them
+        raise UserError(f"{key} names a folder: at most {LONGEST} bytes, got '{value[:40]}…'")
     return value

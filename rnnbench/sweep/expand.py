@@ -1,6 +1,7 @@
 """From what was typed to jobs, as data: every combination (grid), or trials drawn at random."""
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def _distribution(axis: Axis) -> Any:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     if COMPLEMENT in sweep.tags and low is not None and high is not None:
         low, high = float(1 - high), float(1 - low)
-    if low is None or high is None or low > high or (log and low <= 0):
+    if low is None or high is None or not -math.inf < low <= high < math.inf or (log and low <= 0):
         raise UserError(
             f"{axis.key}: interval({low}, {high}) must go from a smaller to a larger number"
             + (", both above 0 for log" if log else "")

@@ -5,7 +5,9 @@ Two sweeps of the same runs share the work: each run is trained by whoever claim
 end when all is done.
 """
 
+import os
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+from rnnbench.console import STOPPING
 from rnnbench.errors import Interrupted, SomeFailed, UserError
 from rnnbench.runs.lock import holder
 from rnnbench.runs.records import Folder, write
@@ -69,7 +72,9 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     workers = options.workers or default_workers(jobs)
     study = next(iter(unique)).parents[2].absolute()
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
-    write(going, command)
+    for left in going.parent.glob("going-*"):
+        _remove_dead(left)
+    write(going, f"{socket.gethostname()} {os.getpid()}\n{command}")
     progress = Progress(unique, options.retry)
     stopping = Stopping(going)
     try:
@@ -96,6 +101,18 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
             f"{early}"
         )
     return bool(progress.fresh())
+
+
+def _remove_dead(going: Path) -> None:
+    """Remove what a sweep of this machine left behind that was killed."""
+    with suppress(OSError, ValueError):
+        host, process = going.read_text("utf-8").splitlines()[0].split()
+        if host != socket.gethostname():
+            return
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            going.unlink()
 
 
 def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
@@ -168,14 +185,15 @@ class Stopping:
         self.going, self.asked = going, False
 
     def __enter__(self) -> None:
-        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {s: signal.signal(s, self._ask) for s in STOPPING}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
         self.going.unlink(missing_ok=True)
-        print("\nstopping: workers save and end; once more to stop at once", flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print("\nstopping: workers save and end; once more to stop at once", flush=True)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():

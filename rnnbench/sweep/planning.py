@@ -16,7 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from rnnbench.compose import OPEN, from_file, frozen, names_file, plain, settings_of
+from rnnbench.compose import OPEN, OWN, from_file, frozen, names_file, plain, settings_of
 from rnnbench.errors import UserError, unknown
 from rnnbench.settings import Cell, Settings
 from rnnbench.sweep.expand import Axis, Choices, axes
@@ -43,19 +43,19 @@ def jobs_of(
     """What was typed for -m as jobs; draw makes them from the swept keys."""
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     drawn = draw(axes(overrides, lambda key: bool(loader.get_group_options(key))))
-    return [with_own_cell(job) for job in drawn]
+    return [with_own(job) for job in drawn]
 
 
-def with_own_cell(job: Choices) -> Choices:
-    """The job with `cell=path/to/file.py:name` in the words that Hydra reads."""
-    value = job.get("cell", "")
-    if not names_file(value):
-        return job
-    if "cell.step" in job:
-        raise UserError(f"cell={value} says already what cell.step={job['cell.step']} says")
+def with_own(job: Choices) -> Choices:
+    """The job with `cell=path/to/file.py:name`, and a task like that, in the words that Hydra
+    reads.
+    """
     made: Choices = {}
-    for key in job:
-        made |= from_file(value) if key == "cell" else {key: job[key]}
+    for key, value in job.items():
+        own = key in OWN and names_file(value)
+        if own and OWN[key] in job:
+            raise UserError(f"{key}={value} says already what {OWN[key]}={job[OWN[key]]} says")
+        made |= from_file(key, value) if own else {key: value}
     return made
 
 
@@ -78,7 +78,7 @@ def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
         key
         for key in keys
         if (key[0] in "+~" and not key.startswith(tuple(f"++{open_}" for open_ in OPEN)))
-        or key == "cell.step"
+        or key in OWN.values()
         or loader.get_group_options(key.partition("@")[0])
     }
 
@@ -111,6 +111,8 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
         for key, value in job.items():
             if key not in groups:
                 _put(values, key.lstrip("+"), _parsed(key, value))
+        if "study" in job:
+            values["study"] = job["study"].strip("'\"")  # to the letter: 1e5 is no number here
         try:
             made.append(Job(settings_of(values, choices), typed(job)))
         except UserError as refused:

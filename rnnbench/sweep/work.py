@@ -92,7 +92,8 @@ def enlist(parent: int) -> None:
             os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: LEAVING.set())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: LEAVING.set())
     threading.Thread(target=leave, daemon=True).start()
 
 

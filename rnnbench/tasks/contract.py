@@ -101,6 +101,13 @@ class Task:
     def horizon(self) -> int | None:
         return None
 
+    @property
+    def threshold(self) -> float | None:
+        """The primary score that counts as solved; `target`, where a task has no other use for that
+        word.
+        """
+        return self.target
+
     def fetch(self, name: str) -> Path:
         """A data file, by its name in the catalogue (`rnnbench data list`); `bound` says how."""
         raise LookupError(f"{name}: this task is not bound to a source of data")

@@ -24,6 +24,7 @@ from rnnbench.charts import style
 from rnnbench.charts.trained import Curve, generalisation
 from rnnbench.console import console, number, say
 from rnnbench.errors import UserError
+from rnnbench.formatting import inert
 from rnnbench.runs.made import add_file
 from rnnbench.tasks.contract import Split
 from rnnbench.tools.opening import Opened, Weights, open_run
@@ -99,7 +100,7 @@ class Evaluation:
             metric=metric,
             goal=task.goal,
             trained=self.trained(key),
-            target=task.target,
+            target=task.threshold,
             at=[point.changes[key] for point in points],
             scores=[point.scores[metric] for point in points],
             baseline=[point.baseline.get(metric) for point in points],
@@ -299,5 +300,5 @@ def table(evaluations: Sequence[Evaluation]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({key: inert(value) for key, value in line.items()} for line in lines)
     return buffer.getvalue()

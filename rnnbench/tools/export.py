@@ -16,12 +16,12 @@ from rnnbench.console import say
 from rnnbench.engine.library import blocks_of, twin_of, why_not
 from rnnbench.errors import UserError, unknown
 from rnnbench.runs.made import add_file
-from rnnbench.tools import program
+from rnnbench.tools import module, program
 from rnnbench.tools.opening import Opened, Weights, open_run
 from rnnbench.tools.text import alphabet
 from rnnbench.training.run import tensors
 
-FILES = {"torch": "model.pt", "onnx": "model.onnx", "pt2": "model.pt2"}
+FILES = {"torch": "model.pt", "onnx": "model.onnx", "pt2": "model.pt2", "module": "model.py"}
 TOLERANCE = 1e-5  # of the largest prediction, or of 1
 Network = Callable[..., tuple[Tensor, ...]]
 
@@ -33,7 +33,7 @@ def export(
     ours). UserError.
 
     to: torch, a state dict of nn.LSTM, nn.GRU or nn.RNN where the mathematics coincide, and the
-        read-out; onnx; pt2.
+        read-out; onnx; pt2; module, a Python file with the weights in it.
     """
     if to not in FILES:
         raise unknown("format for --to:", to, FILES)
@@ -45,6 +45,9 @@ def export(
     elif to == "onnx":
         content = program.onnx(made, about)
         back = _from_onnx(content)
+    elif to == "module":
+        content = module.text(run, about).encode()
+        back = _from_module(content)
     else:
         content = program.pt2(made, about)
         back = _from_pt2(content)
@@ -88,6 +91,16 @@ USE = {
         "# x: (time, batch) int64 symbols or (time, batch, inputs); every state: (batch, units), "
         "zeros at the beginning",
     ),
+}
+
+
+USE |= {
+    "module": (
+        "import {path.stem}  # from {path.parent}; it needs PyTorch alone",
+        "network = {path.stem}.load()",
+        "prediction, *states = network(x, *states)  # without states: zeros",
+        "# x: (time, batch) int64 symbols or (time, batch, inputs); every state: (batch, units)",
+    )
 }
 
 
@@ -173,6 +186,13 @@ def _from_library(content: bytes, run: Opened) -> Network:
         x = F.one_hot(x, run.task.inputs).to(run.network.flat.dtype) if run.task.symbols else x
         return (readout(rnn(x)[0]),)
 
+    return network
+
+
+def _from_module(content: bytes) -> Network:
+    scope: dict[str, Any] = {"__name__": "exported"}
+    exec(compile(content, "model.py", "exec", dont_inherit=True), scope)
+    network: Network = scope["load"]()
     return network
 
 

@@ -6,7 +6,9 @@ was edited since, a torn file.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -21,6 +23,7 @@ from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack, chosen, width
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError, unknown
+from rnnbench.runs.collect import ANYWHERE
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Engine, Settings, typed
 from rnnbench.tasks.contract import Task
@@ -29,6 +32,7 @@ from rnnbench.tools.kept import checkpoint as checkpoint  # for who goes on from
 from rnnbench.training.run import load_task
 
 Weights = Literal["best", "last"]
+TRUSTED = ContextVar("TRUSTED", default=True)  # who calls from Python runs code already
 AFTERWARDS = (
     "seed",
     "train.eval_batch",
@@ -134,15 +138,71 @@ def as_trained(
     machine. UserError if a file of theirs was edited since, unless it is among the `changes`.
     """
     values = kept.config(folder, record)
-    values["paths"] = (values.get("paths") or {}) | _paths_now()
+    values["paths"] = ANYWHERE | _paths_now()  # those of the record are another machine's
+    _find_sources(values, folder)
     trained = _settings(values, folder, record)
-    for what, target, known in (
-        ("cell.step", trained.cell.step, trained.cell.digest),
-        ("task.corpus", _text(trained.task), trained.task.get("digest")),
-    ):
-        if known and what not in (changes or {}):
-            _refuse_edited(what, target, known)
+    if not TRUSTED.get():
+        _refuse_foreign_code(folder, trained)
+    if trained.cell.digest:
+        now = catalogue.file_digest(trained.cell.step, "cell.step")
+        _refuse_edited("cell.step", trained.cell.step.rpartition(":")[0], trained.cell.digest, now)
+    known = trained.task.get("digest")
+    if known and not any(f"task.{key}" in (changes or {}) for key in catalogue.TASK_FILES):
+        files = catalogue.task_files(trained.task)
+        what = f"task.{next(iter(files))}" if len(files) == 1 else "task"
+        _refuse_edited(what, ", ".join(files.values()), known, catalogue.task_digest(trained.task))
     return values, trained
+
+
+@contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """While this lasts, runs whose settings name code that is not rnnbench's are opened, or
+    refused.
+    """
+    token = TRUSTED.set(trust)
+    try:
+        yield
+    finally:
+        TRUSTED.reset(token)
+
+
+def _refuse_foreign_code(folder: Folder, trained: Settings) -> None:
+    for what, target, home in (
+        ("cell.step", trained.cell.step, "rnnbench.cells."),
+        ("task.type", str(trained.task.get("type", "")), "rnnbench.tasks."),
+    ):
+        if not target.startswith(home):
+            try:
+                digest = catalogue.file_digest(target, what)
+            except UserError:
+                digest = None
+            content = f", SHA-256 {digest[:16]}…" if digest else ""
+            raise UserError(
+                f"{folder.path} names code that is not rnnbench's and would run with your rights: "
+                f"{what}={target}{content}; read it, and add --trust if you trust it"
+            )
+
+
+def _find_sources(values: dict[str, Any], folder: Folder) -> None:
+    """Put the copies that the run keeps in the place of files of a cell or a task that are not
+    here as they were.
+    """
+    for section, key in (("cell", "step"), ("task", "type")):
+        target, known = str(values[section].get(key)), values[section].get("digest")
+        copied = f"{folder.source(target)}:{target.rpartition(':')[2]}"
+        found = values[section] | {key: copied}
+        if known and ":" in target and _digest(values[section]) != known == _digest(found):
+            values[section] = found
+
+
+def _digest(section: Mapping[str, Any]) -> str | None:
+    """Of the files of a cell or a task; None where one is missing."""
+    try:
+        if "step" in section:
+            return catalogue.file_digest(str(section["step"]), "cell.step")
+        return catalogue.task_digest(section)
+    except UserError:
+        return None
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +229,8 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             made[section][name] = value
         else:
             made[key] = value
-    if "task.corpus" in changes and "digest" in made["task"]:
-        del made["task"]["digest"]
+    if any(f"task.{key}" in changes for key in catalogue.TASK_FILES):
+        made["task"].pop("digest", None)
     return made
 
 
@@ -218,14 +278,8 @@ def _paths_now() -> dict[str, str]:
     return {key: place for key, place in places.items() if place}
 
 
-def _text(task: Mapping[str, Any]) -> str:
-    return f"{task.get('corpus', '')}:text"
-
-
-def _refuse_edited(what: str, target: str, known: str) -> None:
-    now = catalogue.file_digest(target, what)
+def _refuse_edited(what: str, file: str, known: str, now: str | None) -> None:
     if now != known:
-        file = target.rpartition(":")[0]
         raise UserError(
             f"{what}: {file} has changed since this run was trained (SHA-256 {known[:12]}… then, "
             f"{now and now[:12]}… now); restore it"

@@ -103,6 +103,8 @@ def run_repeat(places: Sequence[str], draw: int | None, seed: int) -> None:
     Raises SomeFailed if numbers differ by more than rounding, UserError if a run cannot be
     repeated.
     """
+    if seed < 0:
+        raise UserError(f"--seed must be at least 0, got {seed}")
     runs = [run for run in gather(*places) if run.record["status"] in ENDED]
     if draw is not None and not 1 <= draw <= len(runs):
         raise UserError(

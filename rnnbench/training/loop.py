@@ -258,15 +258,15 @@ class Training:
         if better:
             progress.best_step, progress.best_valid = self.step, scores
         if (
-            task.target is not None
+            task.threshold is not None
             and progress.solved_at is None
-            and sign * scores[task.metric] <= sign * task.target
+            and sign * scores[task.metric] <= sign * task.threshold
         ):
             progress.solved_at = self.step
         if train.stop_at_target and progress.solved_at is not None:
             progress.status, progress.reason = (
                 "stopped",
-                f"target {task.target:g} reached at step {self.step}",
+                f"target {task.threshold:g} reached at step {self.step}",
             )
         elif train.patience is not None and progress.since_better >= train.patience:
             progress.status, progress.reason = (

@@ -14,12 +14,14 @@ import torch
 
 from rnnbench import catalogue, data
 from rnnbench.board import Board
+from rnnbench.draw import Draw
 from rnnbench.engine.pack import Pack, in_steps, parameters
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
 from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
+from rnnbench.tasks.checking import check, is_ours
 from rnnbench.tasks.contract import Task
 from rnnbench.training.checkpoint import Misfit, lacking, misfit
 from rnnbench.training.look import look
@@ -62,6 +64,18 @@ def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
     return typed(schema, fields, "task").bound(Fetch(settings.paths, say))
 
 
+def check_task(task: Task, settings: Settings) -> None:
+    """Look at the batches of a task that is not ours, once, before anything is trained on them."""
+    if is_ours(task):
+        return
+    try:
+        check(task, Draw(settings.seed), settings.train.batch)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"task.type: {catalogue.blame(error, settings.task['type'])}") from error
+
+
 def run_pack(
     runs: Sequence[Settings],
     overrides: Sequence[Sequence[str]],
@@ -75,6 +89,7 @@ def run_pack(
     """
     first = runs[0]
     function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
+    check_task(task, first)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
     saved = [_checkpoint(run, say) for run in runs]
@@ -254,7 +269,7 @@ def _conclude(
         **result,
         "primary": {"name": task.metric, "goal": task.goal, "value": value},
         "baseline": task.baseline,
-        "target": task.target,
+        "target": task.threshold,
         "solved_at": progress.solved_at,
         "seconds": training.seconds,
         "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},

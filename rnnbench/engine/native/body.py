@@ -11,7 +11,7 @@ from rnnbench.equations.stages import PRE, Stages
 # names of values that would hide what the emitted lines use, or that C++ keeps for itself
 TAKEN = """
     call work place rows row lane units units_all width groups first count step sums kept ring vec
-    real load store fill where prefer filled added partial slopes slope_x slope_out arriving leaving
+    real load store fill where filled added partial slopes slope_x slope_out arriving leaving
     vectors ringed LANES each INFINITY NAN
     auto bool case catch char class const constexpr default delete do double enum explicit export
     extern float friend goto inline int long mutable namespace new operator private protected public

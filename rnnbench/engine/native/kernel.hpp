@@ -85,7 +85,6 @@ static inline void transpose(const real *from, long from_stride, real *to, long 
 // ---- functions of vectors; not-a-number goes in and out -------------------------------------------------------------
 static inline vec each(double (*f)(double), vec x) { for (long i = 0; i < LANES; i++) x[i] = f(x[i]); return x; }
 static inline vec where(ivec yes, vec x) { return (vec)(yes & (ivec)x); }
-static inline vec prefer(ivec yes, ivec tie, vec x) { return where(yes, x) + where(tie, x * (real)0.5); }  // as torch shares a tie
 static inline vec v_maximum(vec a, vec b) { return (a > b) | (a != a) ? a : b; }
 static inline vec v_minimum(vec a, vec b) { return (a < b) | (a != a) ? a : b; }
 static inline vec v_relu(vec x) { return x < 0 ? (vec){} : x; }

@@ -113,7 +113,8 @@ struct Work {
     rows = most_rows(c), width = c.width(), ahead = back ? 0 : steps_ahead(c);
     for (const Product &p : products) weights.push_back(arena.take((back ? c.units * padded(depth(c, p)) : depth(c, p) * width) * p.count));
     deep = ((jointly(c) ? 2 : 1) * SUMMED + c.largest() - 1) / c.largest();
-    sums = arena.take(back ? 0 : ahead ? ahead * rows * width * PRES : rows * WIDEST * LANES);
+    // enough either way: who measures has no symbols yet, and with symbols nothing is made ahead
+    sums = arena.take(back ? 0 : std::max(ahead * rows * width * PRES, rows * WIDEST * LANES));
     buffers = arena.take(back ? 0 : rows * width * BUFFERS);
     slopes = arena.take(back ? rows * width * (2 * STATES + SLOPES) : 0);
     ring = arena.take(back ? rows * width * RING * deep : 0);

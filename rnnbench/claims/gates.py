@@ -1,0 +1,135 @@
+"""What must hold of runs before they may speak for or against a paper.
+
+Runs that were still improving say what is learned first, not what is learned; a setting at the edge
+of its range may have a better one beyond it; another task or size may have another answer. Then a
+case is not comparable, whatever its p says, and the gate that failed is named.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.claims.design import Claim
+from rnnbench.claims.selection import Side, Unanswerable, side
+from rnnbench.runs.frame import curves
+from rnnbench.stats.statistics import Goal, costs
+
+UNDONE = 0.2  # the share of runs that may still improve at their end
+LAST, GAIN = 0.2, 0.01  # a run still improves that gains more than this in this last part of it
+EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
+MANY = 8
+RATE = "optim.lr"
+LEARNS = ("better", "equal", "no_better", "trend", "interaction", "within")
+SAME = ("task.", "cell.", "model.match", "train.steps", "optim.name")
+
+
+def improving(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Of each run (a row of `load`), whether it was still improving when it ended, by its curve.
+
+    False for runs that diverged, reached their target, or have no curve.
+    """
+    points = curves(frame, tuple(sorted(set(frame["metric"].dropna()))), "valid")
+    goals, metrics = frame.set_index("id")["goal"], frame.set_index("id")["metric"]
+    points = points[points["column"] == points["id"].map(metrics)]
+    found = {
+        run: still_improving(rows["step"], rows["value"], goals[run])
+        for run, rows in points.groupby("id")
+    }
+    done = frame["diverged"] | frame["solved"].fillna(False).astype(bool)
+    return frame["id"].map(found).fillna(False).astype(bool) & ~done
+
+
+def still_improving(steps: Sequence[float], scores: Sequence[float], goal: Goal) -> bool:
+    """Whether the best of a run's validations is the last one, or better by more than GAIN than
+    what it had reached when LAST of its steps were left.
+    """
+    at, cost = np.asarray(steps, float), costs(scores, goal)
+    if cost.size < 2:
+        return False
+    before = cost[at <= (1 - LAST) * at[-1]]
+    if int(cost.argmin()) == cost.size - 1:
+        return True
+    earlier = float(before.min()) if before.size else math.inf
+    return earlier - float(cost.min()) > GAIN * abs(earlier)
+
+
+def failed(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
+    """Which gate these runs do not pass, in words; empty if they pass all.
+
+    frame: of the whole study, with `improving` where the first gate is to be asked.
+    """
+    if other := differing(claim, case):
+        return other
+    try:
+        members = list(sides(frame, claim, case))
+    except Unanswerable:
+        return ""
+    if claim.kind in LEARNS and not claim.budget and "improving" in frame:
+        undone = pd.concat([one.runs["improving"] for one in members])
+        if undone.mean() > UNDONE:
+            return f"{int(undone.sum())} of {len(undone)} runs were still improving at their end"
+    fixed = {key for part in (claim.where, case, claim.x, claim.y) for key in part}
+    if claim.kind in LEARNS and RATE not in fixed:
+        for one in members:
+            if edge := at_edge(frame, one):
+                return edge
+    return ""
+
+
+def differing(claim: Claim, case: Mapping[str, Any]) -> str:
+    """What the claim says of how these runs differ from the paper's task or size."""
+    if isinstance(claim.comparable, str):
+        return claim.comparable
+    task = {**claim.where, **case}.get("task")
+    return claim.comparable.get(str(task), "")
+
+
+def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> Iterator[Side]:
+    """The runs that a claim compares; none for claims about a search."""
+    if claim.kind == "importance":
+        return
+    contexts = (claim.first, claim.second) if claim.kind == "interaction" else ({},)
+    asked = claim.groups or ((claim.x,) if claim.kind == "within" else (claim.x, claim.y))
+    for context in contexts:
+        for one in asked:
+            yield side(frame, claim.where, case, context, one, every=claim.all)
+
+
+def at_edge(frame: pd.DataFrame, one: Side) -> str:
+    """Whether the rate that validation chose is the lowest or highest that was tried for the same
+    cell, task and budget; empty if it is not, or if only one was tried.
+    """
+    for _, run in one.runs.drop_duplicates(RATE).iterrows():
+        near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
+        keys = [key for key in near if str(key).startswith(SAME)]
+        like = near[keys].map(repr) == run[keys].map(repr)
+        tried = np.unique(near.loc[like.all(axis=1), RATE].astype(float))
+        if tried.size < 2:
+            continue
+        place = float(run[RATE])
+        low, high = tried[0], tried[-1]
+        if tried.size > MANY:
+            reach = (high / low) ** EDGE
+            low, high = low * reach, high / reach
+        if not low < place < high:
+            end = "lower" if place <= low else "upper"
+            return (
+                f"the learning rate {place:g} of {one.name} is at the {end} edge of those tried "
+                f"({tried[0]:g} to {tried[-1]:g})"
+            )
+    return ""
+
+
+def margin_too_wide(claim: Claim) -> str:
+    """Whether the margin is no smaller than what the paper found: then that there is no difference
+    as large as the margin does not contradict it.
+    """
+    if claim.effect is None or claim.margin is None:
+        return ""
+    effect, margin = (float(str(text).rstrip("%")) for text in (claim.effect, claim.margin))
+    if margin < effect:
+        return ""
+    return f"the margin of {claim.margin} is not below the published effect of {claim.effect}"

@@ -1,0 +1,69 @@
+"""Equal parameters, equal steps, equal arithmetic: who is ahead may depend on which."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnbench.stats import axes
+from rnnbench.stats.selection import study
+
+STEPS = np.arange(10, 110, 10)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Two cells at equal units: `dear` has four times the parameters and learns a little faster a
+    step; at equal parameters `cheap` is ahead.
+    """
+    rates = {("cheap", None): 0.020, ("dear", None): 0.025}
+    rates |= {("cheap", "params:1000"): 0.03, ("dear", "params:1000"): 0.01}
+    params = {("cheap", None): 500, ("dear", None): 2000}
+    rows, points = [], []
+    for (cell, match), rate in rates.items():
+        for seed in range(3):
+            run = f"{cell}{match}{seed}"
+            scores = np.exp(-rate * STEPS) * (1 + 0.01 * seed)
+            rows.append(
+                {
+                    "id": run,
+                    "cell": cell,
+                    "seed": seed,
+                    "model.match": match,
+                    "value": scores[-1],
+                    "valid": scores[-1],
+                    "params": params.get((cell, match), 1000),
+                }
+            )
+            points += [
+                {"id": run, "step": step, "split": "valid", "column": "mse", "value": score}
+                for step, score in zip(STEPS, scores, strict=True)
+            ]
+    frame = pd.DataFrame(rows).assign(task="adding", goal="min", metric="mse", status="finished")
+    frame = frame.assign(diverged=False, baseline=1.0)
+    frame = frame.assign(**{"task.name": "adding", "train.steps": 100, "train.batch": 20})
+    points = pd.DataFrame(points)
+    monkeypatch.setattr(
+        axes, "curves", lambda of, columns, split: points[points["id"].isin(of["id"])]
+    )
+    return study(frame, "cheap")
+
+
+def first(table, axis):
+    return table[(table["axis"] == axis) & (table["rank"] == 1)].iloc[0]
+
+
+def test_ranks_at_each_axis(asked):
+    table = axes.ranked(asked)
+    assert first(table, axes.PARAMETERS)["cell"] == "cheap"
+    assert first(table, axes.STEPS)["cell"] == "dear"
+    assert first(table, axes.STEPS)["score"] == pytest.approx(np.exp(-2.5) * 1.01)
+    cheap = first(table, axes.ARITHMETIC)
+    assert cheap["cell"] == "cheap" and cheap["budget"] == 100 * 500 * 20
+    dear = table[(table["axis"] == axes.ARITHMETIC) & (table["cell"] == "dear")].iloc[0]
+    assert dear["score"] == pytest.approx(np.exp(-0.025 * 20) * 1.01)  # 25 steps, validated at 20
+
+
+def test_cells_that_move_are_named(asked):
+    found = axes.moved(axes.ranked(asked))
+    assert {one.cell for one in found} == {"cheap", "dear"} and found[0].distance == 1
+    assert found[0].ranks.keys() == {axes.PARAMETERS, axes.STEPS, axes.ARITHMETIC}

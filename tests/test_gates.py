@@ -1,0 +1,121 @@
+"""Gates: what keeps runs from speaking about a paper's claim, whatever their p says."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_verdicts import SPREAD, claim, runs, study
+
+from rnnbench.claims import gates
+from rnnbench.claims.judging import judge, together
+from rnnbench.runs.frame import load
+
+
+def told(frame, **fields):
+    """The only case of a claim that gru is better than lstm."""
+    (judged,) = judge(frame, study(claim("better", **fields)))
+    return judged.cases[0]
+
+
+def apart(**common):
+    return runs(({"cell": "gru"}, 0.9 + SPREAD), ({"cell": "lstm"}, 0.5 + SPREAD), **common)
+
+
+@pytest.mark.parametrize(
+    ("scores", "improving"),
+    [
+        ([5.0, 4, 3, 2, 1], True),  # the last is the best
+        ([5.0, 1, 1.2, 1.1, 1.3], False),
+        ([5.0, 4, 3, 3, 3], False),  # first reached before the last fifth
+        ([5.0, 1, 1, 1, 0.98, 0.985], True),  # two percent in the last fifth
+        ([5.0, 1, 1, 1, 1, 1, 0.995, 0.999], False),  # half a percent
+        ([1.0], False),
+        ([math.nan, math.nan], False),
+    ],
+)
+def test_a_run_that_still_improves(scores, improving):
+    steps = np.arange(1, len(scores) + 1) * 10
+    assert gates.still_improving(steps, scores, "min") is improving
+    assert gates.still_improving(steps, -np.array(scores), "max") is improving
+
+
+def test_curves_say_who_still_improves(tmp_path):
+    """Invented runs close in on their end exponentially: those that neither solved nor diverged."""
+    from synthetic import make_study
+
+    frame = load(str(make_study(tmp_path / "s", ("lstm", "tanh"), ("adding",), range(3), (5e-3,))))
+    found = gates.improving(frame)
+    assert not found[frame["solved"].astype(bool) | frame["diverged"]].any()
+    assert found[frame["cell"] == "tanh"].dtype == bool and len(found) == 6
+
+
+def test_too_many_runs_that_still_improve_are_not_comparable():
+    frame = apart()
+    few, many = (frame.assign(improving=frame["seed"] < n) for n in (2, 3))
+    assert told(few).verdict == "reproduced"
+    case = told(many)
+    assert case.verdict == "not comparable"
+    assert "6 of 20 runs were still improving at their end" in case.sentence
+    assert told(many, budget=True).verdict == "reproduced"
+
+
+def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
+    """Validation chose the highest of three rates for lstm; the middle one for gru."""
+    new = apart(**{"optim.lr": 0.01})
+    new.loc[new["cell"] == "gru", "optim.lr"] = 0.003
+    searched = runs(
+        *(({"cell": cell, "optim.lr": rate}, [0.4]) for cell in ("gru", "lstm") for rate in RATES)
+    ).assign(seed=500)
+    frame = pd.concat([new, searched], ignore_index=True)
+    where = {"seed": {"max": 99}}
+    case = told(frame, where=where)
+    assert case.verdict == "not comparable"
+    assert "learning rate 0.01 of lstm is at the upper edge of those tried" in case.sentence
+    wider = searched[searched["optim.lr"] == 0.001].assign(**{"optim.lr": 0.03})
+    assert told(pd.concat([frame, wider], ignore_index=True), where=where).verdict == "reproduced"
+    fixed = told(frame, where=where | {"optim.lr": [0.003, 0.01]})
+    assert fixed.verdict == "reproduced"
+
+
+RATES = (0.001, 0.003, 0.01)
+
+
+def test_another_task_is_not_comparable():
+    assert told(apart(), comparable="short lags").sentence.startswith(
+        "Not comparable, since short lags. gru is better than lstm"
+    )
+    by_task = {"xml": "short documents"}
+    assert told(apart(), comparable=by_task).verdict == "reproduced"
+    assert told(apart(task="xml"), comparable=by_task, where={"task": "xml"}).verdict == (
+        "not comparable"
+    )
+
+
+def test_a_margin_wider_than_the_published_effect_contradicts_nothing():
+    """For want of an effect, that is; a difference the other way round still does."""
+    alike = runs(({"cell": "gru"}, 0.5 + SPREAD), ({"cell": "lstm"}, 0.5 + SPREAD))
+    assert told(alike, margin=0.05).verdict == "contradicted"
+    case = told(alike, margin=0.05, effect=0.02)
+    assert case.verdict == "not comparable"
+    assert "margin of 0.05 is not below the published effect of 0.02" in case.sentence
+    assert told(alike, margin=0.05, effect=0.2).verdict == "contradicted"
+    worse = runs(({"cell": "gru"}, 0.2 + SPREAD), ({"cell": "lstm"}, 0.5 + SPREAD))
+    assert told(worse, margin=0.05, effect=0.02).verdict == "contradicted"
+
+
+def test_what_is_not_resolved_needs_no_gate():
+    noisy = runs(({"cell": "gru"}, 30 * SPREAD), ({"cell": "lstm"}, 30 * SPREAD))
+    assert told(noisy, comparable="short lags").verdict == "not resolved"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "made"),
+    [
+        (["not comparable"] * 2, "not comparable"),
+        (["not comparable", "reproduced"], "not resolved"),
+        (["not comparable", "contradicted"], "contradicted"),
+    ],
+)
+def test_claims_follow_from_cases(verdicts, made):
+    assert together(verdicts, "all") == made

@@ -1,0 +1,145 @@
+"""Every value is refused or used, and nothing that can be typed ends in a traceback."""
+
+import os
+import shlex
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench import compose
+from rnnbench.cli import main
+from rnnbench.errors import UserError
+from rnnbench.sweep import launch
+
+TINY = "train debug=tiny train.steps=1 task.valid_size=1 task.test_size=1"
+REFUSED = {  # after `train debug=tiny`: what the line has to name
+    "model=null": "model",
+    "paths=null": "paths",
+    "optim=null": "optim=null",
+    "task=null": "task=null",
+    "cell=null": "cell=null",
+    "engine=null": "engine=null",
+    "train=null": "train=null",
+    "cell.forget_bias=nan": "cell.forget_bias must be a finite number, got nan",
+    "cell.forget_bias=-inf": "cell.forget_bias must be a finite number",
+    "cell.forget=abc": "'abc'",
+    "task.target=nan": "task.target must be a finite number, got nan",
+    "optim.lr=0": "optim.lr must be at least",
+    "optim.lr=1e400": "optim.lr must be a finite number",
+    "optim.eps=1e9": "optim.eps must be between 0 and 1",
+    "task=adding train.input_noise=1e300": "train.input_noise",
+    "train.stop_at_target=-1": "train.stop_at_target must be true or false, got -1",
+    "paths.results=": "paths.results must be a folder",
+    "paths.results=http://x": "got 'http://x'",
+    "train.steps=1e22": "train.steps must be a whole number up to 1e+15, got 1e+22",
+    "model.hidden=1e22": "model.hidden must be a whole number",
+    "train.batch=1e22": "train.batch must be a whole number",
+    "seed=1e22": "seed must be a whole number",
+    "task.length=1e22": "task.length must be a whole number",
+    "task.items=100000000000000000000000": "task.items must be a whole number",
+    "optim.lr=-3 --cfg job": "optim.lr must be at least",
+    f"study={'a' * 256}": "study names a folder: at most",
+    "--resolve": "--resolve belongs to --cfg",
+    "--experimental-rerun x": "rnnbench repeat",
+    "-m optim.lr=interval(nan,inf) trials=3": "optim.lr: interval(nan, inf)",
+    "-m workers=1e22": "workers must be a whole number",
+}
+OTHERS = {
+    "-sc": "cannot complete",
+    "-sc install=": "cannot complete",
+    "-sc query=bash": "cannot complete",
+    "data check nope": "'nope'",
+    "repeat . --seed -1": "--seed must be at least 0, got -1",
+}
+
+
+@pytest.fixture
+def refuses(tmp_path, monkeypatch, capsys):
+    """The line that refuses a command, which wrote nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line):
+        code = main(shlex.split(line))
+        said = capsys.readouterr().err
+        assert code == 2 and said.startswith("rnnbench: ") and "Traceback" not in said, said
+        assert not list(tmp_path.rglob("*"))
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize("typed", REFUSED)
+def test_settings_that_cannot_be_are_refused(refuses, typed):
+    assert REFUSED[typed] in refuses(f"train debug=tiny {typed}")
+
+
+HINTS = {
+    "model.units=32": "model.hidden",
+    "units=32": "model.hidden",
+    "lr=1": "optim.lr",
+    "optim.learning_rate=1": "optim.lr",
+    "hidden=3": "model.hidden",
+    "batch_size=3": "train.batch",
+    "cell=LSTM": "lstm",
+    "task=Copy": "copy",
+}
+
+
+@pytest.mark.parametrize("typed", HINTS)
+def test_what_others_call_it_is_understood(refuses, typed):
+    assert f"did you mean '{HINTS[typed]}'?" in refuses(f"train debug=tiny {typed}")
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_other_commands_that_cannot_be(refuses, line):
+    assert OTHERS[line] in refuses(line)
+
+
+def test_a_picture_needs_an_ending_that_is_one(tmp_path, monkeypatch, capsys):
+    from synthetic import make_study
+
+    study = make_study(tmp_path / "demo", cells=["gru"], seeds=range(1))
+    assert main(["curves", str(study), "--out", str(tmp_path / "x.xyz")]) == 2
+    assert "x.xyz" in capsys.readouterr().err and not (tmp_path / "x.xyz").exists()
+
+
+@pytest.mark.parametrize("name", ["2026_11_26", "1e5", "true", "null", "007", "1.0", "0x10", "yes"])
+def test_the_name_of_a_study_is_kept_to_the_letter(monkeypatch, name):
+    assert compose.compose([f"study={name}"]).study == name
+    made = []
+    monkeypatch.setattr(launch, "launch", lambda jobs, options, command: made.extend(jobs))
+    compose.run(["-m", f"study={name},other", "seed=0,1"], pytest.fail, pytest.fail)
+    assert [job.settings.study for job in made] == [name, name, "other", "other"]
+
+
+def test_names_may_be_as_long_as_folders_bear():
+    assert compose.compose([f"study={'a' * 80}"]).study == "a" * 80
+
+
+KEYS = """
+cell cell.forget cell.forget_bias cell.init cell.step cell.constants.x task task.length task.type
+task.target model model.hidden model.layers model.match model.dropout model.dtype optim optim.lr
+optim.eps optim.schedule optim.clip_norm train train.steps train.batch train.patience
+train.stop_at_target engine engine.threads engine.device paths paths.results seed study debug hydra
+hydra.run lr ~cell +x ++x
+"""
+VALUES = """
+null true nan -inf 1e22 -1 0 0.5 lstm gru adam tiny '' [] {} [1,2] {a:1} ${x} ${oc.env:X} x.py:f
+a/b .. params:0 params:x 1_000 0x1 choice(1,2) range(3) interval(0,1) glob(*) cuda:9 float16 ???
+"""
+TYPED = st.tuples(
+    st.sampled_from(KEYS.split()),
+    st.sampled_from(VALUES.split())
+    | st.text(st.characters(blacklist_categories=("Cs",)), max_size=6),
+)
+
+
+@settings(max_examples=int(os.environ.get("RNNBENCH_FUZZ", "150")))
+@given(st.lists(TYPED, min_size=1, max_size=3))
+def test_whatever_is_typed_is_read_or_refused_in_a_line(pairs):
+    words = [f"{key}={value}" for key, value in pairs]
+    try:
+        compose.compose(words)
+    except UserError as refused:
+        assert str(refused)
