@@ -18,7 +18,8 @@ from rnnbench.compose import SECTIONS
 from rnnbench.settings import OPTIMIZERS, SCHEDULES, Cell, Engine, Model, Optim, Paths, Train
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = "\n".join(page.read_text("utf-8") for page in PAGES)  # what a user reads
 FILLED_IN = {"name", "digest"}  # by compose
 
 
@@ -147,7 +148,12 @@ def test_every_chore_of_the_readme_exists():
 @pytest.mark.parametrize(
     "key",
     sorted(
-        set(re.findall(r"\b((?:cell|model|optim|train|engine|paths)\.[a-z_]+)\b(?!\.py)", README))
+        set(
+            re.findall(
+                r"\b((?:cell|model|optim|train|engine|paths)\.[a-z_]+)\b(?!\.py)",
+                README.replace(".md", ""),
+            )
+        )
     ),
 )
 def test_every_key_of_the_readme_exists(key):
@@ -169,7 +175,7 @@ def tracked():
 
 
 def tree():
-    return README.partition("## Where things live")[2].partition("\n## ")[0]
+    return (ROOT / "docs" / "layout.md").read_text("utf-8")
 
 
 def test_the_tree_names_what_stands_at_the_top():
@@ -202,9 +208,10 @@ def test_what_the_tree_names_exists():
         assert any((ROOT / place / name).exists() for place in (".", "rnnbench", "configs")), name
 
 
-def test_pictures_of_the_readme_exist():
-    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
-        assert (ROOT / path).is_file(), path
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_links_to_exists(page):
+    for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+        assert (page.parent / path).exists(), path
 
 
 # Versions

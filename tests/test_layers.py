@@ -114,7 +114,11 @@ def test_the_command_line_loads_nothing_before_it_knows_the_verb():
     assert imported(ast.Module(top, []))[0] <= {"errors", "cli.verbs"}
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("engine.")])
+# engine.library says which of our cells torch.nn computes
+ENGINE = [name for name in FILES if name.startswith("engine.") and name != "engine.library"]
+
+
+@pytest.mark.parametrize("name", ENGINE)
 def test_the_engine_names_no_cell_and_no_task(name):
     tree = parsed(name)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
