@@ -89,7 +89,7 @@ def refused(rnnbench, place):
         ),
         (
             "train task=coppy",
-            f"unknown task 'coppy'; did you mean 'copy'? ({len(choices('task'))} tasks: ",
+            f"unknown task 'coppy'; did you mean 'copy'? ({len(choices('task')) - 1} tasks: ",
         ),
         (
             "train optim=adamm",
@@ -183,7 +183,6 @@ def test_unknown_keys(typed, said, refused):
         ("cell=janet cell.constants.beta=abc", "cell.constants.beta must be a number, got 'abc'"),
         ("seed=abc", "seed must be a whole number, got 'abc'"),
         ("seed=1.5", "seed must be a whole number, got '1.5'"),
-        ("study=null", "study must be a text, got null"),
         ("cell.paper=3", "cell.paper must be a dictionary {name: value}, got '3'"),
         ("seed=-1", "seed must be at least 0, got -1"),
         ("optim.lr=-1", "optim.lr must be at least 1e-30, got -1"),
@@ -195,7 +194,7 @@ def test_unknown_keys(typed, said, refused):
         ("engine.threads=0", "engine.threads must be at least 1, got 0"),
         ("task.length=0", "task.length must be at least 1, got 0"),
         ("model.hidden=1000000000", "use fewer units"),
-        (f"model.hidden={10**22}", "use fewer units"),
+        (f"model.hidden={10**22}", "model.hidden must be a whole number up to 1e+15, got 1e+22"),
         (f"train.batch={10**12}", "use smaller batches"),
         (f"task.length={10**13}", "shorter sequences"),
         (
@@ -229,7 +228,7 @@ def test_unknown_keys(typed, said, refused):
             "cell.forget_bias=1 has no effect: no gate of cell 'tanh' decides what is kept; "
             "remove it",
         ),
-        ("cell.forget=+q cell.forget_bias=1", "'q' (known: n, r, z)"),
+        ("cell.forget=+q cell.forget_bias=1", "'+q' (known: n, r, z)"),
         ("engine.device=tpu", "engine.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         ("engine.name=warp", "unknown engine 'warp' (known: auto, loop, native, torch)"),
         ("task=charlm task.corpus=nothing.txt", "there is no file 'nothing.txt'"),

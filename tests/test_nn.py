@@ -486,8 +486,11 @@ def test_torch_compile_around_it(engine):
     subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED, engine], check=True)
 
 
-def test_the_example_of_the_readme():
-    section = (ROOT / "README.md").read_text("utf-8").partition("## Use a cell in PyTorch")[2]
+@pytest.mark.parametrize(
+    ("page", "heading"), [("README.md", "From Python"), ("docs/cells.md", "Use a cell in PyTorch")]
+)
+def test_the_example_of_a_page(page, heading):
+    section = (ROOT / page).read_text("utf-8").partition(f"## {heading}")[2]
     code = section.partition("```python\n")[2].partition("```")[0]
     scope = {"x": torch.randn(5, 2, 8)}
     exec(code, scope)

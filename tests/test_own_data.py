@@ -210,7 +210,7 @@ def test_numbers_are_scored_in_the_units_of_the_file(csv, scale):
     assert scores["mse"] == pytest.approx(mean_squared_error(true, found), rel=1e-4)
     assert scores["mae"] == pytest.approx(mean_absolute_error(true, found), rel=1e-4)
     against = ((true - mean) ** 2).mean()
-    assert scores["r2"] == pytest.approx(1 - scores["mse"] / against, rel=1e-3)
+    assert 1 - scores["r2"] == pytest.approx(scores["mse"] / against, rel=1e-4)
     assert task.baseline["r2"] == pytest.approx(0, abs=1e-6)
     assert task.baseline["mse"] == pytest.approx(against, rel=1e-4)
 

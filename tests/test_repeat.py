@@ -7,6 +7,7 @@ import json
 import pytest
 
 from rnnbench.cli import main
+from rnnbench.runs.checksums import seal_json
 from rnnbench.runs.collect import collect
 
 SHORT = (
@@ -73,7 +74,8 @@ def test_other_numbers_are_told(runs, capsys):
     def worse(text):
         record = json.loads(text)
         record["best"]["test"]["mse"] *= 1.5
-        return json.dumps(record)
+        del record["checksum"]
+        return json.dumps(seal_json(record))
 
     spoiled(runs, "record.json", worse)
     assert main(["repeat", str(runs)]) == 3
@@ -88,4 +90,4 @@ def test_what_cannot_be_repeated_is_refused(runs, tmp_path, capsys):
     assert main(["repeat", str(tmp_path / "nowhere")]) == 2
     spoiled(runs, "config.yaml", lambda text: text.replace("steps: 12", "steps: 13"))
     assert main(["repeat", str(runs)]) == 2
-    assert "was edited" in capsys.readouterr().err
+    assert "was damaged or edited" in capsys.readouterr().err

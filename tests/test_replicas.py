@@ -288,7 +288,7 @@ def test_a_run_that_stops_improving_is_frozen_and_the_others_go_on(settings_for,
         "task.valid_size=50",
         "task.test_size=50",
     )
-    free = [adding(settings_for, f"optim.lr={rate}", *shared) for rate in (0.001, 0.0)]
+    free = [adding(settings_for, f"optim.lr={rate}", *shared) for rate in (0.001, 1e-30)]
     patient = [replace(run, train=replace(run.train, patience=3)) for run in free]
     (going, _), (learnt, stopped) = trained(*free), trained(*patient)
     assert learnt["status"] == "finished" and learnt["steps"] == 40

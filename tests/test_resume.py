@@ -183,7 +183,7 @@ def test_a_pack_that_was_interrupted_goes_on_in_other_company(run_for, trained, 
 def test_a_run_that_stopped_early_in_an_interrupted_pack_ends_alike(run_for, trained, silent):
     """Its companions were interrupted after it had been frozen."""
     shared = ("train.patience=2", "task.valid_size=20")
-    runs = [run_for("adam", "optim.lr=0", *shared), run_for("adam", "optim.lr=0.001", *shared)]
+    runs = [run_for("adam", "optim.lr=1e-30", *shared), run_for("adam", "optim.lr=0.001", *shared)]
     trained(*runs)
     torn = [elsewhere(run, "torn") for run in runs]
     with pytest.raises(Interrupted):

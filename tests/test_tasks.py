@@ -43,7 +43,7 @@ def make(name, **changes):
 
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-FROM_FILES = {"babi", "charlm", "chorales", "smnist"}
+FROM_FILES = {"babi", "charlm", "chorales", "smnist", "table", "arrays", "ts", "own"}
 SYNTHETIC = [name for name in NAMES if name not in FROM_FILES]
 GENERATED = [name for name in SYNTHETIC if issubclass(type_and_settings(name)[0], Generated)]
 LONG = ["parity", "evenpairs", "cycle", "modular", "groups", "dyck", "reverse", "duplicate"]

@@ -110,13 +110,15 @@ def text(settings_for, tmp_path):
 def test_carried_windows_are_one_long_sequence(text, pack_of):
     """With a rate of 0, three windows of 6 have the losses of one of 18."""
     parts, whole = (
-        Training(pack_of(text(6, "optim.lr=0"))),
-        Training(pack_of(text(18, "optim.lr=0"))),
+        Training(pack_of(text(6, "optim.lr=1e-30"))),
+        Training(pack_of(text(18, "optim.lr=1e-30"))),
     )
     losses = torch.stack([parts.update() for _ in range(3)])
     assert losses.mean().item() == pytest.approx(whole.update().item(), rel=1e-13)
     torch.testing.assert_close(parts.states, whole.states, rtol=1e-13, atol=1e-15)
-    assert (losses[1] - Training(pack_of(text(6, "optim.lr=0", "seed=0"))).update()).abs() > 1e-3
+    assert (
+        losses[1] - Training(pack_of(text(6, "optim.lr=1e-30", "seed=0"))).update()
+    ).abs() > 1e-3
 
 
 def unrolled(params, batch, h):
@@ -273,7 +275,7 @@ def test_epochs_are_their_steps(finite, trained):
 
 
 def test_patience_counts_evaluations_of_epochs(finite, trained):
-    run = finite("train.epochs=9", "train.eval_every=epoch", "train.patience=2", "optim.lr=0")
+    run = finite("train.epochs=9", "train.eval_every=epoch", "train.patience=2", "optim.lr=1e-30")
     (record,) = trained(run)
     assert record["status"] == "stopped" and record["steps"] == 33
 

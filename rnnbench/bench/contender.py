@@ -54,9 +54,10 @@ def settings_for(contender: Contender, engine: str) -> Settings:
     sized = {
         "adding": [f"task.length={T}"],
         "copy": [f"task.length={T - COPIED}"],
-        "chorales": [f"task.type={INVENTED}", f"task.max_length={T}", "optim=nesterov"],
+        "chorales": [f"task.type={INVENTED}", f"+task.max_length={T}", "optim=nesterov"],
     }
-    chosen = [f"cell={contender.cell}", f"task={contender.task}", f"engine={engine}"]
+    task = "own" if contender.task == "chorales" else contender.task
+    chosen = [f"cell={contender.cell}", f"task={task}", f"engine={engine}"]
     sizes = [f"train.batch={B}", f"model.hidden={H}", f"engine.threads={contender.threads}"]
     return compose([*chosen, *sizes, *sized[contender.task]])
 

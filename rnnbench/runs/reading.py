@@ -108,13 +108,14 @@ def rank(record: Mapping[str, Any]) -> tuple[bool, int]:
 
 def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
     if place.is_dir():
-        for path in sorted(place.rglob("record.json")):
+        found = sorted(place.rglob("record.json"))
+        for path in found:
             record = _parsed(path)
             if is_record(record):
                 yield Run(record, path.parent)
             else:
                 skipped.append(str(path))
-        for name in FILES:
+        for name in FILES if not found else ():  # run folders are what the file was made from
             if (place / name).is_file():
                 yield from lines(place / name, skipped)
     elif place.name == "record.json":

@@ -183,8 +183,8 @@ def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
     """Choose by validation: a setting over its seeds if any has several, else the best trials.
 
     Candidates are the settings with at least half as many seeds as any has, so that a lucky single
-    run does not win; a run that diverged, or was never validated, counts as what ignorance scores,
-    or as the worst run where that is not known.
+    run does not win; a run that diverged, or was never validated, counts as the memoryless
+    baseline or as the worst run, whichever is worse.
 
     A seed that was run with other settings, too, took part in choosing, so that its score with the
     chosen one is better than that of a new seed would be: it does not count where new seeds are at
@@ -229,8 +229,8 @@ def costs(runs: pd.DataFrame, goal: Goal) -> "pd.Series[float]":
     sign = 1.0 if goal == "min" else -1.0
     found = sign * runs["valid"].where(~runs["diverged"]).astype(float)
     worst = found[np.isfinite(found)].max()
-    ignorance = (sign * runs["baseline"].astype(float)).fillna(worst)
-    return found.where(np.isfinite(found), ignorance).fillna(0.0)
+    memoryless = (sign * runs["baseline"].astype(float)).fillna(worst)
+    return found.where(np.isfinite(found), memoryless.clip(lower=worst)).fillna(0.0)
 
 
 def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
