@@ -213,6 +213,21 @@ def flawless(right: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     return summed(passed.all(1).float(), None)
 
 
+def score_answers(loss: str, prediction: Tensor, y: Tensor, mask: Tensor | None) -> "Scores":
+    """Of answers of several symbols: accuracy of a symbol, share of sequences without a mistake,
+    nats a symbol.
+
+    prediction: (K, T, B, C). y: (K, T, B). mask: (K, T, B), what is an answer.
+    """
+    assert mask is not None
+    right = hits(prediction, y)
+    return {
+        "accuracy": summed(right, mask),
+        "exact": flawless(right, mask),
+        "nats": summed(pointwise_loss(loss, prediction, y), mask),
+    }
+
+
 def summed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """(sum_K, count_K) over the positions that count."""
     if mask is None:

@@ -19,8 +19,8 @@ from rnnbench.tasks.contract import (
     Task,
     at_least,
     flawless,
-    hits,
     pointwise_loss,
+    score_answers,
     summed,
 )
 from rnnbench.tasks.lengths import Varied
@@ -114,13 +114,7 @@ class AnBn(Task):
         }
 
     def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
-        assert mask is not None
-        right = hits(prediction, y)
-        return {
-            "accuracy": summed(right, mask),
-            "exact": flawless(right, mask),
-            "nats": summed(pointwise_loss(self.loss, prediction, y), mask),
-        }
+        return score_answers(self.loss, prediction, y, mask)
 
 
 @dataclass(frozen=True)

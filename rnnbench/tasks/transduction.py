@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from rnnbench.tasks.contract import Batch, Scores, flawless, hits, pointwise_loss, summed
+from rnnbench.tasks.contract import Batch, Scores, score_answers
 from rnnbench.tasks.lengths import Varied
 
 BLANK = 2
@@ -54,13 +54,7 @@ class Rewriting(Varied):
         )
 
     def score(self, prediction: Tensor, y: Tensor, mask: Tensor | None) -> Scores:
-        assert mask is not None
-        right = hits(prediction, y)
-        return {
-            "accuracy": summed(right, mask),
-            "exact": flawless(right, mask),
-            "nats": summed(pointwise_loss(self.loss, prediction, y), mask),
-        }
+        return score_answers(self.loss, prediction, y, mask)
 
 
 @dataclass(frozen=True)
