@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from rnnbench.charts.scales import whole
 from rnnbench.charts.style import PALETTE, Style, styles
-from rnnbench.stats.selection import costs
 from rnnbench.stats.statistics import Floats, Goal
 
 TOGETHER = len(PALETTE)  # cells in one panel of lines
@@ -140,7 +139,10 @@ def filled(runs: pd.DataFrame) -> Floats:
     Leaving such runs out would flatter what diverges often.
     """
     sign = 1.0 if goal_of(runs) == "min" else -1.0
-    return np.asarray(sign * costs(runs.assign(valid=runs["value"]), goal_of(runs)).to_numpy(float))
+    found = runs["value"].where(~runs["diverged"]).astype(float)
+    cost = (sign * found).where(np.isfinite(found))
+    memoryless = (sign * runs["baseline"].astype(float)).fillna(cost.max())
+    return np.asarray(sign * cost.fillna(memoryless).fillna(0.0).to_numpy(float))
 
 
 def results(frame: pd.DataFrame, task: str | None = None) -> pd.DataFrame:

@@ -134,16 +134,22 @@ def learning_curves(found: Found) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         handles, labels = axes.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
-    order = [*cells, *(label for label in shown if label not in cells)]
+    add_legend(figure, shown, cells, len(tasks))
+    add_notes(figure, notes)
+    return figure
+
+
+def add_legend(figure: Figure, shown: Mapping[str, Any], first: Iterable[str], panels: int) -> None:
+    """One legend under all panels. shown: label → what was drawn; `first`: the labels that lead."""
+    leading = list(first)
+    order = [*leading, *(label for label in shown if label not in leading)]
     figure.legend(
         [shown[label] for label in order],
         order,
         loc="outside lower center",
-        ncols=min(len(order), 3 + 3 * len(tasks)),
+        ncols=min(len(order), 3 + 3 * panels),
         frameon=False,
     )
-    add_notes(figure, notes)
-    return figure
 
 
 def add_notes(figure: Figure, notes: Mapping[str, str]) -> None:

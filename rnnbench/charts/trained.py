@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rnnbench.charts.scales import scale_scores, whole
-from rnnbench.charts.style import PALETTE, add_notes, styles
+from rnnbench.charts.style import PALETTE, add_legend, add_notes, styles
 
 LOWEST = 21  # the MIDI number of the first of 88 piano keys, A0
 OCTAVE = 12
@@ -97,14 +97,7 @@ def generalisation(curves: Sequence[Curve]) -> Figure:
         axes.set(title=task, xlabel=key, ylabel=f"test {metric}")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Scores away from where it was trained")
-    order = [*cells, *(label for label in handles if label not in cells)]
-    figure.legend(
-        [handles[label] for label in order],
-        order,
-        loc="outside lower center",
-        ncols=min(len(order), 3 + 3 * len(panels)),
-        frameon=False,
-    )
+    add_legend(figure, handles, cells, len(panels))
     add_notes(figure, notes)
     return figure
 
