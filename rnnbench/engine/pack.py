@@ -124,11 +124,12 @@ class Pack:
         """Inputs (K, T, B, I) with Gaussian noise of each run's own strength and stream."""
         if not any(self.noise):
             return x
-        drawn = [
-            std * Draw(run.seed)("input noise", step).normal(size=x.shape[1:])
-            for std, run in zip(self.noise, self.runs, strict=True)
-        ]
-        return x + torch.from_numpy(np.stack(drawn)).to(x)
+        drawn = np.zeros(x.shape, np.float32)
+        for run, std, row in zip(self.runs, self.noise, drawn, strict=True):
+            if std:
+                Draw(run.seed)("input noise", step).standard_normal(dtype=np.float32, out=row)
+                row *= std
+        return x + torch.from_numpy(drawn).to(x)
 
     def kept(self, shape_TB: tuple[int, int], step: int) -> list[torch.Tensor] | None:
         """What dropout leaves of the inputs of every layer but the first: (K, T, B, H) of 0 and 1 /
