@@ -1,0 +1,1 @@
+"""New cells by search: mutate, screen, evolve, replicate."""
