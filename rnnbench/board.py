@@ -31,8 +31,8 @@ class Board:
     def add_look(
         self, step: int, by_lag: Mapping[str, Sequence[float]], spread: Mapping[str, Any]
     ) -> None:
-        """What `inside.during` saw, as histograms: by_lag has a bar per lag, from lag 1 on; spread
-        the distribution of values.
+        """What `training.look` saw, as histograms: by_lag has a bar per lag, from lag 1 on;
+        spread the distribution of values.
         """
         for name, heights in by_lag.items():
             limits, total = [lag + 0.5 for lag in range(1, len(heights) + 1)], sum(heights)
@@ -73,7 +73,7 @@ def tag(column: str, split: str) -> str:
     if column in ("lr", "grad_norm"):
         return {"lr": "learning rate", "grad_norm": "gradient norm before clipping"}[column]
     gate, _, kind = column.rpartition(".")
-    if "@" in kind:  # 0.gradient@10, of `inside.during`
+    if "@" in kind:  # 0.gradient@10, of `training.look`
         what, _, at = kind.partition("@")
         return f"{what}/{gate}@{at}"
     return f"gate {kind}/{gate}" if gate else f"{column}/{split}"

@@ -152,7 +152,8 @@ class Optim:
 
 @dataclass(frozen=True)
 class Train:
-    """Budget and rhythm, in optimiser steps or, where training data are finite, in epochs.
+    """Budget and evaluation schedule, in optimiser steps or, where training data are
+    finite, in epochs.
 
     steps: the budget, unless `epochs` is given. epochs: how often the training data are seen.
     batch and eval_batch: sequences per step, and per batch of validation and test. eval_every:
@@ -160,8 +161,8 @@ class Train:
         and test, for debugging. patience: stop after so many evaluations without a better one.
         stop_at_target: end as soon as validation reaches the task's target. input_noise: standard
         deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
-    probe_every: look inside (`inside.during`: what, and at what cost) at validations whose step is
-        a multiple of it.
+    probe_every: look inside (`training.look`) at validations whose step
+        is a multiple of it.
     """
 
     steps: int

@@ -575,7 +575,7 @@ def test_our_own_fault(rnnbench, monkeypatch):
     done = rnnbench(f"train {TINY}")
     assert done.code == 1 and "ZeroDivisionError: of ours" in done.err
     assert done.err.splitlines()[-1].startswith(
-        "rnnbench: this is a fault of rnnbench; please report it"
+        "rnnbench: this is a bug in rnnbench; please report the traceback"
     )
     done = rnnbench(f"train {BASIC} seed=0,1 {TINY}")
     assert done.code == 1 and done.err.count("ZeroDivisionError: of ours") == 2

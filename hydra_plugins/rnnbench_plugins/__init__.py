@@ -111,8 +111,8 @@ class _OwnSweeper(Sweeper):
             code for code in codes if code
         ]:  # where the launcher has processes of its own, all that comes back
             raise SomeFailed(
-                f"{len(codes) - len(failed)} of {len(codes)} runs are done; what kept the others "
-                f"from it stands above"
+                f"{len(codes) - len(failed)} of {len(codes)} runs are done; the errors are "
+                f"listed above"
             )
         return codes
 

@@ -69,8 +69,8 @@ def _told(error: Exception, where: str = "") -> int:
         return 2 if isinstance(error, UserError) else 3
     traceback.print_exception(error)
     print(
-        f"rnnbench: {where}this is a fault of rnnbench; please report it with what stands above "
-        f"and what you typed",
+        f"rnnbench: {where}this is a bug in rnnbench; please report the traceback above and your "
+        f"command",
         file=sys.stderr,
     )
     return 1
@@ -141,8 +141,8 @@ def _train(arguments: list[str]) -> int:
             raise
     if many and any(codes):
         print(
-            f"rnnbench: {codes.count(0)} of {len(codes)} runs are done; what kept the others from "
-            f"it stands above",
+            f"rnnbench: {codes.count(0)} of {len(codes)} runs are done; the errors are listed "
+            f"above",
             file=sys.stderr,
         )
     return 3 if len(set(codes)) > 1 else max(codes, default=0)

@@ -48,8 +48,8 @@ def list_cells(inputs: int, hidden: int) -> Table:
 
 
 def list_tasks() -> Table:
-    """Every task of `configs/task`: its name, what it is, what is measured, what ignorance scores,
-    the data it needs.
+    """Every task of `configs/task`: its name, what it is, what is measured, the memoryless
+    baseline, the data it needs.
     """
     table = _table("task", "what it is", "metric")
     table.add_column("baseline", justify="right", no_wrap=True)

@@ -99,8 +99,8 @@ def load(*places: str | Path) -> pd.DataFrame:
         (its value is that of before; see `statistics.judged`); params;
     hidden: units per layer; steps: made; seconds_train, seconds_eval; steps_per_s;
         peak_memory_bytes; engine: the one used;
-    folder: the run folder or the runs.jsonl; command: repeats the run; baseline: what ignorance
-        scores on the metric; target; seconds_warmup; sequences_per_s.
+    folder: the run folder or the runs.jsonl; command: repeats the run; baseline: of a
+        predictor without memory, on the metric; target; seconds_warmup; sequences_per_s.
     Then test.METRIC and final.METRIC: all metrics on test data, of the selected and of the last
         parameters; the settings with dots (optim.lr, model.hidden, train.batch, task.length,
         cell.forget_bias …); provenance.git, provenance.versions.torch …. Lists in settings are

@@ -64,8 +64,8 @@ class Importance:
 
     Shares are of the variance of the forest's prediction.
 
-    n: runs; replaced: of them, those without a score (diverged) that count as ignorance; r2: of the
-        forest, cross-validated.
+    n: runs; replaced: of them, those without a score (diverged) that count as memoryless; r2: of
+        the forest, cross-validated.
     table: task, cell, parameter, scale, mean, std, n, r2. pairs: task, cell, first, second, mean,
         std, beyond what the two explain
     alone. std: over refits with other seeds, the forest's part of the uncertainty; it does not say
@@ -91,9 +91,9 @@ def importance(
     """What the settings that differ between these runs, all of one task and cell, did to the test
     score.
 
-    A run that diverged, has no finite score, or scores worse than ignorance counts as ignorance
-    (`baseline`; without one, as the worst score): how badly a run diverged is not what a search is
-    about, and one huge score would own the variance.
+    A run that diverged, has no finite score, or scores worse than the memoryless baseline counts
+    as that (`baseline`; without one, as the worst score): how badly a run diverged is not what a
+    search is about, and one huge score would own the variance.
     """
     if runs.empty or len(runs[["task", "cell"]].drop_duplicates()) > 1:
         raise ValueError("importance is of the runs of one task and one cell")

@@ -153,7 +153,7 @@ def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFram
 
 
 def varied(frame: pd.DataFrame) -> list[str]:
-    """The settings that differ between these runs, labels and the rhythm of checkpoints aside."""
+    """The settings that differ between these runs, labels and the interval of checkpoints aside."""
     columns = [c for c in frame if str(c).startswith(DESIGN) and c not in BESIDES]
     return [c for c in columns if frame[c].map(repr).nunique() > 1]
 

@@ -1,5 +1,5 @@
-"""What a task is: batches for a seed, scores for predictions, the score of ignorance, and what
-counts as solved.
+"""What a task is: batches for a seed, scores for predictions, the score of a predictor without
+memory, and what counts as solved.
 
 A task is a frozen dataclass whose fields are its settings (`task.length=100`), found through the
 `type` of its YAML in `configs/task/`. It knows nothing of cells, engines or replicas: it makes

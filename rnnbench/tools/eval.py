@@ -35,7 +35,7 @@ from rnnbench.training.loop import Training
 class Point:
     """Scores under some changed settings. changes: key → value.
 
-    baseline: what ignorance scores there.
+    baseline: what a predictor without memory scores there.
     """
 
     changes: dict[str, Any]
@@ -247,7 +247,7 @@ def shared_out(runs: Sequence[Opened], overrides: Sequence[str]) -> list[list[st
 
 
 def shown(evaluation: Evaluation) -> None:
-    """A line per combination: what was changed, its scores, what ignorance scores there."""
+    """A line per combination: what was changed, its scores, the memoryless baseline there."""
     run, primary = evaluation.run, evaluation.run.task.metric
     at = f", weights of step {run.step}" if run.step is not None else ""
     say(f"{run.name}: test scores{at}")

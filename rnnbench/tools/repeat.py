@@ -1,4 +1,4 @@
-"""`rnnbench repeat`: train runs that have ended once more, from their `config.yaml` alone, and see
+"""`rnnbench repeat`: retrain finished runs, from their `config.yaml` alone, and see
 whether they come to the same numbers.
 """
 
