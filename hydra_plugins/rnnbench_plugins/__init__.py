@@ -39,10 +39,10 @@ class PackLauncher(Launcher):
         primary score.
         """
         from rnnbench.runs.records import Folder
-        from rnnbench.sweep.planning import with_own_cell
+        from rnnbench.sweep.planning import with_own
 
         words = [[o.partition("=") for o in overrides] for overrides in job_overrides]
-        made = self.run([with_own_cell({k: v for k, _, v in one}) for one in words])
+        made = self.run([with_own({k: v for k, _, v in one}) for one in words])
         records = [Folder.of(job.settings).record() or {} for job in made]
         return [
             JobReturn(
@@ -101,6 +101,7 @@ class _OwnSweeper(Sweeper):
         jobs = self.jobs(arguments)
         if isinstance(self.launcher, PackLauncher):
             return self.launcher.run(jobs)
+        assert self.launcher is not None  # Hydra has called setup
         codes = [
             result.return_value
             for result in self.launcher.launch(

@@ -20,6 +20,7 @@ def canvas(
     columns: int,
     height: float,
     height_ratios: Sequence[float] | None = None,
+    width_ratios: Sequence[float] | None = None,
     **options: Any,
 ) -> tuple[Figure, Any]:
     """A figure, and its axes as rows × columns."""
@@ -28,7 +29,8 @@ def canvas(
         rows,
         columns,
         squeeze=False,
-        gridspec_kw={"height_ratios": height_ratios} if height_ratios else None,
+        height_ratios=height_ratios,
+        width_ratios=width_ratios,
         **options,
     )
     for one in axes.flat:

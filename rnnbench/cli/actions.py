@@ -206,3 +206,9 @@ def study(options: Options) -> None:
     from rnnbench.studies.run import run_study
 
     run_study(options.study, options.scale, options.overrides, options.out, options.plan)
+
+
+def picture(options: Options) -> None:
+    from rnnbench.tools.textbook import picture
+
+    picture(options.picture, options.overrides, options.out)

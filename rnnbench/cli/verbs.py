@@ -309,4 +309,23 @@ VERBS = (
         ),
         WEIGHTS,
     ),
+    verb(
+        "picture",
+        "what lectures draw by hand, computed: powers, cliff, sensitivity, gates",
+        actions.picture,
+        argument(
+            "picture",
+            metavar="PICTURE",
+            choices=["powers", "cliff", "sensitivity", "gates"],
+            help="powers of a matrix, the cliff in an error surface, sensitivity to the first "
+            "input, gates that write, hold and read",
+        ),
+        argument(
+            "overrides",
+            nargs="*",
+            metavar="key=value",
+            help="its numbers: radius=[0.9,1.1], clip=0.5, steps=30",
+        ),
+        argument("--out", metavar="FILE", help=".png, .svg or .pdf; default: PICTURE.png here"),
+    ),
 )
