@@ -43,11 +43,14 @@ def show(options: Options) -> int:
         from rnnbench import catalogue
         from rnnbench.cli import show
         from rnnbench.compose import compose
-        from rnnbench.console import console
+        from rnnbench.console import console, say
         from rnnbench.training.run import load_task
 
         settings = compose(options.overrides)
         cell = settings.cell
+        if options.diagram:
+            say(f"{cell.name} drawn in {show.draw_cell(cell, options.diagram)}")
+            return
         if options.latex or options.source:
             text = show.show_latex(cell) if options.latex else show.show_source(cell)
             console.out(text, highlight=False)
@@ -57,9 +60,12 @@ def show(options: Options) -> int:
 
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
         inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
-        console.print(show.show_cell(cell, inputs, hidden, checks), soft_wrap=False)
+        shown = show.show_cell(cell, inputs, hidden, checks, options.notation or "paper")
+        console.print(shown, soft_wrap=False)
 
     flags = [f"--{name}" for name in ("latex", "source", "verify") if getattr(options, name)]
+    flags += [f"--diagram={options.diagram}"] if options.diagram else []  # never remembered
+    flags += [f"--notation={options.notation}"] if options.notation else []
     show_remembered(["show", *flags, *options.overrides], show_cell)
     return 1 if any(check.passed is False for check in checks) else 0
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from rnnbench.catalogue import HERE, config_dir
 from rnnbench.console import console
 
-SAFE = re.compile(r"list|show|cells|tasks|--latex|--source|cell=(?!own)\w+|model\.hidden=\d+")
+SAFE = re.compile(
+    r"list|show|cells|tasks|--latex|--source|--notation=\w+|cell=(?!own)\w+|model\.hidden=\d+"
+)
 
 
 def show_remembered(words: Sequence[str], show: Callable[[], None]) -> None:

@@ -19,11 +19,13 @@ from rich.text import Text
 from rnnbench.catalogue import About, about, choices, read, remark, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine.native import source
+from rnnbench.equations.notation import STYLES, difference, restated
 from rnnbench.equations.plan import Plan, plan
-from rnnbench.equations.text import LEGEND, latex, term, unicode
+from rnnbench.equations.text import LEGEND, latex, term
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.evidence.verify import Check
+from rnnbench.runs.made import add_file
 from rnnbench.settings import Cell, typed
 
 
@@ -40,7 +42,7 @@ def list_cells(inputs: int, hidden: int) -> Table:
             continue
         cell = typed(Cell, values | {"name": name}, f"cell={name}")
         planned = plan(resolve(cell.step, "cell.step"), cell.constants)
-        said = _about(cell, planned)
+        said = about_cell(cell, planned)
         table.add_row(
             name, _short(said.summary), paper(said.source), f"{planned.count(inputs, hidden):,}"
         )
@@ -82,10 +84,14 @@ def list_tasks() -> Table:
     return table
 
 
-def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()) -> RenderableType:
-    """All that is known of one cell, for a rich console. checks: what `verify` found."""
+def show_cell(
+    cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = (), notation: str = "paper"
+) -> RenderableType:
+    """All that is known of one cell, for a rich console. checks: what `verify` found. notation: of
+    the equations, `STYLES`.
+    """
     planned = plan(resolve(cell.step, "cell.step"), cell.constants)
-    said = _about(cell, planned)
+    said = about_cell(cell, planned)
     facts = {
         "forget gate": " ".join(gates(cell)),
         "constants": ", ".join(f"{key} = {value:g}" for key, value in cell.constants.items()),
@@ -116,12 +122,36 @@ def show_cell(cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = ()
     return Group(
         title,
         "",
-        _Equations(unicode(planned.program).splitlines()),
+        _Equations(restated(planned.program, notation).splitlines()),
         "",
-        Text(LEGEND, "dim"),
+        Text(_legend(cell, planned, notation), "dim"),
         "",
         grid,
     )
+
+
+def _legend(cell: Cell, planned: Plan, notation: str) -> str:
+    """What the letters mean; of other notations also how far they are from what is computed."""
+    if notation == "paper":
+        return LEGEND
+    far = difference(planned.program, notation, cell.constants)
+    if far > 1e-12:
+        raise AssertionError(f"{cell.name} in the notation {notation} differs by {far}")
+    return (
+        f"{STYLES[notation].legend}. Checked at random weights: the new states are those of the "
+        f"cell (largest difference {far:.0e})"
+    )
+
+
+def draw_cell(cell: Cell, path: str) -> Path:
+    """Draw the cell into an SVG file. UserError for another ending, or without igraph."""
+    from rnnbench.charts.cell import diagram
+
+    place = Path(path).expanduser()
+    if place.suffix != ".svg":
+        raise UserError(f"--diagram must end with .svg, got '{path}'")
+    program = trace(resolve(cell.step, "cell.step"), cell.constants)
+    return add_file(place, diagram(program, cell.name))
 
 
 def show_source(cell: Cell) -> str:
@@ -211,7 +241,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _about(cell: Cell, planned: Plan) -> About:
+def about_cell(cell: Cell, planned: Plan) -> About:
     """The docstring; where a configuration with a source of its own starts the equations otherwise,
     that goes first.
     """

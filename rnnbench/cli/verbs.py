@@ -77,6 +77,14 @@ VERBS = (
         argument(
             "--verify", action="store_true", help="check the cell against independent references"
         ),
+        argument(
+            "--notation",
+            metavar="NOTATION",
+            choices=["paper", "cs231n", "goodfellow", "colah", "pytorch"],
+            help="the same equations in the letters of a paper, cs231n, goodfellow, colah or "
+            "pytorch, checked to be equal",
+        ),
+        argument("--diagram", metavar="FILE.svg", help="draw the cell, instead"),
     ),
     verb(
         "data",

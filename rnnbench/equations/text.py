@@ -85,22 +85,22 @@ LATEX = Notation(
 
 def unicode(program: Program) -> str:
     """The equations of one step, one a line, for a terminal: zₜ = tanh(W_z xₜ + R_z yₜ₋₁ + b_z)."""
-    return _Writer(program, UNICODE).page()
+    return Writer(program, UNICODE).page()
 
 
 def latex(program: Program) -> str:
     """The equations of one step as an `aligned` environment (amsmath), to be placed in mathematics
     mode.
     """
-    return _Writer(program, LATEX).page()
+    return Writer(program, LATEX).page()
 
 
 def term(program: Program, value: Value) -> str:
     """One value as the equations write it where they use it: rₜ ⊙ hₜ₋₁."""
-    return _Writer(program, UNICODE).operand(value, ANY)
+    return Writer(program, UNICODE).operand(value, ANY)
 
 
-class _Writer:
+class Writer:
     """One pass over the values: a named value is written by its name, every other one in place."""
 
     def __init__(self, program: Program, notation: Notation) -> None:
@@ -139,12 +139,18 @@ class _Writer:
             time = self.notation.before if value.op == "state" else self.notation.now
             return time % self.word(value.block or "x"), ATOM
         if value.op in FAMILIES:
-            block = self.notation.block % (value.op, self.word(value.block, longest=2))
-            if value.op in VECTORS:
-                return block, ATOM
-            form = self.notation.apply
-            return form.text % (block, self.operand(value.inputs[0], form.least[1])), form.level
+            block = self.block(value)
+            return (block, ATOM) if value.op in VECTORS else self.applied(block, value.inputs[0])
         return self.operation(OPERATIONS[value.op], value)
+
+    def block(self, value: Value) -> str:
+        """A parameter by its name: W_z."""
+        return self.notation.block % (value.op, self.word(value.block, longest=2))
+
+    def applied(self, matrix: str, operand: Argument) -> tuple[str, int]:
+        """A matrix times its operand."""
+        form = self.notation.apply
+        return form.text % (matrix, self.operand(operand, form.least[1])), form.level
 
     def operation(self, operation: Operation, value: Value) -> tuple[str, int]:
         form, operands = self.notation.form(operation), list(value.args)
