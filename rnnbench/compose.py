@@ -62,6 +62,8 @@ SYNONYMS = {  # what others call our keys, by its last part
     "results": "paths.results",
 }
 COMMAND = ContextVar("COMMAND", default="rnnbench train")  # what was typed, whole
+# what a sweep hands its runs and options to instead of training them: --plan
+PLAN: ContextVar[Callable[[Sequence[Any], Any], None] | None] = ContextVar("PLAN", default=None)
 Job = Callable[[Settings, list[str]], Any]
 Report = Callable[[list[str], Exception | None], Any]
 
@@ -441,6 +443,8 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
             f"to {group}={' or '.join(users)}"
         )
     known = list(_flat(plain(config)))
+    if key.lower() in (*GROUPS, "train"):
+        raise unknown("key", key, [*GROUPS, "train"])
     last = key.rpartition(".")[2]
     meant = SYNONYMS.get(last) or next((k for k in known if k.rpartition(".")[2] == last), None)
     if meant:

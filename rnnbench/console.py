@@ -2,12 +2,13 @@
 summary.
 """
 
+import json
 import signal
 import textwrap
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import groupby
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from rnnbench.data import Row
 from rnnbench.published import span
+from rnnbench.runs.records import finite
 
 # Ctrl-C, a polite kill, and the end of the terminal or connection
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +30,21 @@ console = Console(highlight=False, soft_wrap=True)
 def say(text: str) -> None:
     """A line for the person, as it is (no markup)."""
     console.print(text, markup=False)
+
+
+def put_json(value: Any) -> None:
+    """A value for programs: JSON on standard output; what is not finite is null."""
+    console.out(json.dumps(finite(value), indent=1, ensure_ascii=False), highlight=False)
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """What is said meanwhile goes to standard error, if wanted: standard output is for JSON."""
+    console.stderr = wanted
+    try:
+        yield
+    finally:
+        console.stderr = False
 
 
 class Screen(AbstractContextManager["Screen"]):

@@ -54,11 +54,14 @@ class PackLauncher(Launcher):
         ]
 
     def run(self, jobs: Sequence[dict[str, str]]) -> Sequence[Any]:
-        from rnnbench.compose import COMMAND
+        from rnnbench.compose import COMMAND, PLAN
         from rnnbench.sweep.launch import launch
 
         made, options = self.planned(jobs)
-        launch(made, options, COMMAND.get())
+        if (plan := PLAN.get()) is not None:
+            plan(made, options)
+        else:
+            launch(made, options, COMMAND.get())
         return made
 
     def planned(self, jobs: Sequence[dict[str, str]]) -> tuple[Sequence[Any], Any]:

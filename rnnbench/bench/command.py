@@ -48,8 +48,9 @@ def run(
     replicas: Sequence[int],
     out: str | None,
     steps: bool = False,
-) -> None:
-    """Measure, show, and write to the folder `out`. UserError for what cannot be measured.
+) -> dict[str, Any]:
+    """Measure, show, and write to the folder `out`; the record. UserError for what cannot be
+    measured.
 
     steps: whole training steps instead of a layer.
     """
@@ -87,6 +88,7 @@ def run(
     if out:
         for path in written(record, Path(out)):
             say(str(path))
+    return record
 
 
 def _refuse_for_steps(shapes: Iterable[Shape], threads: Sequence[int]) -> None:

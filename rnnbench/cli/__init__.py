@@ -124,6 +124,15 @@ def _train(arguments: list[str]) -> int:
     again = f"rnnbench train {shlex.join(arguments)}"
     many = bool({"-m", "--multirun"} & set(arguments))  # as Hydra has it
     codes: list[int] = []
+    if "--plan" in arguments:
+        from rnnbench.studies.listing import show_sweep
+
+        arguments = [word for word in arguments if word != "--plan"]
+        if not many:
+            raise UserError(
+                "--plan belongs to a sweep (-m); --cfg job shows the settings of a single run"
+            )
+        compose.PLAN.set(show_sweep)
 
     def job(settings: Any, overrides: list[str]) -> None:
         from rnnbench.training.train import train
@@ -139,6 +148,8 @@ def _train(arguments: list[str]) -> int:
     except SomeFailed:
         if not codes:  # else they know more
             raise
+    finally:
+        compose.PLAN.set(None)
     if many and any(codes):
         print(
             f"rnnbench: {codes.count(0)} of {len(codes)} runs are done; the errors are listed "

@@ -17,21 +17,29 @@ def listing(options: Options) -> None:
     def show_list() -> None:
         from rnnbench.cli import show
         from rnnbench.compose import compose
-        from rnnbench.console import console
+        from rnnbench.console import console, put_json
         from rnnbench.training.run import load_task
 
         if options.what == "tasks":
-            console.print(show.list_tasks())
+            tasks = show.task_rows()
+            put_json(tasks) if options.json else console.print(show.list_tasks(tasks))
             return
         if options.what == "studies":
-            from rnnbench.studies.listing import list_studies
+            from rnnbench.studies.listing import list_studies, study_rows
 
-            console.print(list_studies(), soft_wrap=False)
+            studies = study_rows()
+            if options.json:
+                put_json(studies)
+            else:
+                console.print(list_studies(studies), soft_wrap=False)
             return
         settings = compose(options.overrides)
-        console.print(show.list_cells(load_task(settings, print).inputs, settings.model.hidden))
+        inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
+        cells = show.cell_rows(inputs, hidden)
+        put_json(cells) if options.json else console.print(show.list_cells(cells, inputs, hidden))
 
-    show_remembered(["list", options.what, *options.overrides], show_list)
+    flags = ["--json"] if options.json else []
+    show_remembered(["list", options.what, *flags, *options.overrides], show_list)
 
 
 def show(options: Options) -> int:
@@ -43,7 +51,7 @@ def show(options: Options) -> int:
         from rnnbench import catalogue
         from rnnbench.cli import show
         from rnnbench.compose import compose
-        from rnnbench.console import console, say
+        from rnnbench.console import console, put_json, say
         from rnnbench.training.run import load_task
 
         settings = compose(options.overrides)
@@ -60,10 +68,15 @@ def show(options: Options) -> int:
 
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
         inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
+        if options.json:
+            put_json(show.facts_of(cell, inputs, hidden, checks, options.notation or "paper"))
+            return
         shown = show.show_cell(cell, inputs, hidden, checks, options.notation or "paper")
         console.print(shown, soft_wrap=False)
 
-    flags = [f"--{name}" for name in ("latex", "source", "verify") if getattr(options, name)]
+    flags = [
+        f"--{name}" for name in ("json", "latex", "source", "verify") if getattr(options, name)
+    ]
     flags += [f"--diagram={options.diagram}"] if options.diagram else []  # never remembered
     flags += [f"--notation={options.notation}"] if options.notation else []
     show_remembered(["show", *flags, *options.overrides], show_cell)
@@ -97,9 +110,11 @@ def data(options: Options) -> int:
 
 
 def status(options: Options) -> None:
+    from rnnbench.console import put_json
     from rnnbench.sweep import status
 
-    status.show(status.study_folder(options.study, options.results))
+    study = status.study_folder(options.study, options.results)
+    put_json(status.told(study)) if options.json else status.show(study)
 
 
 def collect(options: Options) -> None:
@@ -147,17 +162,21 @@ def curves(options: Options) -> None:
 
 def bench(options: Options) -> None:
     from rnnbench.bench.command import run
+    from rnnbench.console import aside, put_json
 
-    run(
-        options.cells,
-        options.shapes,
-        options.peers,
-        options.repeats,
-        options.threads,
-        options.replicas,
-        options.out,
-        options.steps,
-    )
+    with aside(options.json):
+        record = run(
+            options.cells,
+            options.shapes,
+            options.peers,
+            options.repeats,
+            options.threads,
+            options.replicas,
+            options.out,
+            options.steps,
+        )
+    if options.json:
+        put_json(record)
 
 
 def probe(options: Options) -> None:
@@ -169,19 +188,28 @@ def probe(options: Options) -> None:
 
 
 def evaluate(options: Options) -> None:
-    from rnnbench.tools.eval import run_eval
+    from rnnbench.console import aside, put_json
+    from rnnbench.tools.eval import rows, run_eval
     from rnnbench.tools.opening import trusting
 
-    with trusting(options.trust):
-        run_eval(options.arguments, options.out, options.weights)
+    with trusting(options.trust), aside(options.json):
+        evaluations = run_eval(options.arguments, options.out, options.weights)
+    if options.json:
+        put_json(rows(evaluations))
 
 
 def repeat(options: Options) -> None:
+    from rnnbench.console import aside, put_json
     from rnnbench.tools.opening import trusting
-    from rnnbench.tools.repeat import run_repeat
+    from rnnbench.tools.repeat import Repeated, rows, run_repeat
 
-    with trusting(options.trust):
-        run_repeat(options.places, options.draw, options.seed)
+    done: list[Repeated] = []
+    try:
+        with trusting(options.trust), aside(options.json):
+            run_repeat(options.places, options.draw, options.seed, done)
+    finally:  # where numbers differ, too
+        if options.json and done:
+            put_json(rows(done))
 
 
 def sample(options: Options) -> None:

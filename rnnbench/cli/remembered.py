@@ -20,7 +20,7 @@ from rnnbench.catalogue import HERE, config_dir
 from rnnbench.console import console
 
 SAFE = re.compile(
-    r"list|show|cells|tasks|--latex|--source|--notation=\w+|cell=(?!own)\w+|model\.hidden=\d+"
+    r"list|show|cells|tasks|--json|--latex|--source|--notation=\w+|cell=(?!own)\w+|model\.hidden=\d+"
 )
 
 

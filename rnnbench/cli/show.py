@@ -7,9 +7,10 @@ known by name.
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -29,59 +30,111 @@ from rnnbench.runs.made import add_file
 from rnnbench.settings import Cell, typed
 
 
-def list_cells(inputs: int, hidden: int) -> Table:
+def cell_rows(inputs: int, hidden: int) -> list[dict[str, Any]]:
     """Every cell of `configs/cell`: its name, what it is, its paper, its size with `inputs` inputs
-    and `hidden` units.
+    and `hidden` units; of the place for a cell of the user's own the name and what it is.
     """
-    table = _table("cell", "what it is", "paper")
-    table.add_column(f"d={inputs}, n={hidden}", justify="right", no_wrap=True)
+    rows: list[dict[str, Any]] = []
     for name in choices("cell"):
         values = read("cell", name)
-        if "step" not in values:  # the place for a cell of the user's own
-            table.add_row(name, "Your own, from a file", "", "")
+        if "step" not in values:
+            rows.append({"cell": name, "summary": "Your own, from a file"})
             continue
         cell = typed(Cell, values | {"name": name}, f"cell={name}")
         planned = plan(resolve(cell.step, "cell.step"), cell.constants)
         said = about_cell(cell, planned)
-        table.add_row(
-            name, _short(said.summary), paper(said.source), f"{planned.count(inputs, hidden):,}"
-        )
+        row = {"cell": name, "summary": _short(said.summary), "paper": paper(said.source)}
+        rows.append(row | {"parameters": planned.count(inputs, hidden)})
+    return rows
+
+
+def list_cells(rows: Iterable[Mapping[str, Any]], inputs: int, hidden: int) -> Table:
+    """The same as a table."""
+    table = _table("cell", "what it is", "paper")
+    table.add_column(f"d={inputs}, n={hidden}", justify="right", no_wrap=True)
+    for row in rows:
+        size = f"{row['parameters']:,}" if "parameters" in row else ""
+        table.add_row(row["cell"], row["summary"], row.get("paper", ""), size)
     return table
 
 
-def list_tasks() -> Table:
+def task_rows() -> list[dict[str, Any]]:
     """Every task of `configs/task`: its name, what it is, what is measured, the memoryless
-    baseline, the data it needs.
+    baseline, the data it needs; of the place for one's own the name and what it is.
     """
-    table = _table("task", "what it is", "metric")
-    table.add_column("baseline", justify="right", no_wrap=True)
-    table.add_column("data")
+    rows: list[dict[str, Any]] = []
     for name in choices("task"):
         values = read("task", name)
-        if "type" not in values:  # the place for a task of the user's own
-            table.add_row(name, "Your own, from a file", "", "", "")
+        if "type" not in values:
+            rows.append({"task": name, "summary": "Your own, from a file"})
             continue
         kind = resolve(values.pop("type"), f"task={name}")
         task = typed(
             kind, {key: value for key, value in values.items() if key != "name"}, f"task={name}"
         ).bound(_refuse)
+        row: dict[str, Any] = {"task": name, "summary": _short(about(kind.__doc__).summary)}
         try:
-            baseline = f"{task.baseline[task.metric]:.4g}"
+            row["baseline"] = task.baseline[task.metric]
         except (_Wanted, UserError):
-            baseline = "–"
+            row["baseline"] = None
         try:
             task.batch(Draw(0), 0, 1)
-            data = "–"
+            row["data"] = None
         except _Wanted as wanted:
-            data = str(wanted).split("/")[0]
+            row["data"] = str(wanted).split("/")[0]
         except UserError:
-            data = "a file of yours"
+            row["data"] = "a file of yours"
         try:
-            measured = f"{task.metric} {'↓' if task.goal == 'min' else '↑'}"
+            row |= {"metric": task.metric, "goal": task.goal}
         except UserError:  # what is measured depends on the data
-            measured = "accuracy ↑, mse ↓"
-        table.add_row(name, _short(about(kind.__doc__).summary), measured, baseline, data)
+            row |= {"metric": "accuracy or mse", "goal": None}
+        rows.append(row)
+    return rows
+
+
+def list_tasks(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """The same as a table."""
+    arrows = {"min": "↓", "max": "↑"}
+    table = _table("task", "what it is", "metric")
+    table.add_column("baseline", justify="right", no_wrap=True)
+    table.add_column("data")
+    for row in rows:
+        if "metric" not in row:
+            table.add_row(row["task"], row["summary"], "", "", "")
+            continue
+        goal = arrows.get(row["goal"])
+        measured = f"{row['metric']} {goal}" if goal else "accuracy ↑, mse ↓"
+        baseline = "–" if row["baseline"] is None else f"{row['baseline']:.4g}"
+        table.add_row(row["task"], row["summary"], measured, baseline, row["data"] or "–")
     return table
+
+
+def facts_of(
+    cell: Cell, inputs: int, hidden: int, checks: Iterable[Check], notation: str
+) -> dict[str, Any]:
+    """All that is known of one cell, for programs."""
+    planned = plan(resolve(cell.step, "cell.step"), cell.constants)
+    said = about_cell(cell, planned)
+    return {
+        "cell": cell.name,
+        "summary": said.summary,
+        "equations": restated(planned.program, notation).splitlines(),
+        "letters": _legend(cell, planned, notation),
+        "latex": latex(planned.program),
+        "states": list(planned.state),
+        "blocks": {family: list(names) for family, names in planned.blocks.items()},
+        "constants": dict(cell.constants),
+        "init": cell.init,
+        "forget": cell.forget,
+        "forget_bias": cell.forget_bias,
+        "inputs": inputs,
+        "hidden": hidden,
+        "parameters": planned.count(inputs, hidden),
+        "flops": planned.flops(inputs, hidden),
+        "reading": said.reading,
+        "source": said.source,
+        "checks": [vars(check) for check in checks],
+    }
 
 
 def show_cell(

@@ -44,12 +44,14 @@ TRUST = argument(
     action="store_true",
     help="run the code of cells and tasks that the runs name and that is not rnnbench's own",
 )
+JSON = argument("--json", action="store_true", help="for programs: JSON on standard output")
 
 VERBS = (
     verb(
         "list",
         "list cells, tasks or studies",
         actions.listing,
+        JSON,
         argument(
             "what",
             metavar="LISTING",
@@ -67,6 +69,7 @@ VERBS = (
         "show",
         "a cell's equations, sources and parameters",
         actions.show,
+        JSON,
         argument(
             "overrides", nargs="+", metavar="cell=NAME", help="the cell, and any key=value of train"
         ),
@@ -131,7 +134,7 @@ VERBS = (
             help="how it runs: workers=2 backend=submitit engine=loop paths.results=DIR",
         ),
     ),
-    verb("status", "what has become of every run of a study", actions.status, STUDY, RESULTS),
+    verb("status", "what has become of every run of a study", actions.status, JSON, STUDY, RESULTS),
     verb(
         "collect",
         "a study as one file, to commit, concatenate and carry elsewhere; and back",
@@ -175,6 +178,7 @@ VERBS = (
         "bench",
         "how fast one layer and a training step are, against PyTorch's own",
         actions.bench,
+        JSON,
         argument(
             "cells",
             nargs="*",
@@ -243,6 +247,7 @@ VERBS = (
         "eval",
         "score trained runs on other lengths or data; a curve where one number varies",
         actions.evaluate,
+        JSON,
         TRUST,
         argument(
             "arguments",
@@ -261,6 +266,7 @@ VERBS = (
         "repeat",
         "train runs again from their config.yaml alone: are the numbers the same?",
         actions.repeat,
+        JSON,
         TRUST,
         argument("places", nargs="+", metavar="PLACE", help="folders of runs, or runs.jsonl files"),
         argument(

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -11,30 +12,40 @@ from rich.table import Table
 from rnnbench.catalogue import choices
 from rnnbench.claims.design import SCALES, Study, read
 from rnnbench.console import console, say
+from rnnbench.runs.records import Folder
 from rnnbench.studies import parts
 from rnnbench.studies.estimate import Speed, measured
 from rnnbench.studies.parts import Runs
-from rnnbench.sweep.launch import default_workers
+from rnnbench.sweep.launch import Options, default_workers
 from rnnbench.sweep.packs import Pack, packs
+from rnnbench.sweep.planning import Job
+from rnnbench.sweep.progress import Progress
 
 AT_ONCE = 100  # workers of the Slurm command
 
 
-def list_studies() -> Table:
+def study_rows() -> list[dict[str, Any]]:
     """Every study of `configs/studies`: its question, its claims, its runs at each scale."""
+    rows: list[dict[str, Any]] = []
+    for name in choices("studies"):
+        studies = [read(name, scale) for scale in SCALES]
+        runs = {scale: parts.size(study) for scale, study in zip(SCALES, studies, strict=True)}
+        first = studies[0]
+        rows.append({"study": name, "question": first.question, "claims": len(first.claims)})
+        rows[-1]["runs"] = runs
+    return rows
+
+
+def list_studies(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The same as a table."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("study", no_wrap=True)
     table.add_column("question", overflow="fold")
     for column in ("claims", *(f"{scale} runs" for scale in SCALES)):
         table.add_column(column, justify="right")
-    for name in choices("studies"):
-        studies = [read(name, scale) for scale in SCALES]
-        table.add_row(
-            name,
-            studies[0].question,
-            str(len(studies[0].claims)),
-            *(f"{parts.size(study):,}" for study in studies),
-        )
+    for row in rows:
+        counts = (f"{runs:,}" for runs in row["runs"].values())
+        table.add_row(row["study"], row["question"], str(row["claims"]), *counts)
     return table
 
 
@@ -93,6 +104,39 @@ def table(planned: Mapping[str, Runs], speed: Speed | None) -> Table:
             "?" if speed is None else f"{speed.hours(jobs):,.3g}",
         )
     return shown
+
+
+def show_sweep(jobs: Sequence[Job], options: Options) -> None:
+    """Print what `train -m` would train and for how long: a row per task, and what has ended."""
+    results = Path(jobs[0].settings.paths.results).expanduser()
+    speed = measured([results, *sorted(Path("results").glob("*/runs.jsonl*"))])
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("task", "cells", "runs", "ended", "packs", "steps", "core-hours"):
+        shown.add_column(column, justify="left" if column == "task" else "right")
+    workers = options.workers or default_workers(jobs)
+    unique = {Folder.of(job.settings).path: job for job in jobs}
+    ended = Progress(unique, options.retry).ended
+    tasks = sorted({job.settings.task["name"] for job in unique.values()})
+    for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
+        members = {
+            path: job for path, job in unique.items() if task in ("all", job.settings.task["name"])
+        }
+        left = [job for path, job in members.items() if path not in ended]
+        shown.add_row(
+            task,
+            str(len({job.settings.cell.name for job in members.values()})),
+            f"{len(members):,}",
+            f"{len(members) - len(left):,}",
+            f"{len(packs(left, options.pack, workers)):,}",
+            f"{sum(job.settings.train.steps for job in left):,}",
+            "?" if speed is None else f"{speed.hours(left):,.3g}",
+        )
+    console.print(shown, soft_wrap=False)
+    say("steps and core-hours are of the runs that have not ended")
+    say(
+        basis(speed).replace("after the study's scale smoke there is", "after a first run there is")
+    )
+    say(f"{workers} worker{'s' if workers > 1 else ''}; nothing was trained")
 
 
 def packed(made: Runs, workers: int | None) -> list[Pack]:

@@ -14,6 +14,7 @@ from rnnbench.settings import one_of, within
 
 Swept = ChoiceSweep | RangeSweep | IntervalSweep
 Choices = dict[str, str]  # override key → value, as typed
+CROSSED = "crossed"  # seed=tag(crossed, range(3)): every draw of a random search with each of them
 COMPLEMENT = "complement"  # tag(complement, log, interval(a, b)): one minus the value is drawn
 
 
@@ -31,7 +32,8 @@ class Axis:
 def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list[Axis]:
     """Every override as an axis.
 
-    choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed.
+    choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed, and so is
+    tag(crossed, range(3)).
     """
     found = []
     for override in overrides:
@@ -50,9 +52,8 @@ def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list
         discrete = override.is_discrete_sweep()
         values = tuple(override.sweep_string_iterator()) if discrete else ()
         plain = isinstance(value, ChoiceSweep) and value.simple_form
-        found.append(
-            Axis(key, cast(Swept, value), values, is_group(key), not (plain or is_group(key)))
-        )
+        crossed = plain or is_group(key) or CROSSED in getattr(value, "tags", ())
+        found.append(Axis(key, cast(Swept, value), values, is_group(key), not crossed))
     return found
 
 

@@ -5,6 +5,7 @@ why runs failed.
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -34,6 +35,22 @@ def show(study: Path) -> None:
         say(f"failed: {member.folder.path}: {headline(member.record or {})}")
     if len(failed) > SHOWN:
         say(f"and {len(failed) - SHOWN} more")
+
+
+def told(study: Path) -> dict[str, Any]:
+    """The same for programs: every run with its state, and the seconds that the rest will take."""
+    found = list(members(study))
+    runs = [
+        {
+            "task": member.folder.path.parts[-3],
+            "cell": member.folder.path.parts[-2],
+            "id": member.folder.path.name,
+            "state": member.state,
+            "reason": (member.record or {}).get("reason"),
+        }
+        for member in found
+    ]
+    return {"study": study.name, "runs": runs, "seconds_left": seconds_left(found)}
 
 
 def table(found: Sequence[Member]) -> Table:

@@ -251,28 +251,28 @@ def shown(evaluation: Evaluation) -> None:
     run, primary = evaluation.run, evaluation.run.task.metric
     at = f", weights of step {run.step}" if run.step is not None else ""
     say(f"{run.name}: test scores{at}")
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    lines = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in (
         *evaluation.points[0].changes,
         *evaluation.metrics,
         f"{primary} without memory",
         "",
     ):
-        rows.add_column(name, justify="right")
+        lines.add_column(name, justify="right")
     for point in evaluation.points:
         same = bool(point.changes) and all(
             evaluation.trained(key) == value for key, value in point.changes.items()
         )
         scores = [number(point.scores[name]) for name in evaluation.metrics]
         changes = ["null" if value is None else str(value) for value in point.changes.values()]
-        rows.add_row(
+        lines.add_row(
             *changes,
             *scores,
             number(point.baseline.get(primary)),
             "as trained" if same else "",
             style="bold" if same else "",
         )
-    console.print(rows, soft_wrap=False)
+    console.print(lines, soft_wrap=False)
     if (limit := run.settings.train.eval_limit) and "train.eval_limit" not in evaluation.points[
         0
     ].changes:
@@ -282,9 +282,9 @@ def shown(evaluation: Evaluation) -> None:
         )
 
 
-def table(evaluations: Sequence[Evaluation]) -> str:
-    """All numbers as CSV: a row per run and combination."""
-    lines = []
+def rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """All numbers: a row per run and combination."""
+    lines: list[dict[str, Any]] = []
     for evaluation in evaluations:
         settings = evaluation.run.settings
         same = {
@@ -296,6 +296,12 @@ def table(evaluations: Sequence[Evaluation]) -> str:
         for point in evaluation.points:
             baseline = {f"{name} without memory": value for name, value in point.baseline.items()}
             lines.append(same | point.changes | point.scores | baseline)
+    return lines
+
+
+def table(evaluations: Sequence[Evaluation]) -> str:
+    """All numbers as CSV: a row per run and combination."""
+    lines = rows(evaluations)
     columns = list(dict.fromkeys(column for line in lines for column in line))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")

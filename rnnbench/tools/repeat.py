@@ -97,8 +97,10 @@ def repeat(run: Run, settings: Settings) -> Repeated:
     return Repeated(run.record, record)
 
 
-def run_repeat(places: Sequence[str], draw: int | None, seed: int) -> None:
-    """What `rnnbench repeat` does.
+def run_repeat(
+    places: Sequence[str], draw: int | None, seed: int, done: list[Repeated] | None = None
+) -> None:
+    """What `rnnbench repeat` does. done: a list that takes what was repeated.
 
     Raises SomeFailed if numbers differ by more than rounding, UserError if a run cannot be
     repeated.
@@ -111,7 +113,7 @@ def run_repeat(places: Sequence[str], draw: int | None, seed: int) -> None:
             f"--draw must be between 1 and {len(runs)}, the runs that have ended there, got {draw}"
         )
     drawn = random.Random(seed).sample(runs, draw) if draw is not None else runs
-    done: list[Repeated] = []
+    done = [] if done is None else done
     with tempfile.TemporaryDirectory() as scratch, suppress(Interrupted):
         settings = [
             anew(run, Path(scratch)) for run in drawn
@@ -125,22 +127,32 @@ def run_repeat(places: Sequence[str], draw: int | None, seed: int) -> None:
         raise SomeFailed(f"{len(far)} of {len(done)} runs came to other numbers")
 
 
+def rows(done: Sequence[Repeated]) -> list[dict[str, Any]]:
+    """A row per run: its test scores as recorded and again."""
+    return [
+        {key: r.before[key] for key in ("id", "cell", "task", "seed")}
+        | {"recorded": tested(r.before), "again": tested(r.now)}
+        | {"difference": r.difference, "other": r.other}
+        for r in done
+    ]
+
+
 def shown(done: Sequence[Repeated]) -> None:
     """A line per run."""
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    lines = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("run", "cell", "task", "seed"):
-        rows.add_column(name, no_wrap=name == "run", overflow="fold")
+        lines.add_column(name, no_wrap=name == "run", overflow="fold")
     for name in ("recorded", "again", "difference"):
-        rows.add_column(name, justify="right", no_wrap=True)
+        lines.add_column(name, justify="right", no_wrap=True)
     for r in done:
         metric = r.before["primary"]["name"]
         scores = (number(tested(record)[metric]) for record in (r.before, r.now))
-        rows.add_row(
+        lines.add_row(
             *(str(r.before[key]) for key in ("id", "cell", "task", "seed")),
             *scores,
             f"{r.difference:.1g}" if r.difference else "none",
         )
-    console.print(rows, soft_wrap=False)
+    console.print(lines, soft_wrap=False)
     bits = sum(r.difference == 0 for r in done)
     say(
         f"{bits} of {len(done)} runs came to the same scores on the test set to the bit; "
