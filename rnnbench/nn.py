@@ -23,9 +23,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.engine import loop, native
+from rnnbench.engine.layer import Unroll
 from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native.untraced import untraced
-from rnnbench.engine.network import Unroll, layer_shapes
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError
 
@@ -100,7 +100,7 @@ class Recurrent(nn.Module):
         self._plan = self.cell.planned()
         for layer, suffix in enumerate(self._suffixes):
             width = input_size if layer < self._directions else hidden_size * self._directions
-            for name, shape in layer_shapes(self._plan, width, hidden_size).items():
+            for name, shape in self._plan.shapes(width, hidden_size).items():
                 tensor = torch.empty(shape, device=device, dtype=dtype)
                 self.register_parameter(name + suffix, nn.Parameter(tensor))
         self.register_state_dict_post_hook(_note_columns)  # type: ignore[no-untyped-call]

@@ -31,16 +31,14 @@ COMMON = (
 
 def losses(overrides: str) -> list[float]:
     """The losses of the steps of one run."""
-    from rnnbench.catalogue import resolve
     from rnnbench.compose import compose
     from rnnbench.engine.pack import Pack
+    from rnnbench.layers import layer_of
     from rnnbench.training.loop import Training
     from rnnbench.training.run import load_task
 
     settings = compose(f"{overrides} {COMMON}".split())
-    training = Training(
-        Pack([settings], resolve(settings.cell.step, "cell.step"), load_task(settings, print))
-    )
+    training = Training(Pack([settings], layer_of(settings.cell), load_task(settings, print)))
     return [training.update().item() for _ in range(STEPS)]
 
 

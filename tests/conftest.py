@@ -81,12 +81,12 @@ def settings_for(tmp_path) -> Callable[..., Settings]:
 @pytest.fixture
 def pack_of() -> Callable:
     """pack_of(*settings) → the Pack that trains them together."""
-    from rnnbench.catalogue import resolve
     from rnnbench.engine.pack import Pack
+    from rnnbench.layers import layer_of
     from rnnbench.training.run import load_task
 
     def made(*runs: Settings) -> Pack:
-        return Pack(runs, resolve(runs[0].cell.step, "cell.step"), load_task(runs[0], print))
+        return Pack(runs, layer_of(runs[0].cell), load_task(runs[0], print))
 
     return made
 

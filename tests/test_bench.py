@@ -18,7 +18,6 @@ from rnnbench.bench.tables import name_of, table
 from rnnbench.catalogue import choices
 from rnnbench.engine import loop
 from rnnbench.engine.native import build
-from rnnbench.engine.network import layer_shapes
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
 
@@ -36,7 +35,7 @@ def problem(name):
     def normal(*shape):
         return torch.randn(shape, generator=generator)
 
-    weights = {n: normal(*shape).requires_grad_() for n, shape in layer_shapes(made, I, H).items()}
+    weights = {n: normal(*shape).requires_grad_() for n, shape in made.shapes(I, H).items()}
     return (
         made,
         weights,

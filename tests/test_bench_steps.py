@@ -16,6 +16,7 @@ from rnnbench.bench.ratios import of_steps
 from rnnbench.bench.rounds import training_steps
 from rnnbench.bench.tables import table
 from rnnbench.engine.native import build
+from rnnbench.layers import layer_of
 from rnnbench.training.loop import Training
 
 ADDING, CHORALE = (4, 10, 2, 6), (3, 7, 88, 6)  # batch, steps, inputs, units
@@ -39,7 +40,7 @@ def learning(pack):
     """The pack with clipping that acts, and rates at which a difference in the optimiser shows."""
     optims = [replace(run.optim, lr=0.02, clip_norm=0.1) for run in pack.runs]
     runs = [replace(run, optim=optim) for run, optim in zip(pack.runs, optims, strict=True)]
-    return steps.Pack(runs, pack.plan.program.function, pack.task)
+    return steps.Pack(runs, layer_of(runs[0].cell), pack.task)
 
 
 def learn_one_bias_a_gate(module, pack):

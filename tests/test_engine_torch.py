@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from rnnbench.engine import library, loop
-from rnnbench.engine.network import layer_shapes
-from rnnbench.engine.pack import chosen
+from rnnbench.engine.engines import chosen, prepared
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
 from rnnbench.settings import Engine
@@ -34,8 +33,7 @@ def quantities(made, unroll, K, T, B, symbols=False, device="cpu", dtype=torch.f
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
     params = {
-        name: normal(K, *shape).requires_grad_()
-        for name, shape in layer_shapes(made, INPUTS, H).items()
+        name: normal(K, *shape).requires_grad_() for name, shape in made.shapes(INPUTS, H).items()
     }
     states = tuple((0.2 + normal(K, B, H).abs()).requires_grad_() for _ in made.state)
     x = (
@@ -68,7 +66,8 @@ def test_it_computes_what_the_loop_does(name, K, T, B, symbols):
 
 def asked(name, cell, replicas=1, device="cpu"):
     """(device, engine) that is chosen for the cell."""
-    return chosen(Engine(name, device, None), PLANS[cell], torch.float32, replicas)[:2]
+    found = prepared(Engine(name, device, None))
+    return found, chosen(name, PLANS[cell], found, torch.float32, replicas)[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import torch
 
 from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
-from rnnbench.engine.network import layer_shapes
 from rnnbench.equations.plan import plan
 from rnnbench.equations.text import latex, unicode
 
@@ -143,7 +142,7 @@ def packed(made, given):
         key: torch.cat([given[key[0], name] for name in names], -1)
         for key, names in columns.items()
     }
-    assert {n: tuple(p.shape[1:]) for n, p in params.items()} == layer_shapes(made, I, H)
+    assert {n: tuple(p.shape[1:]) for n, p in params.items()} == made.shapes(I, H)
     return params
 
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
 from rnnbench.engine.native import build, emit
-from rnnbench.engine.network import layer_shapes
 from rnnbench.equations.plan import plan
 from rnnbench.equations.stages import staged
 from rnnbench.errors import UserError
@@ -62,7 +61,7 @@ def problem(made, K, T, B, H, seed=0, inputs=2):
 
     given = {
         name: normal(K, *shape) / (H**0.5 if name[0] == "R" else 1.5)
-        for name, shape in layer_shapes(made, inputs, H).items()
+        for name, shape in made.shapes(inputs, H).items()
     }
     given |= {"x": normal(K, T, B, inputs)}
     given |= {

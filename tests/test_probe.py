@@ -29,9 +29,10 @@ from rnnbench.dynamics.recording import doubled, record
 from rnnbench.engine import loop
 from rnnbench.engine.batches import Stacked
 from rnnbench.engine.loop import input_product
-from rnnbench.engine.network import Network
+from rnnbench.engine.network import Network, stacked
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
+from rnnbench.layers.recurrent import Recurrent
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.contract import pointwise_loss
 from rnnbench.tools.opening import open_run
@@ -61,7 +62,8 @@ def made(function, hidden=4, steps=12, sequences=3, replicas=1, layers=1, last=T
     numbers.
     """
     draw = torch.Generator().manual_seed(seed)
-    network = Network(plan(function), replicas, 2, hidden, layers, 3, False, torch.float64, "cpu")
+    stack = stacked(Recurrent(plan(function)), layers, None, False)
+    network = Network(stack, replicas, 2, hidden, 3, False, torch.float64, "cpu")
     network.flat.copy_(0.5 * torch.randn(network.flat.shape, generator=draw, dtype=torch.float64))
     x = torch.randn(replicas, steps, sequences, 2, generator=draw, dtype=torch.float64)
     y = torch.randint(

@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rnnbench.catalogue import resolve
 from rnnbench.draw import Draw
-from rnnbench.engine.network import Network
-from rnnbench.equations.plan import plan
+from rnnbench.engine.network import Network, stacked
 from rnnbench.errors import UserError
+from rnnbench.layers import layer_of
 from rnnbench.runs.records import Folder, canonical, run_id
 from rnnbench.training.loop import Training
 from rnnbench.training.run import load_task
@@ -190,16 +189,12 @@ def test_the_border_can_be_seen(text, pack_of):
 
 def network_count(run, hidden):
     """The numbers in the tensors of a network of this width."""
-    task, made = (
-        load_task(run, print),
-        plan(resolve(run.cell.step, "cell.step"), run.cell.constants),
-    )
+    task = load_task(run, print)
     made = Network(
-        made,
+        stacked(layer_of(run.cell), run.model.layers, task.horizon, task.symbols),
         1,
         task.inputs,
         hidden,
-        run.model.layers,
         task.outputs,
         task.symbols,
         torch.float32,

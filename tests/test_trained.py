@@ -20,9 +20,10 @@ from rnnbench.catalogue import choices, resolve
 from rnnbench.charts.trained import LOWEST
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
-from rnnbench.engine.network import Network
+from rnnbench.engine.network import Network, stacked
 from rnnbench.equations.plan import plan
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.layers.recurrent import Recurrent
 from rnnbench.runs.checksums import check_json, seal_json, seal_yaml
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.adding import Adding
@@ -689,7 +690,8 @@ def test_the_program_computes_what_the_network_does(settings_for, monkeypatch, c
 
     monkeypatch.setattr(import_module("torch._higher_order_ops.scan"), "scan", scan)
     made = plan(resolve(settings_for(f"cell={cell}").cell.step, "cell.step"))
-    network = Network(made, 1, 3, 5, 2, 4, symbols, torch.float64, "cpu")
+    stack = stacked(Recurrent(made), 2, None, symbols)
+    network = Network(stack, 1, 3, 5, 4, symbols, torch.float64, "cpu")
     network.flat.copy_(torch.randn(network.flat.shape, generator=torch.Generator().manual_seed(0)))
 
     class Run:

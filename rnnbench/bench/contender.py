@@ -164,8 +164,7 @@ def _layer(contender: Contender) -> Pass:
     import torch
 
     from rnnbench.bench import peers
-    from rnnbench.engine.network import layer_shapes
-    from rnnbench.engine.pack import ENGINES
+    from rnnbench.engine.engines import ENGINES
 
     (B, T, I, H), K, way = contender.shape, contender.replicas, contender.way  # noqa: E741
     x, slope = torch.randn(K, T, B, I), torch.randn(K, T, B, H) / H
@@ -174,7 +173,7 @@ def _layer(contender: Contender) -> Pass:
     made = plan_of(contender.cell)
     params = {
         name: (torch.randn(K, *shape) / H**0.5).requires_grad_()
-        for name, shape in layer_shapes(made, I, H).items()
+        for name, shape in made.shapes(I, H).items()
     }
     state = tuple(torch.zeros(K, B, H) for _ in made.state)
     if way in ENGINES:

@@ -21,11 +21,12 @@ from torch.nn import functional as F
 
 from rnnbench.bench import peers, rates
 from rnnbench.bench.contender import Contender, Pass, settings_for
-from rnnbench.catalogue import resolve
+from rnnbench.engine.engines import ENGINES
 from rnnbench.engine.gradient import loss_and_gradient
 from rnnbench.engine.library import ORDER, blocks_of, twin_of
 from rnnbench.engine.optimizers import STATE
-from rnnbench.engine.pack import ENGINES, Pack
+from rnnbench.engine.pack import Pack
+from rnnbench.layers import layer_of
 from rnnbench.settings import Optim
 from rnnbench.tasks.chorales import KEYS, Chorales
 from rnnbench.tasks.contract import Generated, Task
@@ -66,7 +67,7 @@ def pack_of(contender: Contender, engine: str) -> Pack:
     """The runs of a contender, one a seed."""
     settings = settings_for(contender, engine)
     runs = [replace(settings, seed=seed) for seed in range(contender.replicas)]
-    return Pack(runs, resolve(settings.cell.step, "cell.step"), load_task(settings, print))
+    return Pack(runs, layer_of(settings.cell), load_task(settings, print))
 
 
 def parts_of(pack: Pack) -> dict[str, Pass]:
@@ -77,13 +78,13 @@ def parts_of(pack: Pack) -> dict[str, Pass]:
     still = pack.taken(range(len(pack.runs)))  # whose parameters stay as they are
     network, batch = still.network, still.feeder.training(0, size)
     states, kind = network.zero_state(size), pack.task.loss
-    params = network.layer(0)
+    params, lowest = network.layer(0), network.stack[0].by(pack.unroll)
     weights = list(params.values())
     slope = torch.randn(*batch.x.shape[:3], pack.hidden) / pack.hidden
     steps = count(1)
 
     def layer() -> Any:
-        outputs, _ = pack.unroll(pack.plan, params, batch.x, states[0])
+        outputs, _ = lowest(params, batch.x, states[0])
         return torch.autograd.grad(outputs, weights, slope)
 
     def whole_network() -> Any:

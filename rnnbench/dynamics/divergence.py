@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rnnbench.dynamics.recording import Layer, first, one_of, record
+from rnnbench.dynamics.recording import Recorded, first, one_of, record
 from rnnbench.engine.batches import Stacked
 from rnnbench.engine.loop import State, evaluate, vectors
 from rnnbench.engine.network import Network
@@ -40,6 +40,8 @@ def first_not_finite(
         if not parameter.isfinite().all():
             return f"parameter {name}"
     one = first(batch, k)
+    if network.stack[0].plan is None:
+        return _in_layers(alone, one, loss)
     before = [tuple(s[k : k + 1] for s in state) for state in states]
     run = record(alone, one, kind, before, keep and [m[k : k + 1] for m in keep])
     with torch.no_grad():
@@ -69,7 +71,22 @@ def first_not_finite(
     return f"gradient of state {name} of layer {index} at time step {t + 1}"
 
 
-def _named(layer: Layer, t: int) -> str:
+def _in_layers(alone: Network, batch: Stacked, loss: Loss) -> str:
+    """The same, for layers without equations: which layer's output it was."""
+    x, states = batch.x, alone.zero_state(batch.x.shape[2])
+    with torch.no_grad():
+        for index, layer in enumerate(alone.stack):
+            x, _ = layer(alone.layer(index), x, states[index])
+            steps = (~x.isfinite()).any(-1).any(2)[0].nonzero()
+            if len(steps):
+                return f"output of layer {index} at time step {int(steps[0]) + 1}"
+        prediction = alone.read(x, batch.last)
+        if not prediction.isfinite().all():
+            return "prediction"
+        return "" if loss(prediction, batch).isfinite().all() else "loss"
+
+
+def _named(layer: Recorded, t: int) -> str:
     """The first value of the equations that is not finite at step t, called as they call it."""
     plan = layer.plan
     for name, value in values_of(layer, t).items():
@@ -85,7 +102,7 @@ def _named(layer: Layer, t: int) -> str:
     return f"state {next(name for name, values in states if not values.isfinite().all())}"
 
 
-def values_of(layer: Layer, t: int) -> dict[str, Tensor]:
+def values_of(layer: Recorded, t: int) -> dict[str, Tensor]:
     """Every product and every named value of the equations at step t, in their order: 'R.f @ y',
     'f', 'c', each (K, B, H).
 

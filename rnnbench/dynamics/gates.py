@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnnbench.dynamics.recording import Layer, Recording
+from rnnbench.dynamics.recording import Recorded, Recording
 from rnnbench.engine.loop import gate_values
 
 CLOSED, OPEN = (
@@ -36,7 +36,7 @@ class Gate:
         return self.closed + self.open
 
 
-def gates(layer: Layer) -> dict[str, Gate]:
+def gates(layer: Recorded) -> dict[str, Gate]:
     """Every gate (every sigmoid of the equations) by its name. A cell without gates has none."""
     with torch.no_grad():
         return {

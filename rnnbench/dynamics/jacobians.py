@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rnnbench.dynamics.recording import Layer
+from rnnbench.dynamics.recording import Recorded
 from rnnbench.engine.loop import State
 
 Step = Callable[[State], State]
@@ -41,11 +41,11 @@ def jacobian(step: Step, state: State) -> Tensor:
     return torch.cat(found, -1).view(K, B, D, D)
 
 
-def jacobian_at(layer: Layer, t: int, sequences: int) -> Tensor:
+def jacobian_at(layer: Recorded, t: int, sequences: int) -> Tensor:
     """The Jacobian of step t, for the first sequences."""
 
     wx = layer.wx[:, t : t + 1, :sequences].detach()
-    fixed = Layer(
+    fixed = Recorded(
         layer.plan,
         _detached(layer.params),
         wx.repeat_interleave(len(layer.start) * layer.start[0].shape[-1], 2),
@@ -71,7 +71,7 @@ def _where_finite(spectrum: Callable[[Tensor], Tensor], matrices: Tensor) -> Ten
     return torch.where(fine, spectrum(torch.where(fine.unsqueeze(-1), matrices, 0)), torch.nan)
 
 
-def lyapunov(layer: Layer, warm_up: int | None = None) -> Tensor:
+def lyapunov(layer: Recorded, warm_up: int | None = None) -> Tensor:
     """The largest Lyapunov exponent of a layer along each sequence, in nats per step: (K, B).
 
     Method: Benettin, Galgani, Giorgilli & Strelcyn (1980), Lyapunov characteristic exponents for
@@ -97,7 +97,7 @@ def lyapunov(layer: Layer, warm_up: int | None = None) -> Tensor:
         K, B, -1
     )  # the same for all, so that none depends on its company
     total = tangent.new_zeros(K, B)
-    fixed = Layer(layer.plan, _detached(layer.params), layer.wx.detach(), layer.start, [])
+    fixed = Recorded(layer.plan, _detached(layer.params), layer.wx.detach(), layer.start, [])
     for t, before in enumerate(layer.before):
         length = tangent.norm(dim=-1, keepdim=True)
         unit = torch.where(length > 0, tangent / length, 0)

@@ -15,7 +15,7 @@ from rnnbench.dynamics import recording
 from rnnbench.dynamics.gates import Gate, gates, largest
 from rnnbench.dynamics.gradients import HUNDRED, WHOLE, E, curve, gradients, horizon
 from rnnbench.dynamics.jacobians import jacobian_at, lyapunov, singular_values, spectral_radius
-from rnnbench.dynamics.recording import Layer, Recording
+from rnnbench.dynamics.recording import Recorded, Recording
 from rnnbench.engine.batches import Stacked
 from rnnbench.engine.network import Network
 
@@ -99,7 +99,7 @@ def quartiles(values: Tensor) -> dict[str, float]:
     }
 
 
-def places(layer: Layer) -> list[int]:
+def places(layer: Recorded) -> list[int]:
     """The steps at which a layer's Jacobian is taken: as many as its size allows, evenly chosen."""
     D, T = len(layer.start) * layer.start[0].shape[-1], len(layer.states)
     return spaced(T, int(min(PLACES, max(FEWEST, WORK / D**3))))
@@ -112,7 +112,7 @@ def spaced(length: int, most: int) -> list[int]:
     return [round(k * (length - 1) / max(most - 1, 1)) for k in range(most)]
 
 
-def _spectra(layer: Layer) -> dict[str, tuple[Tensor, Tensor]]:
+def _spectra(layer: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
     """Singular values and spectral radius of the first sequence's Jacobians: (K, places, D) and (K,
     places).
     """

@@ -23,7 +23,7 @@ from rnnbench.tasks.contract import pointwise_loss
 
 
 @dataclass(frozen=True)
-class Layer:
+class Recorded:
     """One layer along the sequences.
 
     wx: the hoisted product (K, T, B, G); start: the state before; states: after each step.
@@ -55,7 +55,7 @@ class Recording:
     """
 
     x: Tensor
-    layers: list[Layer]
+    layers: list[Recorded]
     prediction: Tensor
     loss_KB: Tensor
     last_KB: Tensor
@@ -65,10 +65,10 @@ class Recording:
 class _Recorder:
     """An unroller that keeps what goes in and out."""
 
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[Recorded] = field(default_factory=list)
 
     def __call__(self, plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        layer = Layer(plan, params, loop.input_product(plan, params, x), state, [])
+        layer = Recorded(plan, params, loop.input_product(plan, params, x), state, [])
         for wx in layer.wx.unbind(1):
             _, state = loop.along(plan, params, wx.unsqueeze(1), state)
             # A node of its own for every state: the derivative with respect to one leaves the
@@ -86,16 +86,17 @@ def record(
     states: Sequence[State] | None = None,
     keep: Sequence[Tensor] | None = None,
 ) -> Recording:
-    """kind: of the task's loss.
+    """kind: of the task's loss. Raises UserError if the network is not made of a cell.
 
     states: before the first step, zeros if not given; keep: what dropout leaves, see `Network`.
     """
     x = (
         batch.x
         if batch.x.is_floating_point()
-        else F.one_hot(batch.x, network.layer(0)["W"].shape[1]).to(network.flat)
+        else F.one_hot(batch.x, network.inputs).to(network.flat)
     )
     x = x.to(network.flat).detach().requires_grad_()
+    assert network.plan, "only equations have steps"
     recorder = _Recorder()
     before = network.zero_state(batch.x.shape[2]) if states is None else states
     prediction, _ = network(recorder, x, before, batch.last, keep)

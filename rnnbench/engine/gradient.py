@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from rnnbench.engine.batches import Stacked
+from rnnbench.engine.layer import Unroll
 from rnnbench.engine.loop import State
 from rnnbench.engine.native import head
-from rnnbench.engine.network import Network, Unroll
+from rnnbench.engine.network import Network
 from rnnbench.tasks.contract import pointwise_loss, summed
 
 Gradient = dict[str, Tensor]  # parameter → (K, …), in the order of `Network.params`
@@ -29,7 +30,7 @@ def mean_loss(kind: str, prediction: Tensor, batch: Stacked) -> Tensor:
 
 def loss_and_gradient(
     network: Network,
-    unroll: Unroll,
+    unroll: Unroll | None,
     batch: Stacked,
     states: Sequence[State],
     kind: str,

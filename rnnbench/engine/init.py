@@ -63,7 +63,7 @@ SCHEMES = {
 def initial(
     plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden: int, horizon: int | None
 ) -> dict[str, Array]:
-    """The parameters of one layer of one replica, shaped as in `network.layer_shapes`.
+    """The parameters of one layer of one replica, shaped as in `Plan.shapes`.
 
     Raises UserError if `cell.init` or `cell.forget_bias` cannot act on this cell.
     """

@@ -43,16 +43,22 @@ def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
 
     x: (K, T, B, I), or symbols (K, T, B).
     """
-    W = params["W"]
+    return product(x, params["W"], _folded_bias(plan, params))
+
+
+def product(x: Tensor, W: Tensor, bias: Tensor | None = None) -> Tensor:
+    """W x at every step, plus a bias: (K, T, B, G).
+
+    x: (K, T, B, I), or symbols (K, T, B), which select rows; W: (K, I, G); bias: (K, 1, G).
+    """
     K, T, B = x.shape[:3]
-    bias = _folded_bias(plan, params)
     if not x.is_floating_point():  # a symbol selects a row; K tables are one table with offsets
         rows = x + torch.arange(K, device=x.device).view(K, 1, 1) * W.shape[1]
         table = W if bias is None else W + bias
         return F.embedding(rows, table.flatten(0, 1))
     x = x.flatten(1, 2)
-    product = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
-    return product.view(K, T, B, W.shape[-1])
+    made = torch.bmm(x, W) if bias is None else torch.baddbmm(bias, x, W)
+    return made.view(K, T, B, W.shape[-1])
 
 
 def _folded_bias(plan: Plan, params: Params) -> Tensor | None:

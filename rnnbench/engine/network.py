@@ -1,4 +1,4 @@
-"""Layers of one plan and a linear read-out, for K replicas at once.
+"""Layers and a linear read-out, for K replicas at once.
 
 All parameters of all replicas live in one tensor (K, P), and so do gradients, so that clipping and
 optimisers are a few operations on two tensors. Named views are what the engines see.
@@ -6,7 +6,7 @@ optimisers are a few operations on two tensors. Named views are what the engines
 Axes: K replicas   T time steps   B batch   I input width   H state width   C outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy as shallow_copy
 from math import prod
 from typing import Any
@@ -16,60 +16,48 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rnnbench.engine import rows
-from rnnbench.engine.loop import Params, State, gate_values, input_product
+from rnnbench.engine.layer import Layer, Place, Unroll
+from rnnbench.engine.loop import Params, State
 from rnnbench.equations.plan import Plan
-
-Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]
-
-
-def layer_shapes(plan: Plan, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """The parameter tensors of one layer, without the replica axis."""
-    shapes: dict[str, tuple[int, ...]] = {"W": (inputs, len(plan.blocks["W"]) * hidden)}
-    shapes |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(plan.groups)}
-    shapes |= {
-        family: (len(plan.blocks[family]) * hidden,) for family in "pb" if plan.blocks[family]
-    }
-    return shapes
+from rnnbench.errors import UserError
 
 
 class Network:
     """Parameters of K networks of equal shape and what they compute.
 
+    stack: its layers, from the input up, each in its place.
     Parameters start at zero: see `init`.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        stack: Sequence[Layer],
         replicas: int,
         inputs: int,
         hidden: int,
-        layers: int,
         outputs: int,
         symbols: bool,
         dtype: torch.dtype,
         device: str,
     ):
-        self.plan, self.replicas, self.hidden, self.layers, self.symbols = (
-            plan,
-            replicas,
-            hidden,
-            layers,
-            symbols,
-        )
+        self.stack, self.layers = tuple(stack), len(stack)
+        self.replicas, self.hidden, self.symbols, self.inputs = replicas, hidden, symbols, inputs
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(layers):
-            shapes |= {
-                f"{layer}.{name}": shape
-                for name, shape in layer_shapes(
-                    plan, inputs if layer == 0 else hidden, hidden
-                ).items()
-            }
-        self.shapes = shapes | {"readout.W": (hidden, outputs), "readout.b": (outputs,)}
+        reads = widths(stack, inputs, hidden)
+        for index, layer in enumerate(stack):
+            named = layer.shapes(reads[index], hidden)
+            shapes |= {f"{index}.{name}": shape for name, shape in named.items()}
+        handed_on = stack[-1].width(hidden)
+        self.shapes = shapes | {"readout.W": (handed_on, outputs), "readout.b": (outputs,)}
         self.count = sum(map(prod, self.shapes.values()))
         self._hold(rows.zeros(replicas, self.count, dtype, device))
         for view in self.params.values():
             view.requires_grad_()
+
+    @property
+    def plan(self) -> Plan:
+        """The equations of its cell. Raises UserError if its layers are of another kind."""
+        return equations(self.stack)
 
     def _hold(self, flat: Tensor) -> None:
         self.flat, self.replicas, self.params = flat, len(flat), self.views(flat)
@@ -104,12 +92,12 @@ class Network:
         return self._layers[index]
 
     def zero_state(self, batch: int) -> list[State]:
-        zero = self.flat.new_zeros(self.replicas, batch, self.hidden)
-        return [tuple(zero for _ in self.plan.state) for _ in range(self.layers)]
+        """The states of every layer before the first step."""
+        return [layer.start(self.flat, batch, self.hidden) for layer in self.stack]
 
     def __call__(
         self,
-        unroll: Unroll,
+        unroll: Unroll | None,
         x: Tensor,
         states: Sequence[State],
         last: bool,
@@ -121,21 +109,21 @@ class Network:
 
     def run(
         self,
-        unroll: Unroll,
+        unroll: Unroll | None,
         x: Tensor,
         states: Sequence[State],
         keep: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[State]]:
         """The outputs of the highest layer (K, T, B, H), and the states after the last step.
 
+        unroll: what computes equations, where there are any.
         keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0
             and 1 / (1 - rate).
         """
         after: list[State] = []
-        for index in range(self.layers):
-            params = self.layer(index)
+        for index, layer in enumerate(self.stack):
             x = x if index == 0 or keep is None else x * keep[index - 1]
-            x, state = unroll(self.plan, params, x, states[index])
+            x, state = layer.by(unroll)(self.layer(index), x, states[index])
             after.append(state)
         return x, after
 
@@ -145,19 +133,37 @@ class Network:
         prediction: Tensor = ReadOut.apply(x, self.params["readout.W"], self.params["readout.b"])  # type: ignore[no-untyped-call]
         return prediction if last else prediction.unflatten(1, outputs.shape[1:3])
 
-    def gates(self, unroll: Unroll, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
+    def gates(self, unroll: Unroll | None, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
         """What every gate of every layer does along the sequences: 'layer.gate' → (K, T, B, H)."""
         found: dict[str, Tensor] = {}
-        for index in range(self.layers):
+        for index, layer in enumerate(self.stack):
             params = self.layer(index)
-            wx = input_product(self.plan, params, x)
-            found |= {
-                f"{index}.{gate}": values
-                for gate, values in gate_values(self.plan, params, wx, states[index]).items()
-            }
+            acting = layer.gates(params, x, states[index])
+            found |= {f"{index}.{gate}": values for gate, values in acting.items()}
             if index + 1 < self.layers:
-                x, _ = unroll(self.plan, params, x, states[index])
+                x, _ = layer.by(unroll)(params, x, states[index])
         return found
+
+
+def stacked(kind: Layer, layers: int, horizon: int | None, symbols: bool) -> tuple[Layer, ...]:
+    """So many layers of one kind, each in its place."""
+    return tuple(kind.at(Place(index, layers, horizon, symbols)) for index in range(layers))
+
+
+def widths(stack: Sequence[Layer], inputs: int, hidden: int) -> list[int]:
+    """How many numbers each layer reads at a step."""
+    return [inputs, *(layer.width(hidden) for layer in stack[:-1])]
+
+
+def equations(stack: Sequence[Layer]) -> Plan:
+    """The plan of the cell that a network is made of. UserError if it is made of something else."""
+    plan = stack[0].plan
+    if plan is None:
+        raise UserError(
+            f"{stack[0].name} is a layer, not the equations of a cell, which this needs; choose a "
+            f"cell (rnnbench list cells)"
+        )
+    return plan
 
 
 class ReadOut(torch.autograd.Function):

@@ -7,58 +7,52 @@ and input noise.
 """
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy as shallow_copy
-from typing import Any
 
 import numpy as np
 import torch
 
 from rnnbench.draw import Draw
-from rnnbench.engine import library, loop, native
 from rnnbench.engine.batches import Feeder
-from rnnbench.engine.init import glorot, initial
-from rnnbench.engine.network import Network, Unroll
+from rnnbench.engine.engines import prepared
+from rnnbench.engine.init import glorot
+from rnnbench.engine.layer import Layer
+from rnnbench.engine.network import Network, equations, stacked, widths
 from rnnbench.engine.optimizers import Optimizer, Schedule
-from rnnbench.equations.plan import Plan, plan
+from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError
-from rnnbench.settings import Engine, Model, Settings, Train, one_of, shape
+from rnnbench.settings import Model, Settings, Train, shape
 from rnnbench.tasks.contract import Task
-
-ENGINES: dict[str, Unroll] = {
-    "loop": loop.unroll,
-    "native": native.unroll,
-    "torch": library.unroll,
-}
 
 
 class Pack:
-    """Everything that training K runs needs: task, data, network, optimiser, schedule, engine."""
+    """Everything that training K runs needs: task, data, network, optimiser, schedule, engine.
 
-    def __init__(self, runs: Sequence[Settings], function: Callable[..., Any], task: Task) -> None:
+    kind: of layer, that the network is made of.
+    """
+
+    def __init__(self, runs: Sequence[Settings], kind: Layer, task: Task) -> None:
         assert all(shape(run) == shape(runs[0]) for run in runs), (
             "the runs of a pack have equal shapes"
         )
         first = runs[0]
         self.runs, self.task, self.train = runs, task, first.train
         self.steps, self.eval_every = in_steps(first.train, task)
-        self.plan = plan(function, first.cell.constants)
-        self.device, self.engine, self.unroll = chosen(
-            first.engine, self.plan, getattr(torch, first.model.dtype), len(runs)
-        )
+        dtype, model = getattr(torch, first.model.dtype), first.model
+        self.device = prepared(first.engine)
+        self.engine, self.unroll = kind.chosen(first.engine.name, self.device, dtype, len(runs))
+        self.stack = stacked(kind, model.layers, task.horizon, task.symbols)
         self.threads = torch.get_num_threads()
-        self.hidden = width(self.plan, first.model, task)
-        dtype = getattr(torch, first.model.dtype)
+        self.hidden = width(self.stack, model, task)
         self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
-        fits(self.plan, first.model, task, self.hidden, len(runs))
+        fits(self.stack, model, task, self.hidden, len(runs))
         self._rehearse()
         self.network = Network(
-            self.plan,
+            self.stack,
             len(runs),
             task.inputs,
             self.hidden,
-            first.model.layers,
             task.outputs,
             task.symbols,
             dtype,
@@ -75,6 +69,11 @@ class Pack:
                 "train.input_noise needs real-valued inputs; this task's inputs are symbols: set "
                 "it to 0"
             )
+
+    @property
+    def plan(self) -> Plan:
+        """The equations of its cell. Raises UserError if its layers are of another kind."""
+        return equations(self.stack)
 
     def taken(self, replicas: Sequence[int]) -> "Pack":
         """Some of the runs, to go on with; their parameters and optimiser state are copied."""
@@ -93,13 +92,11 @@ class Pack:
         """
         model, size = self.runs[0].model, self.train.batch
         steps = self.feeder.training(0, 1).x.shape[1]
-        columns = (
-            model.layers * self.hidden * len(self.plan.blocks["W"])
-        )  # of the hoisted products: less than training needs
+        kept = sum(layer.kept(self.hidden) for layer in self.stack)
         refuse_above_memory(
             f"train.batch={size} sequences of {steps} steps",
             "activations",
-            size * steps * columns * len(self.runs),
+            size * steps * kept * len(self.runs),
             model,
             "smaller batches",
         )
@@ -107,18 +104,17 @@ class Pack:
 
     def _initialise(self) -> None:
         named = self.network.views(self.network.flat)
+        reads = widths(self.stack, self.task.inputs, self.hidden)
         for k, run in enumerate(self.runs):
             draw = Draw(run.seed)
-            for layer in range(run.model.layers):
-                inputs = self.task.inputs if layer == 0 else self.hidden
-                values = initial(
-                    self.plan, run.cell, draw, layer, inputs, self.hidden, self.task.horizon
+            for index, (layer, inputs) in enumerate(zip(self.stack, reads, strict=True)):
+                values = layer.initial(
+                    run.cell, draw, index, inputs, self.hidden, self.task.horizon
                 )
                 for name, value in values.items():
-                    named[f"{layer}.{name}"][k] = torch.from_numpy(value)
-            named["readout.W"][k] = torch.from_numpy(
-                glorot(draw("init readout"), self.hidden, self.task.outputs, 0)
-            )
+                    named[f"{index}.{name}"][k] = torch.from_numpy(value)
+            rows, columns = self.network.shapes["readout.W"]
+            named["readout.W"][k] = torch.from_numpy(glorot(draw("init readout"), rows, columns, 0))
 
     def noisy(self, x: torch.Tensor, step: int) -> torch.Tensor:
         """Inputs (K, T, B, I) with Gaussian noise of each run's own strength and stream."""
@@ -132,13 +128,13 @@ class Pack:
         return x + torch.from_numpy(drawn).to(x)
 
     def kept(self, shape_TB: tuple[int, int], step: int) -> list[torch.Tensor] | None:
-        """What dropout leaves of the inputs of every layer but the first: (K, T, B, H) of 0 and 1 /
+        """What dropout leaves of the inputs of every layer but the first: (K, T, B, ·) of 0 and 1 /
         (1 - rate).
         """
         rate = self.runs[0].model.dropout
         if not rate:
             return None
-        size = (*shape_TB, self.hidden)
+        sizes = [(*shape_TB, width) for width in widths(self.stack, self.task.inputs, self.hidden)]
         masks = [
             np.stack(
                 [
@@ -146,7 +142,8 @@ class Pack:
                     for run in self.runs
                 ]
             )
-            for layer in range(1, self.runs[0].model.layers)
+            for layer, size in enumerate(sizes)
+            if layer
         ]
         return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
 
@@ -176,76 +173,41 @@ def in_steps(train: Train, task: Task) -> tuple[int, int]:
     return steps, every
 
 
-def chosen(
-    engine: Engine, plan: Plan, dtype: torch.dtype, replicas: int
-) -> tuple[str, str, Unroll]:
-    """(device, engine and, if it is second best, why, its unroll) for what the settings ask."""
-    device = engine.device
-    one_of("engine", engine.name, ("auto", *ENGINES))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise UserError(f"engine.device must be auto, cpu, cuda or cuda:N, got '{device}'")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"engine.device={device}: this PyTorch ({torch.__version__}) sees no CUDA device; use "
-            f"engine.device=cpu"
-        )
-    if (index := int(device.partition(":")[2] or 0)) and index >= torch.cuda.device_count():
-        raise UserError(
-            f"engine.device={device}: this machine has CUDA devices 0 to "
-            f"{torch.cuda.device_count() - 1}"
-        )
-    processors = os.cpu_count() or 1
-    if engine.threads is not None and engine.threads > 2 * processors:
-        raise UserError(
-            f"engine.threads={engine.threads}: this machine has {processors} processors; use at "
-            f"most {2 * processors} threads"
-        )
-    if engine.threads is not None:
-        torch.set_num_threads(engine.threads)
-    if engine.name == "loop":
-        return device, "loop", loop.unroll
-    refused = library.why_not(plan)
-    if engine.name == "torch" and refused:
-        raise UserError(f"engine=torch: {refused}; use engine=auto")
-    alone = engine.name == "auto" and device.startswith("cuda") and replicas == 1
-    if engine.name == "torch" or (alone and not refused):
-        return device, "torch", library.unroll
-    if reason := native.why_not(plan, dtype, device):
-        if engine.name == "native":
-            raise UserError(f"engine=native: {reason}")
-        return device, f"loop ({reason})", loop.unroll
-    return device, "native", native.unroll
+def width(stack: Sequence[Layer], model: Model, task: Task) -> int:
+    """Units per layer: as set, or those whose parameter count comes closest to `model.match`.
 
-
-def width(plan: Plan, model: Model, task: Task) -> int:
-    """Units per layer: as set, or those whose parameter count comes closest to `model.match`."""
+    Raises UserError for a number of units that the layers cannot have.
+    """
+    step = stack[0].multiple
     if model.match is None:
+        if model.hidden % step:
+            raise UserError(
+                f"model.hidden={model.hidden}: {stack[0].name} needs a multiple of {step:g} units"
+            )
         return model.hidden
-    wanted, hidden = int(model.match.partition(":")[2]), 1
-    if parameters(plan, model, task, 1) > wanted:
-        least = parameters(plan, model, task, 1)
+    wanted, hidden = int(model.match.partition(":")[2]), step
+    if (least := parameters(stack, task, step)) > wanted:
         raise UserError(
-            f"model.match={model.match}: one unit alone has {least} parameters on this task; ask "
-            f"for at least that"
+            f"model.match={model.match}: {'one unit' if step == 1 else f'{step} units'} alone has "
+            f"{least} parameters on this task; ask for at least that"
         )
     while (
-        parameters(plan, model, task, hidden + 1) <= wanted
+        parameters(stack, task, hidden + step) <= wanted
     ):  # grows fast: widths are in the thousands at most
-        hidden += 1
-    return min(hidden, hidden + 1, key=lambda h: abs(parameters(plan, model, task, h) - wanted))
+        hidden += step
+    return min(hidden, hidden + step, key=lambda h: abs(parameters(stack, task, h) - wanted))
 
 
-def parameters(plan: Plan, model: Model, task: Task, hidden: int) -> int:
+def parameters(stack: Sequence[Layer], task: Task, hidden: int) -> int:
     """Trainable numbers of one network: every layer and the read-out."""
-    layers = plan.count(task.inputs, hidden) + (model.layers - 1) * plan.count(hidden, hidden)
-    return layers + (hidden + 1) * task.outputs
+    reads = widths(stack, task.inputs, hidden)
+    layers = sum(layer.count(n, hidden) for layer, n in zip(stack, reads, strict=True))
+    return layers + (stack[-1].width(hidden) + 1) * task.outputs
 
 
-def fits(plan: Plan, model: Model, task: Task, hidden: int, replicas: int) -> None:
+def fits(stack: Sequence[Layer], model: Model, task: Task, hidden: int, replicas: int) -> None:
     """Refuse a network whose parameters, gradients and optimiser state cannot be in memory."""
-    needed = 6 * parameters(plan, model, task, hidden) * replicas
+    needed = 6 * parameters(stack, task, hidden) * replicas
     refuse_above_memory(
         f"model.hidden={hidden}, model.layers={model.layers}",
         "parameters and optimiser",

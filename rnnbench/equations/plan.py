@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, Program, Value
+from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, VECTORS, Program, Value
 from rnnbench.equations.trace import trace
 
 
@@ -46,6 +46,13 @@ class Plan:
         """The gates (the sigmoids) by name, in the order of the equations."""
         found = [v for v in self.program.values if v.op == "sigmoid"]
         return {self.program.names.get(v, f"gate{k}"): v for k, v in enumerate(found)}
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """The parameter tensors of one layer: W, a fused matrix per operand, p, b."""
+        made: dict[str, tuple[int, ...]] = {"W": (inputs, len(self.blocks["W"]) * hidden)}
+        made |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(self.groups)}
+        vectors = {family: (len(self.blocks[family]) * hidden,) for family in VECTORS}
+        return made | {family: shape for family, shape in vectors.items() if shape[0]}
 
     def count(self, inputs: int, hidden: int) -> int:
         """Parameters of one layer with `inputs` inputs and `hidden` units."""

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from rnnbench.engine.library import Twin, is_ours, twin_of
-from rnnbench.engine.network import layer_shapes
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.evidence import scalar
 from rnnbench.evidence.arithmetic import Step
@@ -111,7 +110,7 @@ def counts(made: Plan, problem: Problem) -> Check:
     """As many parameters are created as are counted, printed as a formula, and read by the
     equations.
     """
-    created = sum(map(prod, layer_shapes(made, I, H).values()))
+    created = sum(map(prod, made.shapes(I, H).values()))
     read = sum(tensor[0].numel() for tensor in problem.blocks.values())
     printed = evaluated(made.formula, I, H)
     counted = made.count(I, H)

@@ -18,11 +18,14 @@ import torch
 from rnnbench import __version__, catalogue
 from rnnbench.console import say as said
 from rnnbench.engine.batches import Feeder
-from rnnbench.engine.network import Network, Unroll
+from rnnbench.engine.engines import prepared
+from rnnbench.engine.layer import Layer, Unroll
+from rnnbench.engine.network import Network, stacked
 from rnnbench.engine.optimizers import restore
-from rnnbench.engine.pack import Pack, chosen, width
-from rnnbench.equations.plan import Plan, plan
+from rnnbench.engine.pack import Pack, width
+from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError, unknown
+from rnnbench.layers import layer_of
 from rnnbench.runs.collect import ANYWHERE
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Engine, Settings, typed
@@ -56,10 +59,15 @@ class Opened:
     settings: Settings
     record: dict[str, Any] | None
     task: Task
-    plan: Plan
+    kind: Layer
     network: Network
-    unroll: Unroll
+    unroll: Unroll | None
     step: int | None
+
+    @property
+    def plan(self) -> Plan:
+        """The equations of its cell. Raises UserError if its layers are of another kind."""
+        return self.network.plan
 
     @property
     def name(self) -> str:
@@ -82,7 +90,7 @@ class Opened:
         train = self.settings.train
         pack = Pack(
             [replace(self.settings, train=replace(train, batch=batch or train.batch))],
-            self.plan.program.function,
+            self.kind,
             self.task,
         )
         pack.network.flat.copy_(self.network.flat)
@@ -106,20 +114,20 @@ def open_run(
     record = kept.record(folder)
     values, trained = as_trained(folder, record, changes)
     settings = _typed(changed(values, changes)) if changes else trained
-    function, task = catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say)
+    kind, task = layer_of(settings.cell), load_task(settings, say)
     if any(key.startswith("task.") for key in changes or {}):
         _refuse_other_shape(load_task(trained, say), task, changes or {})
-    made, model = plan(function, settings.cell.constants), settings.model
+    model = settings.model
     dtype = getattr(torch, model.dtype)
     engine, device, unroll = _here(
-        settings.engine, made, dtype, asked=any(key.startswith("engine.") for key in changes or {})
+        settings.engine, kind, dtype, asked=any(key.startswith("engine.") for key in changes or {})
     )
+    stack = stacked(kind, model.layers, task.horizon, task.symbols)
     network = Network(
-        made,
+        stack,
         1,
         task.inputs,
-        width(made, model, task),
-        model.layers,
+        width(stack, model, task),
         task.outputs,
         task.symbols,
         dtype,
@@ -127,7 +135,7 @@ def open_run(
     )
     step = _fill(network, folder, record, weights, settings.train.steps)
     return Opened(
-        folder, replace(settings, engine=engine), record, task, made, network, unroll, step
+        folder, replace(settings, engine=engine), record, task, kind, network, unroll, step
     )
 
 
@@ -168,8 +176,8 @@ def trusting(trust: bool) -> Iterator[None]:
 
 def _refuse_foreign_code(folder: Folder, trained: Settings) -> None:
     for what, target, home in (
-        ("cell.step", trained.cell.step, "rnnbench.cells."),
-        ("task.type", str(trained.task.get("type", "")), "rnnbench.tasks."),
+        ("cell.step", trained.cell.step, ("rnnbench.cells.", "rnnbench.layers.")),
+        ("task.type", str(trained.task.get("type", "")), ("rnnbench.tasks.",)),
     ):
         if not target.startswith(home):
             try:
@@ -287,20 +295,22 @@ def _refuse_edited(what: str, file: str, known: str, now: str | None) -> None:
 
 
 def _here(
-    engine: Engine, made: Plan, dtype: torch.dtype, asked: bool
-) -> tuple[Engine, str, Unroll]:
+    engine: Engine, kind: Layer, dtype: torch.dtype, asked: bool
+) -> tuple[Engine, str, Unroll | None]:
     """The run's engine, its device and unroll.
 
     How numbers are computed is nothing to fail for: where this machine lacks it, and it was not
     `asked` for now, another takes its place.
     """
     try:
-        device, _, unroll = chosen(engine, made, dtype, replicas=1)
+        device = prepared(engine)
+        _, unroll = kind.chosen(engine.name, device, dtype, replicas=1)
     except UserError:
         if asked:
             raise
         engine = replace(engine, name="auto", device="auto")
-        device, _, unroll = chosen(engine, made, dtype, replicas=1)
+        device = prepared(engine)
+        _, unroll = kind.chosen(engine.name, device, dtype, replicas=1)
     return engine, device, unroll
 
 

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from rich import box
 from rich.table import Table
 
-from rnnbench import __version__, catalogue
+from rnnbench import __version__
 from rnnbench.charts import dynamics
 from rnnbench.charts.probes import SCHEMA, TIMES, pooled, short
 from rnnbench.compose import compose
@@ -29,6 +29,7 @@ from rnnbench.dynamics.measure import SEQUENCES, Plain, measured
 from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
 from rnnbench.formatting import listing
+from rnnbench.layers import layer_of
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import finite
 from rnnbench.settings import Settings
@@ -118,7 +119,7 @@ def of_run(place: str | Path, say: Say = said) -> Probe:
     home = Path(place).expanduser()
     best = (home / "best.pt").exists() or not (home / "last.pt").exists()
     opened = open_run(home, weights="best" if best else "last", say=say)
-    pack = Pack([opened.settings], opened.plan.program.function, opened.task)
+    pack = Pack([opened.settings], opened.kind, opened.task)
     batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
     (initial,), (trained,) = (
         measured(network, batch, pack.task.loss) for network in (pack.network, opened.network)
@@ -135,9 +136,7 @@ def of_run(place: str | Path, say: Say = said) -> Probe:
 
 def of_settings(settings: Settings, overrides: Sequence[str], say: Say = said) -> Probe:
     """A network as it starts. overrides: what tells it from others."""
-    pack = Pack(
-        [settings], catalogue.resolve(settings.cell.step, "cell.step"), load_task(settings, say)
-    )
+    pack = Pack([settings], layer_of(settings.cell), load_task(settings, say))
     batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
     (initial,) = measured(pack.network, batch, pack.task.loss)
     more = [text for text in overrides if not text.startswith(("cell=", "seed="))]

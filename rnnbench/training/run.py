@@ -15,9 +15,10 @@ import torch
 from rnnbench import catalogue, data
 from rnnbench.board import Board
 from rnnbench.draw import Draw
-from rnnbench.engine.pack import Pack, in_steps, parameters
+from rnnbench.engine.pack import Pack, in_steps
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
+from rnnbench.layers import layer_of
 from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
 from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
@@ -88,7 +89,7 @@ def run_pack(
     `watch` asks.
     """
     first = runs[0]
-    function, task = catalogue.resolve(first.cell.step, "cell.step"), load_task(first, say)
+    kind, task = layer_of(first.cell), load_task(first, say)
     check_task(task, first)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
@@ -100,7 +101,7 @@ def run_pack(
         for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
     ]
     for group in groups:
-        pack = Pack([runs[k] for k in group], function, task)
+        pack = Pack([runs[k] for k in group], kind, task)
         began = {
             s["engine"]
             for k in group
@@ -264,7 +265,7 @@ def _conclude(
         "reason": progress.reason,
         "settings": asdict(run),
         "hidden": pack.hidden,
-        "params": parameters(pack.plan, run.model, task, pack.hidden),
+        "params": pack.network.count,
         "steps": progress.steps,
         **result,
         "primary": {"name": task.metric, "goal": task.goal, "value": value},

@@ -1,0 +1,166 @@
+"""What the engine asks of a layer: a map from sequences to sequences, for K replicas at once.
+
+A cell, unrolled, is one kind (`layers.recurrent`); what is no step equation (a convolution,
+attention) is another, derived from `Layer` and selected like a cell, also from a file of one's own.
+
+Axes: K replicas   T time steps   B batch   I input width   H units.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnbench.draw import Draw
+from rnnbench.engine.init import glorot
+from rnnbench.engine.loop import Params, State
+from rnnbench.equations.plan import Plan
+from rnnbench.errors import UserError
+from rnnbench.settings import Cell
+
+Shapes = dict[str, tuple[int, ...]]
+Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]  # what computes equations
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands: the `index`-th of so many, in a network for a task.
+
+    horizon: the longest lag that matters in the task, in steps; None: the task names none.
+    symbols: whether the first layer reads symbols.
+    """
+
+    index: int
+    layers: int
+    horizon: int | None
+    symbols: bool
+
+
+class Layer:
+    """Base of every kind of layer.
+
+    A layer holds no parameters: it says their `shapes`, how they start, and what it computes of
+    them. A new kind says `shapes` and `__call__`, and what of the rest differs. Numbers and words
+    that can be set (`cell.constants`, `cell.options`) are the keyword arguments of its constructor.
+
+    Its docstring has the form of a cell's: what it is, `Source:`, `Reading:`.
+
+    plan: the equations, where the layer is a cell's and nothing else.
+    names: of its states, (K, B, …) each, which go from one window of a long sequence to the next.
+    definition: what it computes, a line per formula.
+    multiple: the units must be a multiple of it.
+    """
+
+    plan: Plan | None = None
+    definition: tuple[str, ...] = ()
+    multiple: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return type(self).__name__
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def at(self, place: Place) -> "Layer":
+        """The layer for its place in a network."""
+        return self
+
+    def width(self, hidden: int) -> int:
+        """Numbers that it hands on at each step."""
+        return hidden
+
+    def shapes(self, inputs: int, hidden: int) -> Shapes:
+        """Its parameters, without the replica axis."""
+        raise NotImplementedError
+
+    def initial(
+        self, cell: Cell, draw: Draw, index: int, inputs: int, hidden: int, horizon: int | None
+    ) -> dict[str, np.ndarray]:
+        """How the parameters of one replica start, by the name of each, as in `shapes`.
+
+        Raises UserError for what `cell` asks and this layer cannot do.
+        """
+        self.refuse_gates(cell)
+        return {
+            name: self.drawn(name, shape, draw(f"init {index} {name}"))
+            for name, shape in self.shapes(inputs, hidden).items()
+        }
+
+    def drawn(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """The start of one parameter: uniform after Glorot, a vector at zero.
+
+        The last two axes of a parameter are rows and columns; axes before are more rows.
+        """
+        if len(shape) < 2:
+            return np.zeros(shape)
+        return glorot(rng, prod(shape[:-1]), shape[-1], 0.0).reshape(shape)
+
+    def refuse_gates(self, cell: Cell) -> None:
+        """Refuse what sets the recurrent matrices and gates of a cell, where there are none."""
+        asked = {
+            f"cell.init={cell.init}": cell.init not in ("paper", "orthogonal", "glorot"),
+            f"cell.forget_bias={cell.forget_bias}": cell.forget_bias is not None,
+            f"cell.forget={cell.forget}": cell.forget is not None,
+            f"cell.write={cell.write}": cell.write is not None,
+            f"cell.paper={cell.paper}": bool(cell.paper),
+        }
+        for setting, meant in asked.items():
+            if meant:
+                raise UserError(
+                    f"{setting} has no effect: {self.name} is a layer without gates and recurrent "
+                    f"matrices, and starts in its own way; leave it out"
+                )
+
+    def count(self, inputs: int, hidden: int) -> int:
+        """Parameters."""
+        return sum(map(prod, self.shapes(inputs, hidden).values()))
+
+    def flops(self, inputs: int, hidden: int) -> int:
+        """Floating-point operations in one step of one sequence, forward.
+
+        Here: a multiplication and an addition for every parameter.
+        """
+        return 2 * self.count(inputs, hidden)
+
+    def kept(self, hidden: int) -> int:
+        """Numbers a step and sequence that training keeps for the backward pass, at least."""
+        return hidden
+
+    def start(self, like: Tensor, batch: int, hidden: int) -> State:
+        """The states before the first step, each (K, B, …). like: parameters (K, ·)."""
+        return ()
+
+    def chosen(
+        self, engine: str, device: str, dtype: torch.dtype, replicas: int
+    ) -> tuple[str, Unroll | None]:
+        """(the engine that computes this layer, its unroll if it computes equations).
+
+        Raises UserError for one that cannot.
+        """
+        if engine == "native":
+            raise UserError(
+                f"engine=native computes the equations of cells; {self.name} is a layer of another "
+                f"kind, computed by PyTorch: use engine=auto"
+            )
+        return "torch", None
+
+    def by(self, unroll: Unroll | None) -> "Layer":
+        """The same layer with its equations computed by `unroll`."""
+        return self
+
+    def __call__(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """All steps from `state`: the outputs (K, T, B, width) and the last state.
+
+        x: inputs (K, T, B, I), or symbols (K, T, B). No step sees a later one.
+        """
+        raise NotImplementedError
+
+    def gates(self, params: Params, x: Tensor, state: State) -> dict[str, Tensor]:
+        """What its gates do along the sequences: name → (K, T, B, H)."""
+        return {}
