@@ -43,6 +43,11 @@ class Pack:
         self.device = prepared(first.engine)
         self.engine, self.unroll = kind.chosen(first.engine.name, self.device, dtype, len(runs))
         self.stack = stacked(kind, model.layers, task.horizon, task.symbols)
+        if first.train.probe_every and self.stack[0].plan is None:
+            raise UserError(
+                f"train.probe_every={first.train.probe_every} looks into the equations of cells; "
+                f"{kind.name} is a layer of another kind: leave it out"
+            )
         self.threads = torch.get_num_threads()
         self.hidden = width(self.stack, model, task)
         self.feeder = Feeder(task, tuple(run.seed for run in runs), dtype, self.device)
