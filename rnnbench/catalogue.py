@@ -64,6 +64,11 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
+def cells() -> list[str]:
+    """Those of ours that are equations: without layers of other kinds, and without `own`."""
+    return [name for name in choices("cell") if (step(name) or "").startswith("rnnbench.cells.")]
+
+
 def read(group: str, name: str) -> dict[str, Any]:
     """The values that `group=name` selects, over the defaults of `config.yaml`.
 

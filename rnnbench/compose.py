@@ -42,6 +42,7 @@ SECTIONS = {
 GROUPS = ("cell", "task", "optim", "engine", "debug")
 OPEN = (
     "cell.constants.",
+    "cell.options.",
     "cell.paper.",
 )  # dictionaries to which anybody may add a key; whether it exists, the cell knows
 # path/to/file.py:name as a whole value, in quotes or without; no list of several

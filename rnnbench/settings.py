@@ -32,6 +32,7 @@ class Cell:
     write: the bias of the gate that admits new content, where it is a gate of its own (chrono sets
         it to minus forget).
     paper: family or family.block → rule, what `init=paper` means for this cell.
+    constants: numbers, and options: words, that the equations or the layer leave open.
     """
 
     name: str
@@ -42,16 +43,21 @@ class Cell:
     forget_bias: float | None
     paper: dict[str, str]
     constants: dict[str, float]
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
     digest: str | None = (
         None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
     )
+
+
+BLOCKS = ("plain", "residual")
 
 
 @dataclass(frozen=True)
 class Model:
     """hidden: units per layer. match: 'params:20000' solves the width instead.
 
-    dropout: between layers.
+    dropout: between layers. block: residual puts a norm before, a gate behind and a sum around
+    every layer. bidirectional: a second set of layers reads the sequence from its end.
     """
 
     hidden: int
@@ -59,10 +65,13 @@ class Model:
     match: str | None
     dropout: float
     dtype: str
+    block: str = "plain"
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         within("model", self, hidden=(1, None), layers=(1, 1000), dropout=(0, 0.999))
         one_of("model.dtype", self.dtype, ("float32", "float64"))
+        one_of("model.block", self.block, BLOCKS)
         if self.dropout and self.layers == 1:
             raise UserError(
                 "model.dropout acts between layers; with model.layers=1 it has no effect, set it "

@@ -38,7 +38,9 @@ def losses(overrides: str) -> list[float]:
     from rnnbench.training.run import load_task
 
     settings = compose(f"{overrides} {COMMON}".split())
-    training = Training(Pack([settings], layer_of(settings.cell), load_task(settings, print)))
+    training = Training(
+        Pack([settings], layer_of(settings.cell, settings.model), load_task(settings, print))
+    )
     return [training.update().item() for _ in range(STEPS)]
 
 

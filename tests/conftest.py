@@ -86,7 +86,7 @@ def pack_of() -> Callable:
     from rnnbench.training.run import load_task
 
     def made(*runs: Settings) -> Pack:
-        return Pack(runs, layer_of(runs[0].cell), load_task(runs[0], print))
+        return Pack(runs, layer_of(runs[0].cell, runs[0].model), load_task(runs[0], print))
 
     return made
 

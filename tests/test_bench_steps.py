@@ -40,7 +40,7 @@ def learning(pack):
     """The pack with clipping that acts, and rates at which a difference in the optimiser shows."""
     optims = [replace(run.optim, lr=0.02, clip_norm=0.1) for run in pack.runs]
     runs = [replace(run, optim=optim) for run, optim in zip(pack.runs, optims, strict=True)]
-    return steps.Pack(runs, layer_of(runs[0].cell), pack.task)
+    return steps.Pack(runs, layer_of(runs[0].cell, runs[0].model), pack.task)
 
 
 def learn_one_bias_a_gate(module, pack):

@@ -13,13 +13,13 @@ import torch
 from torch import clamp, cos, exp, log, maximum, minimum, relu, sigmoid, sin, sqrt, tanh, where
 from torch.nn.functional import logsigmoid, softplus
 
-from rnnbench.catalogue import choices, read, resolve
+from rnnbench.catalogue import cells, read, resolve
 from rnnbench.engine.loop import step_of
 from rnnbench.equations.plan import plan
 from rnnbench.equations.text import LEGEND, latex, term, unicode
 from rnnbench.equations.trace import trace
 
-CELLS = [name for name in choices("cell") if "step" in read("cell", name)]
+CELLS = cells()
 
 GOLDEN = {
     "lstm": """

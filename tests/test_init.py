@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from rnnbench.catalogue import choices, read, resolve
+from rnnbench.catalogue import cells, read, resolve
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
 from rnnbench.engine.init import RULES, initial
@@ -18,7 +18,7 @@ from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
 from rnnbench.settings import Cell, typed
 
-CELLS = [name for name in choices("cell") if name != "own"]
+CELLS = cells()
 
 # cell → the bias that keeps the memory, with its sign, from the equations on paper
 # (reference/cells.md, sections 1, 2, 5, 6, 7)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnbench.catalogue import choices
+from rnnbench.catalogue import cells
 from rnnbench.charts import dynamics
 from rnnbench.charts.probes import pooled
 from rnnbench.dynamics.divergence import first_not_finite, values_of
@@ -40,7 +40,7 @@ from rnnbench.tools.probe import Probe, distinct, probe, starts
 from rnnbench.tools.replay import replay
 from rnnbench.training.run import run_pack
 
-CELLS = [cell for cell in choices("cell") if cell != "own"]
+CELLS = cells()
 SMALL = (
     "task=copy",
     "task.length=4",

@@ -191,7 +191,7 @@ def network_count(run, hidden):
     """The numbers in the tensors of a network of this width."""
     task = load_task(run, print)
     made = Network(
-        stacked(layer_of(run.cell), run.model.layers, task.horizon, task.symbols),
+        stacked(layer_of(run.cell, run.model), run.model.layers, task.horizon, task.symbols),
         1,
         task.inputs,
         hidden,

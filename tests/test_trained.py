@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from rnnbench.catalogue import choices, resolve
+from rnnbench.catalogue import cells, resolve
 from rnnbench.charts.trained import LOWEST
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
@@ -676,7 +676,7 @@ def test_cells_that_torch_nn_does_not_have(run_of):
         export.export(place, "keras")
 
 
-@pytest.mark.parametrize("cell", [name for name in choices("cell") if name != "own"])
+@pytest.mark.parametrize("cell", cells())
 @pytest.mark.parametrize("symbols", [False, True])
 def test_the_program_computes_what_the_network_does(settings_for, monkeypatch, cell, symbols):
     """Every cell, with a plain loop in place of `scan`, which takes seconds to trace."""

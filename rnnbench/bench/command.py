@@ -56,7 +56,7 @@ def run(
     """
     from rnnbench.console import say
 
-    known = [cell for cell in catalogue.choices("cell") if "step" in catalogue.read("cell", cell)]
+    known = catalogue.cells()
     chosen = distinct(known) if [*cells] == ["all"] else cells or (STEP_CELLS if steps else CELLS)
     if wrong := [cell for cell in chosen if cell not in known]:
         raise unknown("cell", wrong[0], known, "rnnbench list cells")

@@ -67,7 +67,7 @@ def pack_of(contender: Contender, engine: str) -> Pack:
     """The runs of a contender, one a seed."""
     settings = settings_for(contender, engine)
     runs = [replace(settings, seed=seed) for seed in range(contender.replicas)]
-    return Pack(runs, layer_of(settings.cell), load_task(settings, print))
+    return Pack(runs, layer_of(settings.cell, settings.model), load_task(settings, print))
 
 
 def parts_of(pack: Pack) -> dict[str, Pass]:

@@ -40,9 +40,9 @@ def first_not_finite(
         if not parameter.isfinite().all():
             return f"parameter {name}"
     one = first(batch, k)
-    if network.stack[0].plan is None:
-        return _in_layers(alone, one, loss)
     before = [tuple(s[k : k + 1] for s in state) for state in states]
+    if network.stack[0].plan is None:
+        return _in_layers(alone, one, before, loss)
     run = record(alone, one, kind, before, keep and [m[k : k + 1] for m in keep])
     with torch.no_grad():
         for t in range(run.x.shape[1]):
@@ -71,12 +71,11 @@ def first_not_finite(
     return f"gradient of state {name} of layer {index} at time step {t + 1}"
 
 
-def _in_layers(alone: Network, batch: Stacked, loss: Loss) -> str:
+def _in_layers(alone: Network, batch: Stacked, states: Sequence[State], loss: Loss) -> str:
     """The same, for layers without equations: which layer's output it was."""
-    x, states = batch.x, alone.zero_state(batch.x.shape[2])
     with torch.no_grad():
-        for index, layer in enumerate(alone.stack):
-            x, _ = layer(alone.layer(index), x, states[index])
+        for index in range(alone.layers):
+            x, _ = alone.upto(index + 1).run(None, batch.x, states)
             steps = (~x.isfinite()).any(-1).any(2)[0].nonzero()
             if len(steps):
                 return f"output of layer {index} at time step {int(steps[0]) + 1}"

@@ -22,6 +22,7 @@ from rnnbench.errors import UserError
 from rnnbench.settings import Cell
 
 Shapes = dict[str, tuple[int, ...]]
+Draws = Callable[[str], np.random.Generator]  # the stream of each parameter, by its name
 Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]  # what computes equations
 
 
@@ -64,6 +65,11 @@ class Layer:
         return type(self).__name__
 
     @property
+    def told(self) -> str:
+        """What follows from its settings and its place, in words: levels, receptive field."""
+        return ""
+
+    @property
     def names(self) -> tuple[str, ...]:
         return ()
 
@@ -87,19 +93,20 @@ class Layer:
         Raises UserError for what `cell` asks and this layer cannot do.
         """
         self.refuse_gates(cell)
-        return {
-            name: self.drawn(name, shape, draw(f"init {index} {name}"))
-            for name, shape in self.shapes(inputs, hidden).items()
-        }
+        return self.start_of(self.shapes(inputs, hidden), lambda name: draw(f"init {index} {name}"))
 
-    def drawn(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """The start of one parameter: uniform after Glorot, a vector at zero.
+    def start_of(self, shapes: Shapes, draw: Draws) -> dict[str, np.ndarray]:
+        """The parameters of one replica at the start.
 
-        The last two axes of a parameter are rows and columns; axes before are more rows.
+        Here: matrices uniform after Glorot, vectors at zero; the last axis of a parameter is its
+        columns, all before are rows.
         """
-        if len(shape) < 2:
-            return np.zeros(shape)
-        return glorot(rng, prod(shape[:-1]), shape[-1], 0.0).reshape(shape)
+        made = {}
+        for name, shape in shapes.items():
+            rows = prod(shape[:-1])
+            drawn = glorot(draw(name), rows, shape[-1], 0.0) if len(shape) > 1 else np.zeros(shape)
+            made[name] = drawn.reshape(shape)
+        return made
 
     def refuse_gates(self, cell: Cell) -> None:
         """Refuse what sets the recurrent matrices and gates of a cell, where there are none."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from rnnbench.engine import rows
 from rnnbench.engine.layer import Layer, Place, Unroll
@@ -25,7 +26,8 @@ from rnnbench.errors import UserError
 class Network:
     """Parameters of K networks of equal shape and what they compute.
 
-    stack: its layers, from the input up, each in its place.
+    stack: its layers, from the input up, each in its place. context: how many steps of the window
+    before are read again at the start of the next; only layers without states need it, else 0.
     Parameters start at zero: see `init`.
     """
 
@@ -39,9 +41,11 @@ class Network:
         symbols: bool,
         dtype: torch.dtype,
         device: str,
+        context: int = 0,
     ):
         self.stack, self.layers = tuple(stack), len(stack)
         self.replicas, self.hidden, self.symbols, self.inputs = replicas, hidden, symbols, inputs
+        self.context = context
         shapes: dict[str, tuple[int, ...]] = {}
         reads = widths(stack, inputs, hidden)
         for index, layer in enumerate(stack):
@@ -81,6 +85,12 @@ class Network:
         made._hold(flat)
         return made
 
+    def upto(self, layers: int) -> "Network":
+        """The same network without the layers above the first so many, to be run."""
+        made = shallow_copy(self)
+        made.stack, made.layers = self.stack[:layers], layers
+        return made
+
     def taken(self, replicas: Sequence[int]) -> "Network":
         """Some of the replicas, to go on with: a copy of their parameters, which learns."""
         made = self.holding(rows.taken(self.flat, replicas))
@@ -92,8 +102,15 @@ class Network:
         return self._layers[index]
 
     def zero_state(self, batch: int) -> list[State]:
-        """The states of every layer before the first step."""
-        return [layer.start(self.flat, batch, self.hidden) for layer in self.stack]
+        """The states of every layer before the first step; then, where there is a context, the
+        inputs of the window before, (K, 0, B, …) at first.
+        """
+        states = [layer.start(self.flat, batch, self.hidden) for layer in self.stack]
+        if not self.context:
+            return states
+        empty = (self.replicas, 0, batch)
+        symbols = self.flat.new_zeros(empty, dtype=torch.int64)
+        return [*states, (symbols if self.symbols else self.flat.new_zeros((*empty, self.inputs)),)]
 
     def __call__(
         self,
@@ -120,12 +137,17 @@ class Network:
         keep: for every layer but the first, what dropout leaves of its inputs: (K, T, B, H) of 0
             and 1 / (1 - rate).
         """
+        before = states[-1][0] if self.context else x[:, :0]
+        x = torch.cat([before, x], 1) if self.context else x
+        past = (x[:, -self.context :],)
+        if keep is not None and self.context:
+            keep = [F.pad(mask, (0, 0, 0, 0, before.shape[1], 0), value=1.0) for mask in keep]
         after: list[State] = []
         for index, layer in enumerate(self.stack):
             x = x if index == 0 or keep is None else x * keep[index - 1]
             x, state = layer.by(unroll)(self.layer(index), x, states[index])
             after.append(state)
-        return x, after
+        return (x[:, before.shape[1] :], [*after, past]) if self.context else (x, after)
 
     def read(self, outputs: Tensor, last: bool) -> Tensor:
         """Predictions (K, T, B, C) from outputs (K, T, B, H), or (K, B, C) of the last step."""
@@ -136,7 +158,7 @@ class Network:
     def gates(self, unroll: Unroll | None, x: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
         """What every gate of every layer does along the sequences: 'layer.gate' → (K, T, B, H)."""
         found: dict[str, Tensor] = {}
-        for index, layer in enumerate(self.stack):
+        for index, layer in enumerate(self.stack if self.context == 0 else ()):
             params = self.layer(index)
             acting = layer.gates(params, x, states[index])
             found |= {f"{index}.{gate}": values for gate, values in acting.items()}

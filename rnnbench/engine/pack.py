@@ -62,6 +62,7 @@ class Pack:
             task.symbols,
             dtype,
             self.device,
+            context(self.stack, self.feeder),
         )
         self._initialise()
         self.compiled = self.engine == "native"  # also what is not the layer's
@@ -105,7 +106,11 @@ class Pack:
             model,
             "smaller batches",
         )
-        self.feeder.training(0, size)
+        if not self.feeder.training(0, size).last and model.bidirectional:
+            raise UserError(
+                "model.bidirectional=true reads a sequence from its end, before any answer: only "
+                "for tasks that are answered after the last step of sequences of equal length"
+            )
 
     def _initialise(self) -> None:
         named = self.network.views(self.network.flat)
@@ -208,6 +213,16 @@ def parameters(stack: Sequence[Layer], task: Task, hidden: int) -> int:
     reads = widths(stack, task.inputs, hidden)
     layers = sum(layer.count(n, hidden) for layer, n in zip(stack, reads, strict=True))
     return layers + (stack[-1].width(hidden) + 1) * task.outputs
+
+
+def context(stack: Sequence[Layer], feeder: Feeder) -> int:
+    """Steps of the window before that layers without states are shown, where sequences go on from
+    window to window: as many as a window of training has. 0: none.
+    """
+    if stack[0].names:
+        return 0
+    window = feeder.training(1, 1)
+    return window.x.shape[1] if window.carry else 0
 
 
 def fits(stack: Sequence[Layer], model: Model, task: Task, hidden: int, replicas: int) -> None:

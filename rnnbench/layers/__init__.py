@@ -1,6 +1,7 @@
 """What maps a sequence to a sequence for K replicas, a file per kind: any cell, unrolled, is one.
 
-A kind is a class derived from `engine.layer.Layer`, selected like a cell.
+A kind is a class derived from `engine.layer.Layer`, selected like a cell; residual blocks and a
+second direction go around any of them.
 """
 
 import inspect
@@ -10,8 +11,10 @@ from rnnbench.catalogue import resolve
 from rnnbench.engine.layer import Layer
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
+from rnnbench.layers.bidirectional import Bidirectional
 from rnnbench.layers.recurrent import Recurrent
-from rnnbench.settings import Cell
+from rnnbench.layers.residual import Residual
+from rnnbench.settings import Cell, Model
 
 
 def is_layer(target: Any) -> bool:
@@ -19,18 +22,31 @@ def is_layer(target: Any) -> bool:
     return inspect.isclass(target) and issubclass(target, Layer)
 
 
-def layer_of(cell: Cell) -> Layer:
-    """The layer that these settings select. Raises UserError if there is none, or if it has not a
-    constant.
+def layer_of(cell: Cell, model: Model | None = None) -> Layer:
+    """The layer that these settings select, with what `model` puts around it.
+
+    Raises UserError if there is none, or if it has not a constant or an option.
     """
+    made = _bare(cell)
+    if model is not None and model.bidirectional:
+        made = Bidirectional(made)
+    if model is not None and model.block == "residual":
+        made = Residual(made)
+    return made
+
+
+def _bare(cell: Cell) -> Layer:
     target = resolve(cell.step, "cell.step")
     if not is_layer(target):
+        for name in cell.options:
+            raise UserError(f"cell.options.{name}: cell={cell.name} has no options; leave it out")
         return Recurrent(plan(target, cell.constants))
-    known = [p.name for p in inspect.signature(target).parameters.values()]
-    for name in cell.constants:
-        if name not in known:
-            raise UserError(
-                f"cell.constants.{name}: {target.__name__} has {', '.join(known) or 'no constants'}"
-            )
-    made: Layer = target(**cell.constants)
+    known = list(inspect.signature(target).parameters)
+    for key, values in (("constants", cell.constants), ("options", cell.options)):
+        for name in values:
+            if name not in known:
+                raise UserError(
+                    f"cell.{key}.{name}: {target.__name__} has {', '.join(known) or 'none'}"
+                )
+    made: Layer = target(**cell.constants, **cell.options)
     return made

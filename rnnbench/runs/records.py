@@ -41,6 +41,13 @@ NEEDED = {  # what every record has
     "settings": dict,
 }
 TORN = re.compile(r"\..+\.[0-9a-f]{32}")  # the name of a file while it is written, see `write`
+LATER: tuple[
+    tuple[str, str, Any], ...
+] = (  # settings that came later: as they are by default they are no part of an id
+    ("cell", "options", {}),
+    ("model", "block", "plain"),
+    ("model", "bidirectional", False),
+)
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 
 
@@ -59,6 +66,9 @@ def canonical(settings: Settings) -> dict[str, Any]:
     )
     budget = "epochs" if values["train"]["epochs"] is None else "steps"
     del values["train"][budget]  # not set, or what the epochs come to
+    for section, key, usual in LATER:
+        if values[section][key] == usual:
+            del values[section][key]
     if values["model"]["match"] is not None:
         del values["model"]["hidden"]  # solved, whatever it says
     digest = values["cell"].pop("digest")

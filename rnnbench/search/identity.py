@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from rnnbench.catalogue import choices, read, resolve
+from rnnbench.catalogue import cells, read, resolve
 from rnnbench.engine.loop import evaluate
 from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, Program, Value
 from rnnbench.equations.trace import trace
@@ -117,7 +117,7 @@ def _ours() -> Iterator[tuple[str, Callable[..., object], dict[str, float]]]:
     shortest.
     """
     seen: set[str] = set()
-    names = sorted(choices("cell"), key=lambda name: (name not in REFERENCES, len(name), name))
+    names = sorted(cells(), key=lambda name: (name not in REFERENCES, len(name), name))
     for name in names:
         values = read("cell", name)
         step = values.get("step")

@@ -22,7 +22,7 @@ from rnnbench.engine.engines import prepared
 from rnnbench.engine.layer import Layer, Unroll
 from rnnbench.engine.network import Network, stacked
 from rnnbench.engine.optimizers import restore
-from rnnbench.engine.pack import Pack, width
+from rnnbench.engine.pack import Pack, context, width
 from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError, unknown
 from rnnbench.layers import layer_of
@@ -114,7 +114,7 @@ def open_run(
     record = kept.record(folder)
     values, trained = as_trained(folder, record, changes)
     settings = _typed(changed(values, changes)) if changes else trained
-    kind, task = layer_of(settings.cell), load_task(settings, say)
+    kind, task = layer_of(settings.cell, settings.model), load_task(settings, say)
     if any(key.startswith("task.") for key in changes or {}):
         _refuse_other_shape(load_task(trained, say), task, changes or {})
     model = settings.model
@@ -132,6 +132,7 @@ def open_run(
         task.symbols,
         dtype,
         device,
+        context(stack, Feeder(task, (settings.seed,), dtype, device)),
     )
     step = _fill(network, folder, record, weights, settings.train.steps)
     return Opened(

@@ -136,7 +136,7 @@ def of_run(place: str | Path, say: Say = said) -> Probe:
 
 def of_settings(settings: Settings, overrides: Sequence[str], say: Say = said) -> Probe:
     """A network as it starts. overrides: what tells it from others."""
-    pack = Pack([settings], layer_of(settings.cell), load_task(settings, say))
+    pack = Pack([settings], layer_of(settings.cell, settings.model), load_task(settings, say))
     batch = next(pack.feeder.evaluation("valid", SEQUENCES, 1))
     (initial,) = measured(pack.network, batch, pack.task.loss)
     more = [text for text in overrides if not text.startswith(("cell=", "seed="))]

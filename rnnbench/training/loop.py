@@ -143,9 +143,11 @@ class Training:
     def _take_back(self, before: list[State], norm_K: Tensor, fine_K: Tensor) -> None:
         """What a diverged run read before its last step stays, so that the step can be replayed."""
         assert self.states is not None
-        kept = fine_K[:, None, None]
         self.states = [
-            tuple(torch.where(kept, new, old) for old, new in zip(was, now, strict=True))
+            tuple(
+                torch.where(fine_K.view(-1, *[1] * (new.ndim - 1)), new, old)
+                for old, new in zip(was, now, strict=True)
+            )
             for was, now in zip(before, self.states, strict=True)
         ]
         fine, norm = fine_K.cpu(), norm_K.cpu().double()
@@ -367,7 +369,9 @@ class Training:
         carried = [s["states"] for s in saved]
         if carried[0] is not None:
             self.states = [
-                tuple(torch.stack(rows).to(network.flat) for rows in zip(*layer, strict=True))
+                tuple(
+                    torch.stack(rows).to(network.flat.device) for rows in zip(*layer, strict=True)
+                )
                 for layer in zip(*carried, strict=True)
             ]
         self.step, self.summed_steps = saved[0]["step"], saved[0]["summed_steps"]

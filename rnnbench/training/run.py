@@ -89,7 +89,7 @@ def run_pack(
     `watch` asks.
     """
     first = runs[0]
-    kind, task = layer_of(first.cell), load_task(first, say)
+    kind, task = layer_of(first.cell, first.model), load_task(first, say)
     check_task(task, first)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
@@ -244,6 +244,14 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return found
 
 
+def _of_layers(pack: Pack) -> Record:
+    """What only a record of layers of another kind than a cell says: their sizes in words, and the
+    steps of the window before that they read again in place of states.
+    """
+    told, context = pack.stack[0].told, pack.network.context
+    return ({"layer": told} if told else {}) | ({"context": context} if context else {})
+
+
 def _conclude(
     training: Training, k: int, result: dict[str, Any], folder: Folder, board: Board
 ) -> Record:
@@ -266,6 +274,7 @@ def _conclude(
         "settings": asdict(run),
         "hidden": pack.hidden,
         "params": pack.network.count,
+        **_of_layers(pack),
         "steps": progress.steps,
         **result,
         "primary": {"name": task.metric, "goal": task.goal, "value": value},

@@ -1,0 +1,104 @@
+"""Two layers, one of which reads the sequence from its end (`model.bidirectional=true`).
+
+Axes: K replicas   T time steps   B batch   H units of a direction.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnbench.draw import Draw
+from rnnbench.engine.layer import Layer, Place, Shapes, Unroll
+from rnnbench.engine.loop import Params, State
+from rnnbench.settings import Cell
+
+WAYS = ("forward", "backward")
+
+
+@dataclass(frozen=True)
+class Bidirectional(Layer):
+    """The outputs of two layers side by side, one reading forward, the other backward.
+
+    Source: Schuster & Paliwal (1997), Bidirectional recurrent neural networks.
+    Reading: below the last layer both outputs stand at the step that they are of; in the last the
+        backward one stands where it was made, so that the last step has read the whole sequence
+        in both directions.
+    """
+
+    inner: Layer
+    last: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.inner.name} in two directions"
+
+    @property
+    def multiple(self) -> int:  # type: ignore[override]
+        return self.inner.multiple
+
+    @property
+    def told(self) -> str:
+        return self.inner.told
+
+    def at(self, place: Place) -> "Bidirectional":
+        return Bidirectional(self.inner.at(place), place.index == place.layers - 1)
+
+    def width(self, hidden: int) -> int:
+        return 2 * self.inner.width(hidden)
+
+    def shapes(self, inputs: int, hidden: int) -> Shapes:
+        inside = self.inner.shapes(inputs, hidden)
+        return {f"{way}.{name}": shape for way in WAYS for name, shape in inside.items()}
+
+    def initial(
+        self, cell: Cell, draw: Draw, index: int, inputs: int, hidden: int, horizon: int | None
+    ) -> dict[str, np.ndarray]:
+        seeds = {"forward": draw, "backward": Backward(draw.seed)}
+        return {
+            f"{way}.{name}": values
+            for way, own in seeds.items()
+            for name, values in self.inner.initial(
+                cell, own, index, inputs, hidden, horizon
+            ).items()
+        }
+
+    def flops(self, inputs: int, hidden: int) -> int:
+        return 2 * self.inner.flops(inputs, hidden)
+
+    def kept(self, hidden: int) -> int:
+        return 2 * self.inner.kept(hidden)
+
+    def start(self, like: Tensor, batch: int, hidden: int) -> State:
+        return (*self.inner.start(like, batch, hidden), *self.inner.start(like, batch, hidden))
+
+    def chosen(
+        self, engine: str, device: str, dtype: torch.dtype, replicas: int
+    ) -> tuple[str, Unroll | None]:
+        return self.inner.chosen(engine, device, dtype, replicas)
+
+    def by(self, unroll: Unroll | None) -> "Bidirectional":
+        return replace(self, inner=self.inner.by(unroll))
+
+    def __call__(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        half = len(state) // 2
+        forward, first = self.inner(_of(params, "forward"), x, state[:half])
+        backward, second = self.inner(_of(params, "backward"), x.flip(1), state[half:])
+        backward = backward if self.last else backward.flip(1)
+        return torch.cat([forward, backward], -1), (*first, *second)
+
+
+class Backward(Draw):
+    """The streams of the second direction."""
+
+    def __call__(self, purpose: str, step: int = 0) -> np.random.Generator:
+        return super().__call__(f"backward {purpose}", step)
+
+
+def _of(params: Params, way: str) -> Params:
+    return {
+        name.partition(".")[2]: tensor
+        for name, tensor in params.items()
+        if name.startswith(f"{way}.")
+    }
