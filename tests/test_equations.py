@@ -111,6 +111,16 @@ PARAMETERS = {
     "coupled": (51480, 12864),  # 3A
     "lstm_peephole_full": (119340, 29440),  # 4A + 3n²
     "slstm": (68640, 17152),  # 4A: one head
+    "lem": (68640, 17152),  # 4A, as an LSTM of the same width
+    "cornn": (34060, 8384),  # dn + 2n² + n
+    "unicornn": (520, 320),  # dn + 3n
+    "ligru": (34320, 8576),  # 2A
+    "sru": (1040, 768),  # 4dn + 4n
+    "fastgrnn": (17550, 4480),  # dn + n² + 4n: with ζ and ν a unit
+    "star": (17420, 4480),  # A + dn + n
+    "lru": (34580, 8768),  # 3dn + 2n² + 3n
+    "rglru": (780, 576),  # 3dn + 3n: as minLSTM
+    "s4d": (910, 512),  # dn + 6n
 }
 
 

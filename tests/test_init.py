@@ -28,9 +28,12 @@ KEEPS = {
     **dict.fromkeys(("janet", "minlstm", "slstm"), "+f"),
     **dict.fromkeys(("gru", "gru_reset_after"), "+z"),
     **dict.fromkeys(("mut1", "mut2", "mut3", "mingru"), "-z"),
-    **{"mgu": "-f", "ugrnn": "+g"},
+    **{"mgu": "-f", "ugrnn": "+g", "ligru": "+z", "sru": "+f", "fastgrnn": "+z", "star": "-k"},
+    "rglru": "-r",
 }
-FORGETS_NOTHING = {"tanh", "relu", "irnn", "indrnn", "nfg", "lstm_f"}
+FORGETS_NOTHING = {"tanh", "relu", "irnn", "indrnn", "nfg", "lstm_f"} | {
+    *("lem", "cornn", "unicornn", "lru", "s4d"),  # decays that are learnt, not gated by a bias
+}
 WRITES = (
     "lstm",
     "lstm_b",
@@ -43,6 +46,7 @@ WRITES = (
     "np",
     "fgr",
     "minlstm",
+    "rglru",
 )  # a gate of its own: i
 
 GREFF = {"W": ("norm", 0.1), "R": ("norm", 0.1), "p": ("norm", 0.1)}
@@ -134,7 +138,8 @@ def test_rule_has_its_distribution(rule, number, law, parameters, std):
 
 
 def test_every_rule_is_tested_here():
-    assert set(RULES) == {
+    for_decays = {"between", "log_between", "phase", "ring", "softring", "modes"}  # of cells below
+    assert set(RULES) - for_decays == {
         "normal",
         "scaled",
         "uniform",
@@ -149,7 +154,7 @@ def test_every_rule_is_tested_here():
 def test_constants_and_identities_are_exact():
     assert np.array_equal(drawn("constant", 2, 3, -1.5), [[-1.5] * 3] * 2)
     assert np.array_equal(drawn("identity", 3, 3, 0.01), [[0.01, 0, 0], [0, 0.01, 0], [0, 0, 0.01]])
-    assert RULES["identity"][1] == 1 and RULES["constant"][1] == 0
+    assert RULES["identity"][1] == (1,) and RULES["constant"][1] == (0,)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(50, 50), (80, 30), (30, 80)])
@@ -241,7 +246,41 @@ def test_indrnn_starts_within_its_horizon():
 
 
 def test_all_papers_are_tested_here():
-    assert {name for name in CELLS if cell(name).paper} == PAPERS.keys() | {"irnn", "indrnn"}
+    others = {"irnn", "indrnn", "unicornn", "fastgrnn", "lru", "rglru", "s4d"}
+    assert {name for name in CELLS if cell(name).paper} == PAPERS.keys() | others
+
+
+def test_decays_start_on_the_ring_of_their_paper():
+    """|λ|² uniform in [0.9², 0.999²], whatever λ is written as."""
+    lru, griffin = blocks("lru"), blocks("rglru")
+    radii = {
+        "lru": np.exp(-np.exp(lru["p", "nu"])),
+        "rglru": np.exp(-np.log1p(np.exp(griffin["p", "a"]))),
+    }
+    for name, radius in radii.items():
+        assert follows(radius**2, "uniform", 0.9**2, 0.999**2 - 0.9**2), name
+    assert follows(np.exp(lru["p", "theta"]), "uniform", 0, 6.28)
+    assert not lru["p", "gamma"].any()
+
+
+def test_modes_and_steps_of_s4d_lin():
+    found = blocks("s4d")
+    assert np.allclose(found["p", "w"][0, :34] / np.pi, [*range(32), 0, 1], atol=1e-5)
+    assert np.allclose(np.exp(found["p", "a"]), 0.5, atol=1e-6)
+    assert follows(np.log10(np.exp(found["p", "dt"])), "uniform", -3, 2)
+
+
+def test_scales_that_are_learnt_start_as_in_the_papers():
+    fast, waves = blocks("fastgrnn"), blocks("unicornn")
+    assert (fast["p", "zeta"] == 1).all() and (fast["p", "nu"] == -4).all()
+    assert follows(waves["p", "y"], "uniform", 0, 1)
+    assert follows(waves["p", "s"], "uniform", -0.1, 0.2)
+
+
+def test_a_rule_has_its_numbers():
+    short = replace(cell("lru"), paper=cell("lru").paper | {"p.nu": "ring 0.9"})
+    with pytest.raises(UserError, match=r"rule 'ring 0.9' .* as in 'ring 0.9 0.999'"):
+        initial(planned("lru"), short, Draw(0), 0, 2, 5, None)
 
 
 @pytest.mark.parametrize(

@@ -32,22 +32,63 @@ def orthogonal(rng: np.random.Generator, rows: int, columns: int, gain: float) -
     return gain * (q if rows >= columns else q.T)
 
 
-# rule → (draw(rng, rows, columns, number), the number if none is written)
-RULES: dict[str, tuple[Callable[[np.random.Generator, int, int, float], Array], float]] = {
-    "constant": (lambda rng, rows, columns, value: np.full((rows, columns), value), 0.0),
-    "normal": (lambda rng, rows, columns, std: rng.normal(0, std, (rows, columns)), 1.0),
-    "uniform": (lambda rng, rows, columns, limit: rng.uniform(-limit, limit, (rows, columns)), 1.0),
+def ring(rng: np.random.Generator, rows: int, columns: int, least: float, most: float) -> Array:
+    """ν of a decay exp(−exp(ν)), uniform on the ring of radii from least to most of the complex
+    plane. Orvieto et al. (2023).
+    """
+    return np.log(-np.log(_radius(rng, rows, columns, least, most)))
+
+
+def softring(rng: np.random.Generator, rows: int, columns: int, least: float, most: float) -> Array:
+    """Λ of a decay exp(−softplus(Λ)), with the radii of `ring`. De et al. (2024)."""
+    return np.log(1 / _radius(rng, rows, columns, least, most) - 1)
+
+
+def _radius(rng: np.random.Generator, rows: int, columns: int, least: float, most: float) -> Array:
+    return np.sqrt(rng.uniform(least**2, most**2, (rows, columns)))
+
+
+def modes(rng: np.random.Generator, rows: int, columns: int, step: float) -> Array:
+    """0, step, 2 step … over the units, 32 in turn: S4D-Lin. Gu et al. (2022)."""
+    return np.broadcast_to(step * (np.arange(columns) % 32), (rows, columns)).copy()
+
+
+# rule → draw(rng, rows, columns, numbers), with the numbers if none are written
+RULES: dict[str, tuple[Callable[..., Array], tuple[float, ...]]] = {
+    "constant": (lambda rng, rows, columns, value: np.full((rows, columns), value), (0.0,)),
+    "normal": (lambda rng, rows, columns, std: rng.normal(0, std, (rows, columns)), (1.0,)),
+    "uniform": (
+        lambda rng, rows, columns, limit: rng.uniform(-limit, limit, (rows, columns)),
+        (1.0,),
+    ),
+    "between": (
+        lambda rng, rows, columns, least, most: rng.uniform(least, most, (rows, columns)),
+        (0.0, 1.0),
+    ),
+    "log_between": (
+        lambda rng, rows, columns, least, most: rng.uniform(
+            np.log(least), np.log(most), (rows, columns)
+        ),
+        (0.001, 0.1),
+    ),
+    "phase": (
+        lambda rng, rows, columns, most: np.log(rng.uniform(0, most, (rows, columns))),
+        (6.28,),
+    ),
+    "ring": (ring, (0.9, 0.999)),
+    "softring": (softring, (0.9, 0.999)),
+    "modes": (modes, (float(np.pi),)),
     "scaled": (
         lambda rng, rows, columns, scale: rng.normal(0, scale / columns**0.5, (rows, columns)),
-        1.0,
+        (1.0,),
     ),
-    "identity": (lambda rng, rows, columns, scale: scale * np.eye(rows, columns), 1.0),
+    "identity": (lambda rng, rows, columns, scale: scale * np.eye(rows, columns), (1.0,)),
     "horizon": (
         lambda rng, rows, columns, longest: rng.uniform(0, 2 ** (1 / longest), (rows, columns)),
-        0.0,
+        (0.0,),
     ),
-    "glorot": (glorot, 0.0),
-    "orthogonal": (orthogonal, 1.0),
+    "glorot": (glorot, (0.0,)),
+    "orthogonal": (orthogonal, (1.0,)),
 }
 
 # init=… → rules of W and R; {} stands for the number after the colon (1 if there is none)
@@ -115,7 +156,8 @@ def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
                 f"{scheme}:1, got '{number}'"
             )
         W, R = (rule.format(number or 1) for rule in SCHEMES[scheme])
-        families = {"W": W, "R": R, "p": cell.paper.get("p", "constant 0"), "b": "constant 0"}
+        diagonals = {key: rule for key, rule in cell.paper.items() if key[0] == "p"}
+        families = {"W": W, "R": R, "p": "constant 0", "b": "constant 0"} | diagonals
     else:
         raise unknown("initialisation", cell.init, ["paper", *SCHEMES])
     found = {}
@@ -133,13 +175,21 @@ def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
 def _drawn(
     rule: str, rng: np.random.Generator, rows: int, columns: int, horizon: int | None
 ) -> Array:
-    word, _, number = rule.partition(" ")
+    word, *written = rule.split()
     if word not in RULES:
         raise unknown("rule", rule, RULES)
-    function, default = RULES[word]
-    if word == "horizon" and not number:
-        number = str(_needed(horizon, "the initialisation 'horizon'", "'cell.paper.p=horizon 100'"))
-    return function(rng, rows, columns, float(number) if number else default)
+    function, usual = RULES[word]
+    if word == "horizon" and not written:
+        longest = _needed(horizon, "the initialisation 'horizon'", "'cell.paper.p=horizon 100'")
+        written = [str(longest)]
+    try:
+        numbers = [float(number) for number in written] or usual
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(usual):
+        example = " ".join(map("{:g}".format, usual))
+        raise UserError(f"rule '{rule}' of cell.paper: expected as in '{word} {example}'")
+    return function(rng, rows, columns, *numbers)
 
 
 def _memory(
