@@ -265,7 +265,7 @@ def test_decays_start_on_the_ring_of_their_paper():
 
 def test_modes_and_steps_of_s4d_lin():
     found = blocks("s4d")
-    assert np.allclose(found["p", "w"][0, :34] / np.pi, [*range(32), 0, 1], atol=1e-5)
+    assert np.allclose(found["p", "w"].ravel()[:34] / np.pi, [*range(32), 0, 1], atol=1e-5)
     assert np.allclose(np.exp(found["p", "a"]), 0.5, atol=1e-6)
     assert follows(np.log10(np.exp(found["p", "dt"])), "uniform", -3, 2)
 

@@ -36,7 +36,8 @@ def ring(rng: np.random.Generator, rows: int, columns: int, least: float, most: 
     """ν of a decay exp(−exp(ν)), uniform on the ring of radii from least to most of the complex
     plane. Orvieto et al. (2023).
     """
-    return np.log(-np.log(_radius(rng, rows, columns, least, most)))
+    found: Array = np.log(-np.log(_radius(rng, rows, columns, least, most)))
+    return found
 
 
 def softring(rng: np.random.Generator, rows: int, columns: int, least: float, most: float) -> Array:
