@@ -21,6 +21,7 @@ from rnnbench.sweep.planning import Job
 BRIEF = (
     100  # steps; shorter runs are mostly evaluation, and tell something only if there are no others
 )
+TYPICAL_LAG = 40  # steps, from which a layer may take its size
 LABELS = ("name", "digest", "type")  # of a task's settings; the others are its fields
 
 
@@ -120,10 +121,19 @@ def work(settings: Mapping[str, Any]) -> float:
 
 @cache
 def products(step: str, constants: tuple[tuple[str, float], ...]) -> int:
-    """How many products of the state with a square matrix a cell makes in a step; at least one."""
+    """How many products of the state with a square matrix a cell makes in a step; at least one. A
+    layer of another kind has about as many as its weights make up.
+    """
+    from rnnbench.engine.layer import Layer, Place
     from rnnbench.equations.plan import plan
+    from rnnbench.layers import is_layer
 
-    return max(len(plan(catalogue.resolve(step, "cell.step"), dict(constants)).blocks["R"]), 1)
+    target = catalogue.resolve(step, "cell.step")
+    if not is_layer(target):
+        return max(len(plan(target, dict(constants)).blocks["R"]), 1)
+    made: Layer = target(**dict(constants)).at(Place(0, 1, TYPICAL_LAG, symbols=False))
+    units = 32 * made.multiple
+    return max(round(made.count(units, units) / units**2), 1)
 
 
 @cache
