@@ -24,7 +24,16 @@ from rnnbench.catalogue import (
     remark,
     resolve,
 )
-from rnnbench.cli.show import folded, gates, list_cells, list_tasks, paper, show_cell, show_latex
+from rnnbench.cli.show import (
+    cell_rows,
+    folded,
+    gates,
+    list_cells,
+    list_tasks,
+    paper,
+    show_cell,
+    show_latex,
+)
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.settings import Cell, typed
@@ -281,7 +290,7 @@ def printed(thing, width=80):
 
 
 def test_every_cell_is_listed():
-    lines = printed(list_cells(2, 64))
+    lines = printed(list_cells(cell_rows(2, 64), 2, 64))
     assert all(len(line) <= 80 and "…" not in line for line in lines)
     listed = [line.split()[0] for line in lines[2:] if line[:1].strip()]
     assert sorted(listed) == choices("cell")

@@ -34,8 +34,9 @@ def listing(options: Options) -> None:
                 console.print(list_studies(studies), soft_wrap=False)
             return
         settings = compose(options.overrides)
-        inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
-        cells = show.cell_rows(inputs, hidden)
+        task, hidden = load_task(settings, print), settings.model.hidden
+        inputs = task.inputs
+        cells = show.cell_rows(inputs, hidden, task.horizon)
         put_json(cells) if options.json else console.print(show.list_cells(cells, inputs, hidden))
 
     flags = ["--json"] if options.json else []
@@ -52,6 +53,7 @@ def show(options: Options) -> int:
         from rnnbench.cli import show
         from rnnbench.compose import compose
         from rnnbench.console import console, put_json, say
+        from rnnbench.layers import is_layer
         from rnnbench.training.run import load_task
 
         settings = compose(options.overrides)
@@ -67,7 +69,15 @@ def show(options: Options) -> int:
             from rnnbench.evidence.verify import verify
 
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
-        inputs, hidden = load_task(settings, print).inputs, settings.model.hidden
+        task, hidden = load_task(settings, print), settings.model.hidden
+        inputs = task.inputs
+        if is_layer(catalogue.resolve(cell.step, "cell.step")):
+            known = (cell, inputs, hidden, task.horizon)
+            if options.json:
+                put_json(show.layer_facts(*known))
+            else:
+                console.print(show.show_layer(*known), soft_wrap=False)
+            return
         if options.json:
             put_json(show.facts_of(cell, inputs, hidden, checks, options.notation or "paper"))
             return

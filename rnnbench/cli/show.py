@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from rnnbench.catalogue import About, about, choices, read, remark, resolve
+from rnnbench.catalogue import About, about, choices, read, remark, resolve, step
 from rnnbench.draw import Draw
+from rnnbench.engine.layer import Layer, Place
 from rnnbench.engine.native import source
 from rnnbench.equations.notation import STYLES, difference, restated
 from rnnbench.equations.plan import Plan, plan
@@ -26,35 +28,61 @@ from rnnbench.equations.text import LEGEND, latex, term
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.evidence.verify import Check
+from rnnbench.layers import layer_of
+from rnnbench.report.sources import family
 from rnnbench.runs.made import add_file
 from rnnbench.settings import Cell, typed
 
+OWN = "Your own"
 
-def cell_rows(inputs: int, hidden: int) -> list[dict[str, Any]]:
-    """Every cell of `configs/cell`: its name, what it is, its paper, its size with `inputs` inputs
-    and `hidden` units; of the place for a cell of the user's own the name and what it is.
+
+def cell_rows(inputs: int, hidden: int, horizon: int | None = 100) -> list[dict[str, Any]]:
+    """Every cell of `configs/cell`, by family: its name, what it is, its paper, its size with
+    `inputs` inputs and `hidden` units (None where it needs a horizon and there is none); layers of
+    other kinds come last, then the place for a cell of the user's own.
+
+    horizon: the longest lag that matters in the task, from which a layer may take its size.
     """
     rows: list[dict[str, Any]] = []
     for name in choices("cell"):
         values = read("cell", name)
         if "step" not in values:
-            rows.append({"cell": name, "summary": "Your own, from a file"})
+            rows.append({"family": OWN, "cell": name, "summary": "Your own, from a file"})
             continue
         cell = typed(Cell, values | {"name": name}, f"cell={name}")
-        planned = plan(resolve(cell.step, "cell.step"), cell.constants)
-        said = about_cell(cell, planned)
-        row = {"cell": name, "summary": _short(said.summary), "paper": paper(said.source)}
-        rows.append(row | {"parameters": planned.count(inputs, hidden)})
-    return rows
+        said = about_cell(cell, resolve(cell.step, "cell.step").__doc__)
+        row = {"family": family(cell.step).partition(", ")[0], "cell": name}
+        row |= {"summary": _short(said.summary), "paper": paper(said.source)}
+        try:
+            size = placed(cell, horizon).count(inputs, hidden)
+        except UserError:
+            size = None
+        rows.append(row | {"parameters": size})
+    return sorted(rows, key=_rank)
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[int, str]:
+    """Where a family stands in the list: equations, other layers, the user's own."""
+    home = (step(row["cell"]) or "rnnbench.own").split(".")[1]
+    return ("cells", "layers", "own").index(home), row["family"]
+
+
+def placed(cell: Cell, horizon: int | None) -> Layer:
+    """The layer of a network of one, for real-valued inputs."""
+    return layer_of(cell).at(Place(0, 1, horizon, symbols=False))
 
 
 def list_cells(rows: Iterable[Mapping[str, Any]], inputs: int, hidden: int) -> Table:
     """The same as a table."""
     table = _table("cell", "what it is", "paper")
     table.add_column(f"d={inputs}, n={hidden}", justify="right", no_wrap=True)
-    for row in rows:
-        size = f"{row['parameters']:,}" if "parameters" in row else ""
-        table.add_row(row["cell"], row["summary"], row.get("paper", ""), size)
+    for heading, members in groupby(rows, key=lambda row: row["family"]):
+        table.add_section()
+        table.add_row("", Text(heading, "bold"), "", "")
+        for row in members:
+            size = row.get("parameters", "")
+            shown = "–" if size is None else f"{size:,}" if size else ""
+            table.add_row(row["cell"], row["summary"], row.get("paper", ""), shown)
     return table
 
 
@@ -114,7 +142,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """All that is known of one cell, for programs."""
     planned = plan(resolve(cell.step, "cell.step"), cell.constants)
-    said = about_cell(cell, planned)
+    said = about_cell(cell, planned.program.function.__doc__)
     return {
         "cell": cell.name,
         "summary": said.summary,
@@ -144,7 +172,7 @@ def show_cell(
     the equations, `STYLES`.
     """
     planned = plan(resolve(cell.step, "cell.step"), cell.constants)
-    said = about_cell(cell, planned)
+    said = about_cell(cell, planned.program.function.__doc__)
     facts = {
         "forget gate": " ".join(gates(cell)),
         "constants": ", ".join(f"{key} = {value:g}" for key, value in cell.constants.items()),
@@ -165,22 +193,68 @@ def show_cell(
             f"{_MARK[check.passed]} {check.name}: {check.detail}" for check in checks
         ),
     }
+    equations = restated(planned.program, notation).splitlines()
+    return _page(cell.name, said.summary, equations, _legend(cell, planned, notation), facts)
+
+
+def layer_facts(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> dict[str, Any]:
+    """All that is known of a layer that is no cell, for programs."""
+    layer = placed(cell, horizon)
+    said = about_cell(cell, type(layer).__doc__)
+    return {
+        "cell": cell.name,
+        "summary": said.summary,
+        "definition": list(layer.definition),
+        "states": list(layer.names),
+        "shapes": {name: list(shape) for name, shape in layer.shapes(inputs, hidden).items()},
+        "constants": dict(cell.constants),
+        "options": dict(cell.options),
+        "told": layer.told,
+        "multiple": layer.multiple,
+        "horizon": horizon,
+        "inputs": inputs,
+        "hidden": hidden,
+        "parameters": layer.count(inputs, hidden),
+        "flops": layer.flops(inputs, hidden),
+        "reading": said.reading,
+        "source": said.source,
+    }
+
+
+def show_layer(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> RenderableType:
+    """The same for a rich console: what it computes, in formulas and counts."""
+    known = layer_facts(cell, inputs, hidden, horizon)
+    chosen = {**known["constants"], **known["options"]}
+    facts = {
+        "settings": ", ".join(f"{key} = {value}" for key, value in chosen.items()),
+        "here": f"{known['told']} (horizon of the task: {horizon})" if known["told"] else "",
+        "parameters": f"{known['parameters']:,} with d = {inputs} inputs and n = {hidden} units, "
+        "one layer",
+        "FLOPs a step": f"{known['flops']:,} forward, for one sequence; a multiply-add counts 2",
+        "tensors": ", ".join(
+            f"{name} {'×'.join(map(str, shape))}" for name, shape in known["shapes"].items()
+        ),
+        "units": f"a multiple of {known['multiple']}" if known["multiple"] > 1 else "",
+        "state": ", ".join(known["states"])
+        or "none: where a text goes on, the window before is read again",
+        "reading": known["reading"],
+        "source": known["source"],
+    }
+    return _page(cell.name, known["summary"], known["definition"], "", facts)
+
+
+def _page(
+    name: str, summary: str, formulas: Iterable[str], legend: str, facts: Mapping[str, str]
+) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for key, value in facts.items():
         if value:
             grid.add_row(key, Text(value))
-    title = Text.assemble((cell.name, "bold"), "  ", said.summary)
-    return Group(
-        title,
-        "",
-        _Equations(restated(planned.program, notation).splitlines()),
-        "",
-        Text(_legend(cell, planned, notation), "dim"),
-        "",
-        grid,
-    )
+    title = Text.assemble((name, "bold"), "  ", summary)
+    below: list[RenderableType] = [Text(legend, "dim"), ""] if legend else []
+    return Group(title, "", _Equations(formulas), "", *below, grid)
 
 
 def _legend(cell: Cell, planned: Plan, notation: str) -> str:
@@ -294,11 +368,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def about_cell(cell: Cell, planned: Plan) -> About:
+def about_cell(cell: Cell, docstring: str | None) -> About:
     """The docstring; where a configuration with a source of its own starts the equations otherwise,
     that goes first.
     """
-    said, own = about(planned.program.function.__doc__), remark("cell", cell.name)
+    said, own = about(docstring), remark("cell", cell.name)
     if own is None or not own.source:
         return said
     source = own.source.rstrip(".")
