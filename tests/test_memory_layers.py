@@ -1,0 +1,242 @@
+"""Layers with states of their own shapes, beside the papers' equations in plain loops of NumPy."""
+
+import numpy as np
+import pytest
+import torch
+
+from rnnbench.engine.network import Network, stacked
+from rnnbench.layers.fastweights import MLSTM, DeltaNet, LinearAttention
+from rnnbench.layers.memory import EMPTY, NTM, StackRNN
+from rnnbench.layers.normalised import GRULN, LSTMLN
+from rnnbench.runs.records import Folder
+from rnnbench.tools.eval import run_eval
+from rnnbench.training.loop import Training
+
+K, T, B, I, H = 2, 7, 2, 3, 6  # noqa: E741
+KINDS = {
+    "linattn": LinearAttention(heads=2),
+    "deltanet": DeltaNet(heads=2, reach=2),
+    "mlstm": MLSTM(heads=2),
+    "lstm_ln": LSTMLN(),
+    "gru_ln": GRULN(),
+    "stackrnn": StackRNN(stacks=2, size=3, cells=5),
+    "ntm": NTM(rows=5, columns=4, heads=2),
+}
+every_kind = pytest.mark.parametrize("name", KINDS)
+
+
+def computed(name):
+    """(the layer in its place, its parameters, x, outputs of a random network), float64."""
+    stack = stacked(KINDS[name], 1, 10, False)
+    network = Network(stack, K, I, H, 4, False, torch.float64, "cpu")
+    generator = torch.Generator().manual_seed(5)
+    network.flat.copy_(0.7 * torch.randn(network.flat.shape, generator=generator))
+    x = torch.randn(K, T, B, I, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        y, _ = network.run(None, x, network.zero_state(B))
+    own = [{n: t[k].detach().numpy() for n, t in network.layer(0).items()} for k in range(K)]
+    return stack[0], own, x.numpy(), y.numpy(), network
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def softmax(a):
+    e = np.exp(a - a.max())
+    return e / e.sum()
+
+
+def unit(a):
+    return a / np.sqrt((a**2).sum())
+
+
+def norm(a):
+    return (a - a.mean()) / np.sqrt(((a - a.mean()) ** 2).mean() + 1e-5)
+
+
+def linattn(layer, w, xs):
+    """Every output anew, as attention over the past: no state is carried."""
+    D, made = H // 2, []
+    parts = [np.split(w["W"].T @ x + w["b"], 3) for x in xs]
+
+    def feature(a):
+        return np.where(a > 0, a + 1, np.exp(a))
+
+    for t in range(len(xs)):
+        y = []
+        for a in range(2):
+            here = slice(a * D, (a + 1) * D)
+            q = feature(parts[t][0][here])
+            scores = np.array([feature(parts[s][1][here]) @ q for s in range(t + 1)])
+            values = np.array([parts[s][2][here] for s in range(t + 1)])
+            y.append(scores @ values / scores.sum())
+        made.append(np.concatenate(y))
+    return made
+
+
+def deltanet(layer, w, xs):
+    """S as a product of (I − β k kᵀ), written as in the paper, columns for values."""
+    D, made = H // 2, []
+    S = [np.zeros((D, D)) for _ in range(2)]
+    for x in xs:
+        told = w["W"].T @ x + w["b"]
+        y = []
+        for a in range(2):
+            q, k, v = (told[j * H + a * D : j * H + (a + 1) * D] for j in range(3))
+            q, k = (unit(p * sigmoid(p)) for p in (q, k))
+            beta = 2 * sigmoid(told[3 * H + a])
+            S[a] = S[a] @ (np.eye(D) - beta * np.outer(k, k)) + beta * np.outer(v, k)
+            y.append(S[a] @ q)
+        made.append(np.concatenate(y))
+    return made
+
+
+def mlstm(layer, w, xs):
+    """The parallel form of the paper's appendix, without a stabiliser: weights from every past
+    step.
+    """
+    D, made = H // 2, []
+    told = [w["W"].T @ x + w["b"] for x in xs]
+    for t in range(len(xs)):
+        y = []
+        for a in range(2):
+            q, _, _, o = (told[t][j * H + a * D : j * H + (a + 1) * D] for j in range(4))
+            values, weights = [], []
+            for s in range(t + 1):
+                _, k, v, _ = (told[s][j * H + a * D : j * H + (a + 1) * D] for j in range(4))
+                i = np.exp(told[s][4 * H + a])
+                f = np.prod([sigmoid(told[u][4 * H + 2 + a]) for u in range(s + 1, t + 1)])
+                weights.append(f * i * (q @ k) / D**0.5)
+                values.append(v)
+            weights = np.array(weights)
+            total = weights @ np.array(values) / max(abs(weights.sum()), 1)
+            y.append(sigmoid(o) * total)
+        made.append(np.concatenate(y))
+    return made
+
+
+def lstm_ln(layer, w, xs):
+    h = c = np.zeros(H)
+    made = []
+    for x in xs:
+        told = norm(w["W"].T @ x) * w["g_x"] + norm(w["R"].T @ h) * w["g_h"] + w["b"]
+        f, i, o, g = np.split(told, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(norm(c) * w["g_c"] + w["b_c"])
+        made.append(h)
+    return made
+
+
+def gru_ln(layer, w, xs):
+    h, made = np.zeros(H), []
+    for x in xs:
+        a_z, a_r, a_n = np.split(norm(w["W"].T @ x) * w["g_x"] + w["b"], 3)
+        u_z, u_r, u_n = np.split(norm(w["R"].T @ h) * w["g_h"], 3)
+        z, r = sigmoid(a_z + u_z), sigmoid(a_r + u_r)
+        h = z * h + (1 - z) * np.tanh(a_n + r * u_n)
+        made.append(h)
+    return made
+
+
+def stackrnn(layer, w, xs):
+    S, C, D = 2, 5, 3
+    h, stack, made = np.zeros(H), np.full((S, C, D), EMPTY), []
+    for x in xs:
+        top = np.concatenate([stack[s, i] for s in range(S) for i in range(2)])
+        h = np.tanh(w["W"].T @ x + w["b"] + w["R"].T @ h + w["P"].T @ top)
+        new = np.empty_like(stack)
+        for s in range(S):
+            push, pop, rest = softmax((w["A"].T @ h + w["d"])[3 * s : 3 * s + 3])
+            value = np.tanh(w["D"].T @ h)[s * D : (s + 1) * D]
+            for i in range(C):
+                above = value if i == 0 else stack[s, i - 1]
+                below = stack[s, i + 1] if i + 1 < C else np.full(D, EMPTY)
+                new[s, i] = push * above + pop * below + rest * stack[s, i]
+        stack = new
+        made.append(h)
+    return made
+
+
+def ntm(layer, w, xs):
+    A, N, D = 2, 5, 4
+    M = np.random.default_rng(0).uniform(-1 / (N + D) ** 0.5, 1 / (N + D) ** 0.5, (N, D))
+    place = [np.eye(N)[0] for _ in range(2 * A)]
+    y = c = np.zeros(H)
+    r, made = np.zeros(A * D), []
+    for x in xs:
+        z, i, f, o = np.split(w["W"].T @ x + w["b"] + w["R"].T @ y + w["P"].T @ r, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(z)
+        y = sigmoid(o) * np.tanh(c)
+        told = w["H"].T @ y + w["h"]
+        for head in range(2 * A):
+            own = told[head * (D + 6) : (head + 1) * (D + 6)]
+            key, beta, g = np.tanh(own[:D]), np.log1p(np.exp(own[D])), sigmoid(own[D + 1])
+            s, gamma = softmax(own[D + 2 : D + 5]), 1 + np.log1p(np.exp(own[D + 5]))
+            alike = np.array([unit(key) @ unit(row) for row in M])
+            mixed = g * softmax(beta * alike) + (1 - g) * place[head]
+            moved = np.array(
+                [
+                    sum(mixed[j] * s[(i - j + 1) % N] for j in range(N) if (i - j + 1) % N < 3)
+                    for i in range(N)
+                ]
+            )
+            place[head] = moved**gamma / (moved**gamma).sum()
+        r = np.concatenate([place[head] @ M for head in range(A)])
+        rest = told[2 * A * (D + 6) :]
+        erase, add = sigmoid(rest[: A * D]), np.tanh(rest[A * D :])
+        for head in range(A):
+            at = place[A + head][:, None]
+            M = M * (1 - at * erase[head * D : (head + 1) * D])
+            M = M + at * add[head * D : (head + 1) * D]
+        made.append(np.concatenate([y, r]))
+    return made
+
+
+@every_kind
+def test_it_is_what_the_paper_says(name):
+    layer, own, x, y, _ = computed(name)
+    for k in range(K):
+        for b in range(B):
+            expected = np.stack(globals()[name](layer, own[k], x[k, :, b]))
+            np.testing.assert_allclose(y[k, :, b], expected, rtol=1e-9, atol=1e-9)
+
+
+@every_kind
+def test_a_sequence_in_two_windows_is_the_sequence(name):
+    *_, x, y, network = computed(name)
+    x = torch.from_numpy(x)
+    with torch.no_grad():
+        first, states = network.run(None, x[:, :3], network.zero_state(B))
+        second, _ = network.run(None, x[:, 3:], states)
+    torch.testing.assert_close(torch.cat([first, second], 1), torch.from_numpy(y))
+
+
+@every_kind
+def test_it_trains_goes_on_and_is_evaluated(name, settings_for, trained, silent, capsys):
+    from rnnbench.errors import Interrupted
+
+    small = "task=reverse task.length=5 model.hidden=4 train.steps=6 train.batch=3"
+    rest = "train.eval_every=3 train.eval_limit=1 train.eval_batch=4"
+    asked = [f"cell={name}", *small.split(), *rest.split()]
+    whole = trained(*(settings_for(*asked, f"seed={s}", "study=whole") for s in range(2)))
+    parts = [settings_for(*asked, f"seed={s}", "study=parts") for s in range(2)]
+    with pytest.raises(Interrupted):
+        trained(*parts, watch=silent(stop_after=4))
+    for before, after in zip(whole, trained(*parts), strict=True):
+        assert after["final"] == before["final"] and after["status"] == "finished"
+    run_eval([str(Folder.of(parts[0]).path), "task.length=7"])
+    assert "7" in capsys.readouterr().out
+
+
+def test_a_text_goes_on_with_its_states(settings_for, pack_of, tmp_path):
+    """A matrix of states is carried from window to window, and nothing is read twice."""
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question. " * 60)
+    asked = [f"task.corpus={text}", "task.window=8", "train.batch=2", "model.hidden=4"]
+    training = Training(pack_of(settings_for("cell=deltanet", "task=charlm", *asked)))
+    training.update()
+    before = training.states[0][0].clone()
+    training.update()
+    assert training.pack.network.context == 0 and before.shape == (1, 2, 1, 4, 4)
+    assert before.any() and not torch.equal(before, training.states[0][0])
