@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,22 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rnnbench.errors import UserError, unknown
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ForgetGate:
+    """The bias that decides what is kept. sign: 1 where raising it keeps the memory, else -1."""
+
+    bias: str
+    sign: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """How weights start: the name of a scheme, and the number behind its colon."""
+
+    scheme: str
+    number: float | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,30 @@ class Cell:
     digest: str | None = (
         None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
     )
+
+    def __post_init__(self) -> None:
+        _ = self.start  # is refused here, if at all
+
+    @cached_property
+    def forget_gate(self) -> ForgetGate | None:
+        """`forget`, read."""
+        if self.forget is None:
+            return None
+        return ForgetGate(self.forget.lstrip("+-"), -1 if self.forget.startswith("-") else 1)
+
+    @cached_property
+    def start(self) -> Start:
+        """`init`, read."""
+        scheme, colon, number = self.init.partition(":")
+        if not colon:
+            return Start(scheme, None)
+        found = _positive(number)
+        if found is None:
+            raise UserError(
+                f"cell.init={self.init}: after the colon stands a positive number, as in "
+                f"{scheme}:1, got '{number}'"
+            )
+        return Start(scheme, found)
 
 
 BLOCKS = ("plain", "residual")
@@ -77,10 +117,30 @@ class Model:
                 "model.dropout acts between layers; with model.layers=1 it has no effect, set it "
                 "to 0 or add a layer"
             )
-        if self.match is not None and not (
-            self.match.startswith("params:") and self.match[7:].isdigit() and int(self.match[7:])
-        ):
-            raise UserError(f"model.match must be null or params:N with N > 0, got '{self.match}'")
+        _ = self.parameters  # is refused here, if at all
+
+    @cached_property
+    def parameters(self) -> int | None:
+        """How many trainable numbers the network shall have, whatever its width: `match`, read."""
+        return parameters_asked(self.match)
+
+
+def parameters_asked(match: str | None) -> int | None:
+    """The N of `params:N`. Raises UserError for anything else but None."""
+    if match is None:
+        return None
+    kind, _, number = match.partition(":")
+    if kind != "params" or not number.isdigit() or not int(number):
+        raise UserError(f"model.match must be null or params:N with N > 0, got '{match}'")
+    return int(number)
+
+
+def _positive(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 OPTIMIZERS = {  # name → the numbers that it has besides the learning rate

@@ -293,11 +293,12 @@ def show_latex(cell: Cell) -> str:
 
 def gates(cell: Cell) -> list[str]:
     """How `forget_bias` and chrono initialisation act on this cell, a sentence each."""
-    if cell.forget is None:
+    keeper = cell.forget_gate
+    if keeper is None:
         return [
             "None whose bias could keep the memory: cell.forget_bias and init=chrono do not apply."
         ]
-    sign, name = ("−" if cell.forget[0] == "-" else ""), cell.forget.lstrip("+-")
+    sign, name = ("−" if keeper.sign < 0 else ""), keeper.bias
     keeps = (
         f"b_{name} {'lowered' if sign else 'raised'} keeps the memory: cell.forget_bias=1 "
         f"starts it at {sign or '+'}1."

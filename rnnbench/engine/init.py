@@ -134,7 +134,7 @@ def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
 
     Diagonals start as the paper has them, else at 0; biases at 0.
     """
-    scheme, _, number = cell.init.partition(":")
+    scheme, number = cell.start.scheme, cell.start.number
     if number and scheme in ("paper", "glorot", "orthogonal"):
         raise UserError(
             f"cell.init={cell.init}: {scheme} takes no number; write cell.init={scheme}"
@@ -151,11 +151,6 @@ def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
             )
         families = {"p": "constant 0", "b": "constant 0"} | cell.paper
     elif scheme in SCHEMES:
-        if number and not _positive(number):
-            raise UserError(
-                f"cell.init={cell.init}: after the colon stands a positive number, as in "
-                f"{scheme}:1, got '{number}'"
-            )
         W, R = (rule.format(number or 1) for rule in SCHEMES[scheme])
         diagonals = {key: rule for key, rule in cell.paper.items() if key[0] == "p"}
         families = {"W": W, "R": R, "p": "constant 0", "b": "constant 0"} | diagonals
@@ -199,7 +194,7 @@ def _memory(
     """What forget_bias or chrono initialisation put into the biases of the gates that hold and
     write memory.
     """
-    scheme, _, longest = cell.init.partition(":")
+    scheme, longest = cell.start.scheme, cell.start.number
     for gate in (cell.forget, cell.write):
         if gate is not None and gate.lstrip("+-") not in plan.blocks["b"]:
             raise unknown(
@@ -212,7 +207,8 @@ def _memory(
         raise UserError(
             f"{asked} and cell.forget_bias={cell.forget_bias:g} both set the same bias; keep one"
         )
-    if cell.forget is None:
+    keeper = cell.forget_gate
+    if keeper is None:
         own = (
             "; for a cell of your own say which with cell.forget=+f or cell.forget=-z"
             if cell.digest
@@ -222,10 +218,10 @@ def _memory(
             f"{asked} has no effect: no gate of cell '{cell.name}' decides what is kept; remove "
             f"it{own}"
         )
-    sign, name = (-1 if cell.forget.startswith("-") else 1), cell.forget.lstrip("+-")
+    sign, name = keeper.sign, keeper.bias
     if scheme != "chrono":
         return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
-    most = float(longest) if longest else _needed(horizon, asked, "cell.init=chrono:100")
+    most = longest if longest else _needed(horizon, asked, "cell.init=chrono:100")
     if most <= 2:
         raise UserError(f"{asked}: the longest lag must be above 2 steps, got {most:g}")
     # Tallec & Ollivier (2018): b_f ~ log U(1, T_max - 1), b_i = -b_f.
@@ -240,10 +236,3 @@ def _needed(horizon: int | None, asked: str, remedy: str) -> float:
             f"{remedy} for 100 steps"
         )
     return float(horizon)
-
-
-def _positive(text: str) -> bool:
-    try:
-        return float(text) > 0
-    except ValueError:
-        return False

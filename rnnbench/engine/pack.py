@@ -189,13 +189,13 @@ def width(stack: Sequence[Layer], model: Model, task: Task) -> int:
     Raises UserError for a number of units that the layers cannot have.
     """
     step = stack[0].multiple
-    if model.match is None:
+    if model.parameters is None:
         if model.hidden % step:
             raise UserError(
                 f"model.hidden={model.hidden}: {stack[0].name} needs a multiple of {step:g} units"
             )
         return model.hidden
-    wanted, hidden = int(model.match.partition(":")[2]), step
+    wanted, hidden = model.parameters, step
     if (least := parameters(stack, task, step)) > wanted:
         raise UserError(
             f"model.match={model.match}: {'one unit' if step == 1 else f'{step} units'} alone has "

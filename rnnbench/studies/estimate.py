@@ -15,7 +15,7 @@ from typing import Any
 from rnnbench import catalogue
 from rnnbench.errors import UserError
 from rnnbench.runs.reading import gather
-from rnnbench.settings import typed
+from rnnbench.settings import parameters_asked, typed
 from rnnbench.sweep.planning import Job
 
 BRIEF = (
@@ -106,11 +106,7 @@ def work(settings: Mapping[str, Any]) -> float:
     blocks = products(
         settings["cell"]["step"], tuple(sorted(settings["cell"]["constants"].items()))
     )
-    weights = (
-        blocks * model["hidden"] ** 2
-        if model["match"] is None
-        else float(model["match"].partition(":")[2])
-    )
+    weights = parameters_asked(model["match"]) or blocks * model["hidden"] ** 2
     task = settings["task"]
     length = steps(
         task["type"],
