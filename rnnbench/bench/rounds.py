@@ -111,8 +111,9 @@ def _summary(answers: Sequence[Row], known: Row) -> Row:
 
 def _shares(answer: Row) -> dict[str, float]:
     """What part of a step is what: the parts were timed alone; the rest is what they leave."""
-    parts = {name: answer[name] for name in ("layer", "data", "optimiser")}
-    parts["read-out"] = answer["network"] - answer["layer"]
+    nothing = answer.get("nothing", 0.0)  # to call none of the compiled parts: of the rest
+    parts = {name: answer[name] - nothing for name in ("layer", "optimiser")}
+    parts |= {"data": answer["data"], "read-out": answer["network"] - answer["layer"]}
     shares = {name: part / answer["seconds"] for name, part in parts.items()}
     return shares | {"rest": 1 - sum(shares.values())}
 

@@ -10,7 +10,7 @@ Axes: K replicas   T time steps   B batch   I input width   C outputs   H state 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from typing import Any
 
@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from rnnbench.bench import peers, rates
 from rnnbench.bench.contender import Contender, Pass, settings_for
+from rnnbench.engine.batches import Stacked
 from rnnbench.engine.engines import ENGINES
-from rnnbench.engine.gradient import loss_and_gradient
 from rnnbench.engine.library import ORDER, blocks_of, twin_of
+from rnnbench.engine.loop import State
 from rnnbench.engine.optimizers import STATE
 from rnnbench.engine.pack import Pack
 from rnnbench.layers import layer_of
@@ -72,32 +73,47 @@ def pack_of(contender: Contender, engine: str) -> Pack:
 
 def parts_of(pack: Pack) -> dict[str, Pass]:
     """A whole step of ours; and alone, on a batch that lies ready: data, the layer, the network
-    (the layer, read-out and loss, forward and backward), the optimiser with clipping.
+    (the layer, read-out and loss, forward and backward), the optimiser with clipping; and, where
+    all but the data are compiled calls, what it takes to make none of them.
     """
     training, size = Training(pack), pack.train.batch
     still = pack.taken(range(len(pack.runs)))  # whose parameters stay as they are
-    network, batch = still.network, still.feeder.training(0, size)
-    states, kind = network.zero_state(size), pack.task.loss
+    batch, states = still.feeder.training(0, size), still.network.zero_state(size)
+    steps = count(1)
+    passes: dict[str, Pass] = {
+        "seconds": training.update,
+        "data": lambda: still.feeder.training(next(steps), size),
+    }
+    if still.whole_step is None:
+        return passes | _by_autograd(still, batch, states)
+    zero_K, whole = torch.zeros_like(pack.schedule.rate(0)), still.whole_step
+    whole(batch, states, zero_K)
+    parts = {
+        "nothing": (),
+        "layer": ("forward", "backward"),
+        "network": ("forward", "head", "backward"),
+        "optimiser": ("update",),
+    }
+    made = {name: whole.only(*chosen) for name, chosen in parts.items()}
+    return passes | {name: partial(step, batch, states, zero_K) for name, step in made.items()}
+
+
+def _by_autograd(pack: Pack, batch: Stacked, states: list[State]) -> dict[str, Pass]:
+    network = pack.network
     params, lowest = network.layer(0), network.stack[0].by(pack.unroll)
     weights = list(params.values())
     slope = torch.randn(*batch.x.shape[:3], pack.hidden) / pack.hidden
-    steps = count(1)
 
     def layer() -> Any:
         outputs, _ = lowest(params, batch.x, states[0])
         return torch.autograd.grad(outputs, weights, slope)
 
-    def whole_network() -> Any:
-        return loss_and_gradient(network, pack.unroll, batch, states, kind, None, pack.compiled)
-
-    loss_K, gradient, _ = whole_network()
+    loss_K, gradient, _ = pack.gradient(batch, states)
     gradients, zero_K = list(gradient.values()), torch.zeros_like(pack.schedule.rate(0))
     return {
-        "seconds": training.update,
-        "data": lambda: still.feeder.training(next(steps), size),
         "layer": layer,
-        "network": whole_network,
-        "optimiser": lambda: still.optimizer.step(gradients, zero_K, loss_K),
+        "network": lambda: pack.gradient(batch, states),
+        "optimiser": lambda: pack.optimizer.step(gradients, zero_K, loss_K),
     }
 
 

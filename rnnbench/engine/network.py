@@ -6,7 +6,7 @@ optimisers are a few operations on two tensors. Named views are what the engines
 Axes: K replicas   T time steps   B batch   I input width   H state width   C outputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy as shallow_copy
 from math import prod
 from typing import Any
@@ -65,11 +65,7 @@ class Network:
 
     def _hold(self, flat: Tensor) -> None:
         self.flat, self.replicas, self.params = flat, len(flat), self.views(flat)
-        self._layers: list[Params] = [{} for _ in range(self.layers)]
-        for name, tensor in self.params.items():
-            layer, _, own = name.partition(".")
-            if layer.isdigit():
-                self._layers[int(layer)][own] = tensor
+        self._layers = [self.own(self.params, layer) for layer in range(self.layers)]
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """(K, P) as named tensors with their shapes; they share memory."""
@@ -100,6 +96,11 @@ class Network:
 
     def layer(self, index: int) -> Params:
         return self._layers[index]
+
+    def own(self, named: Mapping[str, Tensor], layer: int) -> Params:
+        """What of all named tensors is a layer's, under the names that an engine knows."""
+        prefix = f"{layer}."
+        return {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
 
     def zero_state(self, batch: int) -> list[State]:
         """The states of every layer before the first step; then, where there is a context, the

@@ -33,7 +33,8 @@ class Optimizer:
     state: (K, P) buffers, and for adam the (K,) number of updates. Which ones depends on the kind
         alone, never on the numbers of the replicas, so that rows can be cut out and stacked again
         with other companions.
-    parameters: (K, P), what `step` changes. compiled: by native code in one pass, on the CPU.
+    parameters: (K, P), what `step` changes. compiled: the same by native code in one pass, on the
+        CPU.
     """
 
     def __init__(self, optims: Sequence[Optim], parameters: Tensor, compiled: bool = False) -> None:
@@ -75,15 +76,15 @@ class Optimizer:
                 len(optims), dtype=torch.int64, device=parameters.device
             )
         self._scratch = torch.empty_like(parameters)
-        self._update = None
+        self.compiled: Update | None = None
         if compiled:
             numbers = torch.tensor([_numbers(o) for o in optims], dtype=torch.float64)
-            self._update = Update(self.name, parameters, self.state, numbers)
+            self.compiled = Update(self.name, parameters, self.state, numbers)
 
     def taken(self, replicas: Sequence[int], parameters: Tensor) -> "Optimizer":
         """For some of the replicas, whose parameters these are: numbers and state."""
         optims = [self.optims[k] for k in replicas]
-        made = Optimizer(optims, parameters, self._update is not None)
+        made = Optimizer(optims, parameters, self.compiled is not None)
         made.load({key: tensor[list(replicas)] for key, tensor in self.state.items()})
         return made
 
@@ -93,8 +94,8 @@ class Optimizer:
         gradients: (K, …) each, in the order in which the parameters lie in their rows. A replica
             whose loss or norm is not finite keeps parameters and state bit for bit.
         """
-        if self._update:
-            return self._update(gradients, rate_K, loss_K)
+        if self.compiled:
+            return self.compiled(gradients, rate_K, loss_K)
         gradient_KP = torch.cat([part.flatten(1) for part in gradients], 1)
         norm_K = self.clip(gradient_KP)
         fine_K = norm_K.isfinite() & loss_K.isfinite()

@@ -14,10 +14,13 @@ import numpy as np
 import torch
 
 from rnnbench.draw import Draw
-from rnnbench.engine.batches import Feeder
+from rnnbench.engine.batches import Feeder, Stacked
 from rnnbench.engine.engines import prepared
+from rnnbench.engine.gradient import Gradient, loss_and_gradient
 from rnnbench.engine.init import glorot
 from rnnbench.engine.layer import Layer
+from rnnbench.engine.loop import State
+from rnnbench.engine.native.step import Step
 from rnnbench.engine.network import Network, equations, stacked, widths
 from rnnbench.engine.optimizers import Optimizer, Schedule
 from rnnbench.equations.plan import Plan
@@ -68,6 +71,7 @@ class Pack:
         self.compiled = self.engine == "native"  # also what is not the layer's
         optims = [run.optim for run in runs]
         self.optimizer = Optimizer(optims, self.network.flat, self.compiled)
+        self.whole_step = self._whole_step()
         self.schedule = Schedule(optims, self.steps)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
@@ -90,7 +94,47 @@ class Pack:
         made.network = self.network.taken(replicas)
         made.optimizer = self.optimizer.taken(replicas, made.network.flat)
         made.schedule = self.schedule.taken(replicas)
+        made.whole_step = made._whole_step()
         return made
+
+    def _whole_step(self) -> Step | None:
+        """The training step in compiled calls alone, if there are cells and nothing else."""
+        plan, update = self.stack[0].plan, self.optimizer.compiled
+        if plan is None or update is None:
+            return None
+        return Step(plan, self.network, update, self.task.loss)
+
+    def advance(
+        self,
+        batch: Stacked,
+        states: Sequence[State],
+        rate_K: torch.Tensor,
+        keep: Sequence[torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, list[State], bool]:
+        """One optimiser step of every run: the losses (K), the norms of the gradients before
+        clipping (K), the states after the last time step, and whether all losses and norms are
+        finite.
+
+        A run whose loss or norm is not finite keeps parameters and optimiser state bit for bit.
+        """
+        if self.whole_step:
+            return self.whole_step(batch, states, rate_K, keep)
+        loss_K, gradient, after = self.gradient(batch, states, keep)
+        norm_K = self.optimizer.step(list(gradient.values()), rate_K, loss_K)
+        fine_K = loss_K.isfinite() & norm_K.isfinite()
+        states = [tuple(s.detach() for s in state) for state in after]
+        return loss_K, norm_K, states, bool(fine_K.all())
+
+    def gradient(
+        self,
+        batch: Stacked,
+        states: Sequence[State],
+        keep: Sequence[torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, Gradient, list[State]]:
+        """As `engine.gradient.loss_and_gradient`, for this network and task."""
+        return loss_and_gradient(
+            self.network, self.unroll, batch, states, self.task.loss, keep, self.compiled
+        )
 
     def _rehearse(self) -> None:
         """Draw data once, so that what they or their size forbid is known before anything is

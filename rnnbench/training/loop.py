@@ -20,7 +20,7 @@ from torch import Tensor
 from rnnbench.dynamics.divergence import first_not_finite
 from rnnbench.engine import rows
 from rnnbench.engine.batches import Feeder, Stacked
-from rnnbench.engine.gradient import Gradient, loss_and_gradient, mean_loss
+from rnnbench.engine.gradient import Gradient, mean_loss
 from rnnbench.engine.loop import State
 from rnnbench.engine.network import Network
 from rnnbench.engine.optimizers import restore
@@ -83,24 +83,19 @@ class Training:
         """
         started = time.perf_counter()
         self._part()
-        pack, network = self.pack, self.pack.network
+        pack = self.pack
         batch = pack.feeder.training(self.step, pack.train.batch)
         before = self._start(batch, self.states)
         keep = pack.kept((batch.x.shape[1], batch.x.shape[2]), self.step)
         if not pack.task.symbols and any(pack.noise):
             batch = replace(batch, x=pack.noisy(batch.x, self.step))
-        loss_K, gradient, states = loss_and_gradient(
-            network, pack.unroll, batch, before, pack.task.loss, keep, pack.compiled
-        )
         rate_K = pack.schedule.rate(self.step)
-        norm_K = pack.optimizer.step(list(gradient.values()), rate_K, loss_K)
-        self.states = [tuple(s.detach() for s in state) for state in states]
-        fine_K = loss_K.isfinite() & norm_K.isfinite()  # as the optimiser asks
-        if fine_K.all():
+        loss_K, norm_K, self.states, fine = pack.advance(batch, before, rate_K, keep)
+        if fine:
             self.sums["norm_before"].copy_(norm_K)
         else:
-            self._note_diverged(loss_K, norm_K, gradient, batch, before, keep)
-            self._take_back(before, norm_K, fine_K)
+            self._note_diverged(loss_K, norm_K, batch, before, keep)
+            self._take_back(before, norm_K, loss_K.isfinite() & norm_K.isfinite())
         self.sums["loss"] += loss_K.cpu()
         self.sums["norm"] += norm_K.cpu()
         self.summed_steps += 1
@@ -157,7 +152,6 @@ class Training:
         self,
         loss_K: Tensor,
         norm_K: Tensor,
-        gradient: Gradient,
         batch: Stacked,
         states: list[State],
         keep: list[Tensor] | None,
@@ -165,6 +159,7 @@ class Training:
         """Say of every run whose loss or gradient is not finite where that began."""
         network, loss = self.pack.network, partial(mean_loss, self.pack.task.loss)
         rate_K = self.pack.schedule.rate(self.step)
+        _, gradient, _ = self.pack.gradient(batch, states, keep)  # of parameters that stayed
         for row in (~(loss_K.isfinite() & norm_K.isfinite())).nonzero()[:, 0].tolist():
             what = "loss" if not loss_K[row].isfinite() else _first_bad(gradient, row)
             before = self.sums["norm_before"][row].item()

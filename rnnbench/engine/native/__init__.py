@@ -15,6 +15,7 @@ from rnnbench.engine import loop
 from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native import build, emit, head, memory
 from rnnbench.engine.native.untraced import untraced
+from rnnbench.engine.native.words import Word, fields
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.stages import staged
 from rnnbench.errors import UserError
@@ -35,10 +36,6 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *params.values(), *state))
     W = params["W"]
     made, x = kernel(plan, W.dtype), x.to(W.dtype if x.is_floating_point() else torch.int64)
-    if not x.is_floating_point() and x.numel() and not 0 <= x.min() <= x.max() < W.shape[1]:
-        raise IndexError(
-            f"symbols are numbers from 0 to {W.shape[1] - 1}, got {x.min()} to {x.max()}"
-        )
     outputs, *last = _Through.apply(made, tuple(params), learns, x, *params.values(), *state)  # type: ignore[no-untyped-call]
     return outputs, tuple(last)
 
@@ -54,7 +51,7 @@ def why_not(plan: Plan, dtype: torch.dtype, device: str) -> str | None:
         return f"the native engine computes on the CPU, not on {device}"
     try:
         kernel(plan, dtype)
-        for name in ("head", "update"):
+        for name in ("head", "update", "step"):
             head.library(name, dtype)
     except UserError as error:
         return str(error)
@@ -74,19 +71,19 @@ class Kernel:
         made = staged(plan)
         self.library = build.library(emit.source(made, REAL[dtype]))
         self.state, self.groups = len(plan.state), len(plan.groups)
-        self.fields = ctypes.c_int64 * (8 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4)
+        self.length = 9 + 7 + (self.groups + 1) * 2 + 6 + self.state * 4  # of a Call
         self.measured: dict[tuple[ctypes.CDLL, Sizes], list[int]] = {}
 
-    def call(self, sizes: Sizes, *places: Tensor | None) -> Any:
-        """The Call of work.hpp: sizes, then addresses."""
-        return self.fields(*sizes, *(0 if t is None else t.data_ptr() for t in places))
+    def words(self, sizes: Sizes, *places: Tensor | None) -> list[Word]:
+        """The Call of work.hpp: sizes, then addresses; those that are not given are none."""
+        return [*sizes, *places, *[None] * (self.length - len(sizes) - len(places))]
 
     def measure(self, sizes: Sizes) -> list[int]:
         """Numbers that it needs: forward, backward, for sums, and to be kept of a row and step."""
         key = self.library, sizes  # vectors of another width need other numbers
         if key not in self.measured:
             numbers = (ctypes.c_int64 * 4)()
-            self.library.measure(self.call(sizes), numbers)
+            self.library.measure(fields(self.words(sizes)), numbers)
             self.measured[key] = list(numbers)
         return self.measured[key]
 
@@ -119,14 +116,14 @@ class _Through(torch.autograd.Function):
         params = dict(zip(names, weights, strict=True))
         K, T, B = x.shape[:3]
         W, H, threads = params["W"], state[0].shape[-1], torch.get_num_threads()
-        sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2), apart)
+        sizes = (K, T, B, W.shape[1], H, threads, T if learns else min(T, 2), apart, 0)
         scratch, _, _, row = made.measure(sizes)
         outputs = W.new_empty((K, T, B, H))
         kept, work = W.new_empty((K, sizes[6], B, row)), W.new_empty(threads * scratch)
         last = [torch.empty_like(s) for s in state]
-        made.library.forward(
-            made.call(sizes, *_inputs(x), *made.blocks(params), *state, outputs, kept, *last, work)
-        )
+        given = (*inputs(x), *made.blocks(params), *state, outputs, kept, *last, work)
+        if made.library.forward(fields(made.words(sizes, *given))):
+            raise no_symbol(x, W.shape[1])
         if learns:
             ctx.made, ctx.sizes, ctx.names = made, sizes, names
             ctx.save_for_backward(x, outputs, kept, *weights, *state)
@@ -157,14 +154,17 @@ class _Through(torch.autograd.Function):
         starts = zip(state, needed[1 + len(names) :], strict=True)
         slope_state = [torch.empty_like(s) if need else None for s, need in starts]
         work, sums = outputs.new_empty(sizes[5] * scratch), outputs.new_empty(partial)
-        given = (*_inputs(x), *made.blocks(params), *state, outputs, kept)
-        made.library.backward(
-            made.call(
-                sizes,
-                *(*given, *[None] * len(state), work),
-                *(*arriving, slope_x, *made.blocks(slopes), *slope_state, sums),
-            )
+        given = (
+            *inputs(x),
+            *made.blocks(params),
+            *state,
+            outputs,
+            kept,
+            *[None] * len(state),
+            work,
         )
+        found = (*arriving, slope_x, *made.blocks(slopes), *slope_state, sums)
+        made.library.backward(fields(made.words(sizes, *given, *found)))
         return None, None, None, slope_x, *slopes.values(), *slope_state
 
 
@@ -178,6 +178,10 @@ def _laid(params: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
     return 0, [t.contiguous() for t in params]
 
 
-def _inputs(x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def inputs(x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Symbols, numbers: one of them is there."""
     return (None, x) if x.is_floating_point() else (x, None)
+
+
+def no_symbol(x: Tensor, count: int) -> IndexError:
+    return IndexError(f"symbols are numbers from 0 to {count - 1}, got {x.min()} to {x.max()}")

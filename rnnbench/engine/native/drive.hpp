@@ -17,6 +17,7 @@ static void every_row(const Call &c, bool back, Through through) {
 // Sums of gradients over the chunks of every replica, in order, from padded blocks to the shapes of the parameters.
 static void gather(const Call &c) {
   const long H = c.units, width = c.width(), n = c.chunk_count(), size = partial_size(c), slices = std::min(H, 8l);
+  auto gradient = [&](real *of, long k, long numbers) { return of + k * (c.apart_slopes ? c.apart_slopes : numbers); };
   auto total = [&](long k, long from, long lane, real *to) {
     vec sum = {};
     for (long chunk = 0; chunk < n; chunk++) sum += load(c.partial + (k * n + chunk) * size + from + lane);
@@ -28,14 +29,15 @@ static void gather(const Call &c) {
       long from = 0;
       for (const Product &p : products) {
         const long rows = depth(c, p);
+        real *const to = gradient(c.slope_weights[p.group], k, rows * p.blocks * H);
         for (long j = rows * slice / slices; j < rows * (slice + 1) / slices; j++)
           for (int q = 0; q < p.count; q++)
             for (long lane = 0; lane < H; lane += LANES)
-              total(k, from + (j * p.count + q) * width, lane, c.slope_weights[p.group] + ((k * rows + j) * p.blocks + p.columns[q]) * H);
+              total(k, from + (j * p.count + q) * width, lane, to + (j * p.blocks + p.columns[q]) * H);
         from += rows * width * p.count;
       }
       for (long v = 0; slice == 0 && v < VECTORS; v++, from += width) {
-        real *to = v < DIAGONALS ? c.slope_p + (k * DIAGONALS + v) * H : c.slope_b + (k * (VECTORS - DIAGONALS) + v - DIAGONALS) * H;
+        real *to = v < DIAGONALS ? gradient(c.slope_p, k, DIAGONALS * H) + v * H : gradient(c.slope_b, k, (VECTORS - DIAGONALS) * H) + (v - DIAGONALS) * H;
         for (long lane = 0; lane < H; lane += LANES) total(k, from, lane, to);
       }
     }
@@ -46,10 +48,14 @@ extern "C" void measure(const Call *c, int64_t *numbers) {
   numbers[0] = scratch_size(*c, false), numbers[1] = scratch_size(*c, true);
   numbers[2] = c->replicas * c->chunk_count() * partial_size(*c), numbers[3] = KEPT * c->width();
 }
-extern "C" void forward(const Call *c) {
+// What these return: 0, or -1 if a symbol is none of the inputs; nothing is computed then.
+extern "C" int forward(const Call *c) {
+  if (!c->knows_symbols()) return -1;
   every_row(*c, false, [&](Work &w, const Place &at, long first, long last) { forward_rows(*c, w, at, c->chunk(last) - c->chunk(first)); });
+  return 0;
 }
-extern "C" void backward(const Call *c) {
+extern "C" int backward(const Call *c) {
   every_row(*c, true, [&](Work &w, const Place &at, long first, long last) { backward_rows(*c, w, at, first, last); });
   gather(*c);
+  return 0;
 }

@@ -5,7 +5,7 @@
 enum Loss : int64_t { MSE, BERNOULLI, CROSS_ENTROPY };
 struct Head {
   int64_t loss, replicas, rows, units, outputs, threads;
-  int64_t apart_x, apart_W, apart_b;  // numbers from one replica to the next
+  int64_t apart_x, apart_W, apart_b, apart_slope_W, apart_slope_b;  // numbers from one replica to the next
   const real *x, *W, *b;
   const void *y;        // classes (replicas, rows) or values (replicas, rows, outputs)
   const uint8_t *mask;  // (replicas, rows): which rows count; null: all
@@ -86,13 +86,13 @@ struct Slice {
   }
 };
 
-// Nonzero if a class is none of the outputs; nothing is written then.
+// -1 if a class is none of the outputs; nothing is written then.
 extern "C" int head(const Head *given) {
   const Head &h = *given;
   const long H = h.units, C = h.outputs, wide = h.wide(), padded = (H + LANES - 1) / LANES * LANES, n = h.slices();
   if (h.loss == CROSS_ENTROPY)
     for (long i = 0; i < h.replicas * h.rows; i++)
-      if (static_cast<const uint64_t *>(h.y)[i] >= (uint64_t)C) return 1;
+      if (static_cast<const uint64_t *>(h.y)[i] >= (uint64_t)C) return -1;
   const long size = (H + 1) * wide;  // the sums of a slice: W, then b
   std::vector<double> losses(h.replicas * n), counts(h.replicas, h.rows);
   Numbers sums(h.replicas * n * size);
@@ -121,7 +121,7 @@ extern "C" int head(const Head *given) {
     for (long slice = 0; slice < n; slice++) sum += losses[k * n + slice];
     h.mean[k] = sum / counts[k];
     for (long j = 0; j <= H; j++) {
-      real *to = j < H ? h.slope_W + (k * H + j) * C : h.slope_b + k * C;
+      real *to = j < H ? h.slope_W + k * h.apart_slope_W + j * C : h.slope_b + k * h.apart_slope_b;
       const real *from = &sums[k * n * size + j * wide];
       for (long c = 0; c < C; c++) {
         real all = from[c];

@@ -5,6 +5,7 @@ enum Rule : int64_t { SGD, NESTEROV, RMSPROP, ADAM };
 struct Update {
   int64_t rule, replicas, parts, threads, apart;  // apart: from the parameters (and the state) of one replica to the next
   const int64_t *sizes;          // of the parts of a gradient, in the order in which they lie in `parameters`
+  const int64_t *strides;        // of the parts: from one replica to the next
   const real *const *gradients;  // a tensor (replicas, size) per part
   const real *loss;
   const double *numbers;         // (replicas, 8): see Settings
@@ -36,7 +37,7 @@ static void every(const Update &u, long k, const Settings &s, double norm, Step 
   long at = k * u.apart;
   for (long part = 0; part < u.parts; at += u.sizes[part++]) {
     const long n = u.sizes[part];
-    Given g = u.gradients[part] + k * n;
+    Given g = u.gradients[part] + k * u.strides[part];
     Own p = u.parameters + at, first = u.first + at, second = u.second + at;
     for (long i = 0; i < n; i++) {
       const real scaled = g[i] * factor, low = scaled < -most ? -most : scaled;
@@ -70,15 +71,19 @@ static void update_one(const Update &u, long k, const Settings &s, double norm) 
     });
   every(u, k, s, norm, [=](real &p, real g, real &velocity, real &) { velocity = momentum * velocity + g, p -= rate * velocity; });
 }
-extern "C" void update(const Update *given) {
+// How many replicas were left as they were.
+extern "C" int update(const Update *given) {
   const Update &u = *given;
+  std::atomic<int> left{0};
   parallel(u.replicas, u.threads, [&](long first, long last, long) {
     for (long k = first; k < last; k++) {
       double sum = 0;
-      for (long part = 0; part < u.parts; part++) sum += squares(u.gradients[part] + k * u.sizes[part], u.sizes[part]);
+      for (long part = 0; part < u.parts; part++) sum += squares(u.gradients[part] + k * u.strides[part], u.sizes[part]);
       const double norm = std::sqrt(sum);
       u.norm[k] = norm;
       if (std::isfinite(u.norm[k]) && std::isfinite(u.loss[k])) update_one(u, k, reinterpret_cast<const Settings *>(u.numbers)[k], norm);
+      else left++;
     }
   });
+  return left;
 }

@@ -5,18 +5,16 @@ The reference is `engine.optimizers`, whose formulas these are.
 Axes: K replicas   P parameters of one replica.
 """
 
-import ctypes
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from rnnbench.engine.native.head import library
+from rnnbench.engine.native.words import Word, fields
 
 RULES = ("sgd", "nesterov", "rmsprop", "adam")  # in the order of update.hpp
 BUFFERS = ("velocity", "mean"), ("square",)  # the state by its names: first, second
-FIELDS = 14
-Numbers = ctypes.c_int64
 
 
 class Update:
@@ -36,7 +34,6 @@ class Update:
         assert all(t.stride() == (self.apart, 1) for t in matrices), "rows lie alike"
         self.rule = RULES.index(rule)
         self.function = library("update", parameters.dtype).update
-        self.sizes: ctypes.Array[Numbers] | None = None
 
     def __call__(self, gradients: Sequence[Tensor], rate_K: Tensor, loss_K: Tensor) -> Tensor:
         """One step; returns the norms of the gradients before clipping (K).
@@ -44,24 +41,36 @@ class Update:
         gradients: (K, …) each, in the order in which `parameters` holds theirs. A replica whose
             loss or norm is not finite keeps parameters and state bit for bit.
         """
-        K, parts = len(self.parameters), [g.contiguous() for g in gradients]
-        if self.sizes is None:
-            sizes = [g[0].numel() for g in parts]
-            assert sum(sizes) == self.parameters.shape[1], f"gradients of {sum(sizes)} numbers"
-            self.sizes = (Numbers * len(sizes))(*sizes)
-        self.numbers[:, 0] = rate_K
         norm_K = torch.empty_like(loss_K)
-        places = (Numbers * len(parts))(*(g.data_ptr() for g in parts))
-        first, second = (self._address(*names) for names in BUFFERS)
-        fields = (Numbers * FIELDS)(
-            *(self.rule, K, len(parts), torch.get_num_threads(), self.apart),
-            *(ctypes.addressof(self.sizes), ctypes.addressof(places), loss_K.data_ptr()),
-            *(self.numbers.data_ptr(), self.parameters.data_ptr(), first, second),
-            *(self._address("count"), norm_K.data_ptr()),
-        )
-        self.function(fields)
+        self.numbers[:, 0] = rate_K
+        parts = [g.contiguous() for g in gradients]
+        words = self.words(parts, loss_K, norm_K)
+        self.function(fields(words))
         return norm_K
 
-    def _address(self, *names: str) -> int:
-        """Of the one of the buffers that this rule has; 0: none."""
-        return next((self.state[name].data_ptr() for name in names if name in self.state), 0)
+    def words(self, gradients: Sequence[Tensor], loss_K: Tensor, norm_K: Tensor) -> list[Word]:
+        """The Update of update.hpp, of as many replicas as the gradients have: (·, …) each, in
+        rows without gaps.
+        """
+        sizes = [g[0].numel() for g in gradients]
+        assert sum(sizes) == self.parameters.shape[1], f"gradients of {sum(sizes)} numbers"
+        strides, places = [g.stride(0) for g in gradients], [g.data_ptr() for g in gradients]
+        lists = [fields(numbers) for numbers in (sizes, strides, places)]
+        first, second = (self._state(*names) for names in BUFFERS)
+        return [
+            *(self.rule, len(gradients[0]), len(gradients), torch.get_num_threads(), self.apart),
+            *(
+                *lists,
+                loss_K,
+                self.numbers,
+                self.parameters,
+                first,
+                second,
+                self._state("count"),
+                norm_K,
+            ),
+        ]
+
+    def _state(self, *names: str) -> Tensor | None:
+        """The one of the buffers that this rule has."""
+        return next((self.state[name] for name in names if name in self.state), None)

@@ -49,13 +49,18 @@ static void pack_transposed(const real *R, long ld, long depth, long units, long
 
 // What a cell's functions are called with; tensors are contiguous. depth: for how many steps values are kept. Inputs are
 // numbers (x) or symbols, each a row of W. weights: the groups of R, then W. apart: from the parameters of a replica to
-// those of the next; 0: parameters are contiguous, too.
+// those of the next, apart_slopes: the same of gradients; 0: these are contiguous, too.
 struct Call {
-  int64_t replicas, steps, batch, inputs, units, threads, depth, apart;
+  int64_t replicas, steps, batch, inputs, units, threads, depth, apart, apart_slopes;
   int64_t *symbols;
   real *x, *weights[GROUPS + 1], *p, *b, *start[STATES], *out, *kept, *last[STATES], *scratch;
   real *slope_out, *slope_last[STATES], *slope_x, *slope_weights[GROUPS + 1], *slope_p, *slope_b, *slope_start[STATES], *partial;  // backward
   long width() const { return padded(units); }
+  bool knows_symbols() const {
+    for (long i = 0; symbols && i < replicas * steps * batch; i++)
+      if ((uint64_t)symbols[i] >= (uint64_t)inputs) return false;
+    return true;
+  }
   long chunk_count() const { return chunks(batch); }
   long chunk(long i) const { return batch * i / chunk_count(); }  // its first row
   long largest() const { return (batch + chunk_count() - 1) / chunk_count(); }
