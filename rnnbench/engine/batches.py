@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.draw import Draw
-from rnnbench.tasks.contract import Batch, Split, Task
+from rnnbench.tasks.contract import Batch, Split, Task, stacked
 
 
 @dataclass(frozen=True)
@@ -40,41 +40,27 @@ class Feeder:
         return replace(self, seeds=tuple(self.seeds[k] for k in runs))
 
     def training(self, step: int, size: int) -> Stacked:
-        drawn = {
-            seed: self.task.batch(Draw(seed), step, size) for seed in dict.fromkeys(self.seeds)
-        }
-        return self._stacked([drawn[seed] for seed in self.seeds])
+        seeds = list(dict.fromkeys(self.seeds))
+        drawn = self.task.together([Draw(seed) for seed in seeds], step, size)
+        return self._stacked(drawn, [seeds.index(seed) for seed in self.seeds])
 
     def evaluation(self, split: Split, size: int, limit: int | None) -> Iterator[Stacked]:
         """The split in batches of `size`; at most `limit` of them."""
         seeds = dict.fromkeys(self.seeds if self.task.per_seed else self.seeds[:1])
         streams = {seed: self.task.evaluation(split, Draw(seed), size) for seed in seeds}
         for batches in islice(zip(*streams.values(), strict=True), limit):
-            drawn = dict(zip(seeds, batches, strict=True))
-            yield self._stacked(
-                [drawn[seed] for seed in self.seeds] if self.task.per_seed else list(batches)
-            )
+            places = [list(seeds).index(seed) if self.task.per_seed else 0 for seed in self.seeds]
+            yield self._stacked(stacked(batches), places)
 
-    def _stacked(self, batches: Sequence[Batch]) -> Stacked:
-        first = batches[0]
-        masks = [b.mask for b in batches if b.mask is not None]
-        return Stacked(
-            x=self._tensor([b.x for b in batches]),
-            y=self._tensor([b.y for b in batches], padded=not first.last),
-            mask=self._tensor(masks) if masks else None,
-            last=first.last,
-            carry=first.carry,
-        )
+    def _stacked(self, batch: Batch, places: list[int]) -> Stacked:
+        """places: for every replica, which of the batches is its own."""
+        x, y = self._tensor(batch.x, places), self._tensor(batch.y, places)
+        mask = None if batch.mask is None else self._tensor(batch.mask, places)
+        return Stacked(x, y, mask, batch.last, batch.carry)
 
-    def _tensor(self, arrays: Sequence[np.ndarray], padded: bool = True) -> Tensor:
-        longest = max(len(a) for a in arrays)
-        if padded and any(len(a) < longest for a in arrays):
-            arrays = [
-                np.concatenate([a, np.zeros((longest - len(a), *a.shape[1:]), a.dtype)])
-                for a in arrays
-            ]
-        whole = torch.from_numpy(np.stack(arrays) if len(arrays) > 1 else arrays[0][None])
+    def _tensor(self, array: np.ndarray, places: list[int]) -> Tensor:
+        whole = torch.from_numpy(array)
         whole = whole.to(self.device, self.dtype if whole.is_floating_point() else whole.dtype)
-        return whole.expand(
-            len(self.seeds), *whole.shape[1:]
-        )  # one batch for all where seeds do not matter
+        if len(whole) == 1:  # one batch for all
+            return whole.expand(len(places), *whole.shape[1:])
+        return whole if len(whole) == len(places) else whole[places]

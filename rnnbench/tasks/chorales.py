@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -92,6 +92,12 @@ class Chorales(Task):
         """x, y: (T, size, 88). A pass takes its batches in an order that is the same for
         all seeds.
         """
+        both = self.together([draw], step, size)
+        assert both.mask is not None
+        return Batch(both.x[0], both.y[0], both.mask[0])
+
+    def together(self, draws: Sequence[Draw], step: int, size: int) -> Batch:
+        """x, y: (K, T, size, 88)."""
         count, batches = len(self.pieces), self.epoch(size)
         if batches == 0:
             raise UserError(
@@ -99,14 +105,14 @@ class Chorales(Task):
                 f"{self.dataset}, got {size}"
             )
         epoch, turn = divmod(step, batches)
-        number = shuffled(Draw(0), "schedule", epoch, 0, batches)[turn]
+        number = turns(epoch, batches)[turn]
         first = number - number % STRATUM
         start, end = (n * count // batches for n in (first, min(first + STRATUM, batches)))
-        # The stratum is part of the purpose, and the batch is not: all batches of a stratum share
-        # out one permutation.
-        order = shuffled(draw, f"train stratum {first}", epoch, start, end)
-        chosen = order[(number - first) * size :][:size]
-        return padded([self.pieces[i] for i in chosen], length=len(self.pieces[end - 1]) - 1)
+        place = start + (number - first) * size
+        chosen = [shared_out(draw, epoch, count, batches)[place : place + size] for draw in draws]
+        return padded(
+            [[self.pieces[i] for i in own] for own in chosen], len(self.pieces[end - 1]) - 1
+        )
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         """Whole sequences, at most `size` of similar length side by side, in windows that carry
@@ -114,13 +120,12 @@ class Chorales(Task):
         """
         for group in alike(self.rolls[split], size):
             length = len(group[-1]) - 1
-            whole, window = padded(group, length), self.max_length or length
+            whole, window = padded([group], length), self.max_length or length
+            assert whole.mask is not None
             for start in range(0, length, window):
                 part = slice(start, start + window)
-                assert whole.mask is not None
-                yield Batch(
-                    x=whole.x[part], y=whole.y[part], mask=whole.mask[part], carry=start > 0
-                )
+                x, y, mask = whole.x[0, part], whole.y[0, part], whole.mask[0, part]
+                yield Batch(x, y, mask, carry=start > 0)
 
     @cached_property
     def baseline(self) -> dict[str, float]:
@@ -159,24 +164,37 @@ def alike(rolls: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
     return groups
 
 
-def padded(rolls: list[np.ndarray], length: int) -> Batch:
-    """Inputs and the frames that follow them, (length, B, 88), padded with silence that the mask
-    leaves out.
+def padded(groups: Sequence[Sequence[np.ndarray]], length: int) -> Batch:
+    """Of every group inputs and the frames that follow them, (K, length, B, 88), padded with
+    silence that the mask leaves out.
     """
-    if len(rolls) == 1 and len(rolls[0]) == length + 1:  # as it lies
-        frames = rolls[0][:, None].astype(np.float32, copy=False)
-    else:
-        frames = np.zeros((length + 1, len(rolls), KEYS), np.float32)
-        for column, roll in enumerate(rolls):
-            frames[: len(roll), column] = roll
-    lengths = np.array([len(roll) - 1 for roll in rolls])
-    return Batch(x=frames[:-1], y=frames[1:], mask=np.arange(length)[:, None] < lengths)
+    shape = len(groups), length, len(groups[0])
+    x, y = np.empty((*shape, KEYS), np.float32), np.empty((*shape, KEYS), np.float32)
+    lengths = np.array([[len(roll) - 1 for roll in group] for group in groups])
+    for k, group in enumerate(groups):
+        for column, roll in enumerate(group):
+            last = len(roll) - 1
+            x[k, :last, column], y[k, :last, column] = roll[:-1], roll[1:]
+            if last < length:
+                x[k, last:, column] = y[k, last:, column] = 0
+    return Batch(x, y, np.arange(length)[:, None] < lengths[:, None])
 
 
-@lru_cache(maxsize=2**14)  # an epoch of a large pack: the batches of a stratum take turns
-def shuffled(draw: Draw, purpose: str, epoch: int, start: int, end: int) -> list[int]:
-    """The numbers from `start` to `end` in an order that every epoch draws anew."""
-    order: list[int] = draw(purpose, epoch).permutation(np.arange(start, end)).tolist()
+@lru_cache(maxsize=8)
+def turns(epoch: int, batches: int) -> list[int]:
+    """The batches of a pass in the order in which they are taken."""
+    order: list[int] = Draw(0)("schedule", epoch).permutation(batches).tolist()
+    return order
+
+
+@lru_cache(maxsize=2**10)  # an epoch of a large pack
+def shared_out(draw: Draw, epoch: int, count: int, batches: int) -> list[int]:
+    """The numbers of all pieces, stratum after stratum, at random within each: its batches take
+    them in turn.
+    """
+    bounds = [n * count // batches for n in range(0, batches, STRATUM)]
+    stratum = np.searchsorted(bounds, np.arange(count), side="right")
+    order: list[int] = np.lexsort((draw("train", epoch).random(count), stratum)).tolist()
     return order
 
 

@@ -9,7 +9,7 @@ batches for one seed; the engine stacks K of them, and hands predictions with th
 Axes: K replicas   T time steps   B sequences   I input width   C output width.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +62,29 @@ class Batch:
         return replace(
             self, x=self.x[:, chosen], y=y, mask=None if self.mask is None else self.mask[:, chosen]
         )
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Batches along a first axis K, padded to the longest."""
+    first = batches[0]
+    masks = [b.mask for b in batches if b.mask is not None]
+    return replace(
+        first,
+        x=_padded([b.x for b in batches]),
+        y=np.stack([b.y for b in batches]) if first.last else _padded([b.y for b in batches]),
+        mask=_padded(masks) if masks else None,
+    )
+
+
+def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """(K, T, …) from K arrays (at most T, …), zeros at their ends."""
+    longest = max(len(array) for array in arrays)
+    if all(len(array) == longest for array in arrays):
+        return np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
+    whole = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(whole, arrays, strict=True):
+        row[: len(array)] = array
+    return whole
 
 
 @dataclass(frozen=True)
@@ -123,6 +146,12 @@ class Task:
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """The training batch of `size` sequences at `step`: a pure function of its arguments."""
         raise NotImplementedError
+
+    def together(self, draws: Sequence[Draw], step: int, size: int) -> Batch:
+        """What `batch` says to every one of these, stacked along a first axis and padded to the
+        longest: where data lie ready, a task can do it faster.
+        """
+        return stacked([self.batch(draw, step, size) for draw in draws])
 
     def epoch(self, size: int) -> int | None:
         """How many batches of `size` sequences are one pass over the training data; None: these
