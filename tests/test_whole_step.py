@@ -86,7 +86,7 @@ def stepped(settings_for, pack_of, **changed):
 
 
 def test_symbols_and_classes_out_of_range_are_refused(settings_for, pack_of):
-    with pytest.raises(IndexError, match="symbols are numbers from 0 to 6, got -3 to"):
+    with pytest.raises(IndexError, match="symbols are numbers from 0 to 5, got -3 to"):
         stepped(settings_for, pack_of, x=-3)
     with pytest.raises(IndexError, match="classes are numbers from 0 to 4, got 0 to 5"):
         stepped(settings_for, pack_of, y=5)
