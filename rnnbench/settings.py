@@ -98,6 +98,8 @@ class Model:
 
     dropout: between layers. block: residual puts a norm before, a gate behind and a sum around
     every layer. bidirectional: a second set of layers reads the sequence from its end.
+    recurrent_dropout: of what recurrent matrices multiply, one mask a sequence; zoneout: of changes
+    of the states, at every step.
     """
 
     hidden: int
@@ -107,9 +109,12 @@ class Model:
     dtype: str
     block: str = "plain"
     bidirectional: bool = False
+    recurrent_dropout: float = 0.0
+    zoneout: float = 0.0
 
     def __post_init__(self) -> None:
         within("model", self, hidden=(1, None), layers=(1, 1000), dropout=(0, 0.999))
+        within("model", self, recurrent_dropout=(0, 0.999), zoneout=(0, 0.999))
         one_of("model.dtype", self.dtype, ("float32", "float64"))
         one_of("model.block", self.block, BLOCKS)
         if self.dropout and self.layers == 1:

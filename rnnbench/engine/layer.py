@@ -6,7 +6,7 @@ attention) is another, derived from `Layer` and selected like a cell, also from 
 Axes: K replicas   T time steps   B batch   I input width   H units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -142,6 +142,12 @@ class Layer:
     def start(self, like: Tensor, batch: int, hidden: int) -> State:
         """The states before the first step, each (K, B, …). like: parameters (K, ·)."""
         return ()
+
+    def thinned(self, state: State, steps: int, draws: Sequence[np.random.Generator]) -> State:
+        """The states before a training step of so many time steps, with noise where the layer has
+        some. draws: a stream for each replica.
+        """
+        return state
 
     def chosen(
         self, engine: str, device: str, dtype: torch.dtype, replicas: int

@@ -73,6 +73,7 @@ class Pack:
         self.optimizer = Optimizer(optims, self.network.flat, self.compiled)
         self.whole_step = self._whole_step()
         self.schedule = Schedule(optims, self.steps)
+        self.noisy_states = bool(model.recurrent_dropout or model.zoneout)
         self.noise = [run.train.input_noise for run in runs]
         if task.symbols and any(self.noise):
             raise UserError(
@@ -180,6 +181,15 @@ class Pack:
                 Draw(run.seed)("input noise", step).standard_normal(dtype=np.float32, out=row)
                 row *= std
         return x + torch.from_numpy(drawn).to(x)
+
+    def thinned(self, states: list[State], steps: int, step: int) -> list[State]:
+        """The states before a training step, with the noise that layers put on their recurrence."""
+        made = []
+        for index, state in enumerate(states):
+            draws = [Draw(run.seed)(f"recurrence {index}", step) for run in self.runs]
+            layer = self.stack[index] if index < len(self.stack) else None
+            made.append(layer.thinned(state, steps, draws) if layer else state)
+        return made
 
     def kept(self, shape_TB: tuple[int, int], step: int) -> list[torch.Tensor] | None:
         """What dropout leaves of the inputs of every layer but the first: (K, T, B, ·) of 0 and 1 /

@@ -91,7 +91,11 @@ def _polynomial(dn: int, n2: int, n: int) -> str:
 
 def plan(function: Callable[..., Any], constants: Mapping[str, Any] | None = None) -> Plan:
     """Trace the equations, hoist W @ x, fuse the R products that share an operand."""
-    program = trace(function, constants)  # type: ignore[arg-type]
+    return planned(trace(function, constants))  # type: ignore[arg-type]
+
+
+def planned(program: Program) -> Plan:
+    """The same of equations that are traced."""
     groups: dict[Value, list[str]] = {}
     for product in program.products("R"):
         groups.setdefault(product.inputs[0], []).append(product.block)

@@ -5,6 +5,7 @@ second direction go around any of them.
 """
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 from rnnbench.catalogue import resolve
@@ -12,6 +13,7 @@ from rnnbench.engine.layer import Layer
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
 from rnnbench.layers.bidirectional import Bidirectional
+from rnnbench.layers.dropped import Dropped
 from rnnbench.layers.recurrent import Recurrent
 from rnnbench.layers.residual import Residual
 from rnnbench.settings import Cell, Model
@@ -28,11 +30,26 @@ def layer_of(cell: Cell, model: Model | None = None) -> Layer:
     Raises UserError if there is none, or if it has not a constant or an option.
     """
     made = _bare(cell)
+    if model is not None and (model.recurrent_dropout or model.zoneout):
+        if not isinstance(made, Recurrent):
+            asked = "recurrent_dropout" if model.recurrent_dropout else "zoneout"
+            raise UserError(
+                f"model.{asked}={getattr(model, asked):g} acts on the recurrence of a cell, and "
+                f"{made.name} is a layer of another kind; set it to 0"
+            )
+        made = Dropped.around(made, model.recurrent_dropout, model.zoneout)
     if model is not None and model.bidirectional:
         made = Bidirectional(made)
     if model is not None and model.block == "residual":
         made = Residual(made)
     return made
+
+
+def still(model: Model) -> Model:
+    """The same without noise that is there in training alone: equal parameters, equal
+    predictions, but for the mean that zoneout takes.
+    """
+    return model if model.zoneout else replace(model, recurrent_dropout=0)
 
 
 def _bare(cell: Cell) -> Layer:

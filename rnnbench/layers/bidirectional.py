@@ -3,6 +3,7 @@
 Axes: K replicas   T time steps   B batch   H units of a direction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +73,12 @@ class Bidirectional(Layer):
 
     def start(self, like: Tensor, batch: int, hidden: int) -> State:
         return (*self.inner.start(like, batch, hidden), *self.inner.start(like, batch, hidden))
+
+    def thinned(self, state: State, steps: int, draws: Sequence[np.random.Generator]) -> State:
+        half = len(state) // 2
+        ways = (state[:half], state[half:])
+        first, second = (self.inner.thinned(way, steps, draws) for way in ways)
+        return (*first, *second)
 
     def chosen(
         self, engine: str, device: str, dtype: torch.dtype, replicas: int

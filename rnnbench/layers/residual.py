@@ -3,6 +3,7 @@
 Axes: K replicas   T time steps   B batch   I input width   H units.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,6 +86,9 @@ class Residual(Layer):
 
     def start(self, like: Tensor, batch: int, hidden: int) -> State:
         return self.inner.start(like, batch, hidden)
+
+    def thinned(self, state: State, steps: int, draws: Sequence[np.random.Generator]) -> State:
+        return self.inner.thinned(state, steps, draws)
 
     def chosen(
         self, engine: str, device: str, dtype: torch.dtype, replicas: int

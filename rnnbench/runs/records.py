@@ -47,6 +47,8 @@ LATER: tuple[
     ("cell", "options", {}),
     ("model", "block", "plain"),
     ("model", "bidirectional", False),
+    ("model", "recurrent_dropout", 0),
+    ("model", "zoneout", 0),
 )
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 

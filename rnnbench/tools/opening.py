@@ -25,7 +25,7 @@ from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack, context, width
 from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError, unknown
-from rnnbench.layers import layer_of
+from rnnbench.layers import layer_of, still
 from rnnbench.runs.collect import ANYWHERE
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Engine, Settings, typed
@@ -90,7 +90,7 @@ class Opened:
         train = self.settings.train
         pack = Pack(
             [replace(self.settings, train=replace(train, batch=batch or train.batch))],
-            self.kind,
+            layer_of(self.settings.cell, self.settings.model),
             self.task,
         )
         pack.network.flat.copy_(self.network.flat)
@@ -114,7 +114,7 @@ def open_run(
     record = kept.record(folder)
     values, trained = as_trained(folder, record, changes)
     settings = _typed(changed(values, changes)) if changes else trained
-    kind, task = layer_of(settings.cell, settings.model), load_task(settings, say)
+    kind, task = layer_of(settings.cell, still(settings.model)), load_task(settings, say)
     if any(key.startswith("task.") for key in changes or {}):
         _refuse_other_shape(load_task(trained, say), task, changes or {})
     model = settings.model

@@ -86,6 +86,8 @@ class Training:
         pack = self.pack
         batch = pack.feeder.training(self.step, pack.train.batch)
         before = self._start(batch, self.states)
+        if pack.noisy_states:
+            before = pack.thinned(before, batch.x.shape[1], self.step)
         keep = pack.kept((batch.x.shape[1], batch.x.shape[2]), self.step)
         if not pack.task.symbols and any(pack.noise):
             batch = replace(batch, x=pack.noisy(batch.x, self.step))
