@@ -13,7 +13,6 @@ from typing import Any
 import hydra
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 
@@ -209,4 +208,4 @@ def is_random(words: Sequence[str]) -> bool:
 def axes_of(words: tuple[str, ...]) -> list[Axis]:
     """The keys of a sweep, those of Hydra left out."""
     ours = [word for word in completed(swept(words, many=True)) if not word.startswith("hydra")]
-    return axes(OverridesParser.create().parse_overrides(ours), GROUPS.__contains__)
+    return axes(ours, GROUPS.__contains__)

@@ -1,4 +1,6 @@
-"""From what was typed to jobs, as data: every combination (grid), or trials drawn at random."""
+"""From what was typed, in Hydra's grammar, to jobs, as data: every combination (grid), or trials
+drawn at random. No other module reads that grammar.
+"""
 
 import itertools
 import math
@@ -7,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 
 from rnnbench.errors import UserError
 from rnnbench.settings import one_of, within
@@ -29,14 +33,16 @@ class Axis:
     drawn: bool  # whether a random search draws it, instead of crossing it
 
 
-def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list[Axis]:
-    """Every override as an axis.
+def axes(
+    words: Sequence[str], is_group: Callable[[str], bool], loader: ConfigLoader | None = None
+) -> list[Axis]:
+    """Every override, as it was typed, as an axis.
 
     choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed, and so is
-    tag(crossed, range(3)).
+    tag(crossed, range(3)). Raises HydraException for what its grammar does not know.
     """
     found = []
-    for override in overrides:
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
         key, value = override.get_key_element(), override.value()
         if not override.is_sweep_override():
             found.append(
@@ -55,6 +61,11 @@ def axes(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> list
         crossed = plain or is_group(key) or CROSSED in getattr(value, "tags", ())
         found.append(Axis(key, cast(Swept, value), values, is_group(key), not crossed))
     return found
+
+
+def value(text: str) -> Any:
+    """One value, as it was typed, as Hydra reads it: a number, a text, a list …"""
+    return OverridesParser.create().parse_override(f"key={text}").value()
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Choices]:

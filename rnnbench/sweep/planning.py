@@ -13,12 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from rnnbench.compose import OPEN, OWN, from_file, frozen, names_file, plain, settings_of
 from rnnbench.errors import UserError, unknown
 from rnnbench.settings import Cell, Settings
+from rnnbench.sweep import expand
 from rnnbench.sweep.expand import Axis, Choices, axes
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
@@ -41,8 +41,7 @@ def jobs_of(
     draw: Callable[[Sequence[Axis]], Iterable[Choices]],
 ) -> list[Choices]:
     """What was typed for -m as jobs; draw makes them from the swept keys."""
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    drawn = draw(axes(overrides, lambda key: bool(loader.get_group_options(key))))
+    drawn = draw(axes(arguments, lambda key: bool(loader.get_group_options(key)), loader))
     return [with_own(job) for job in drawn]
 
 
@@ -180,4 +179,4 @@ def _parsed(key: str, value: str) -> Any:
     """A value as Hydra reads it, whose grammar takes half a millisecond for a number."""
     if NUMBER.fullmatch(value):
         return float(value) if set(value) & set(".eE") else int(value)
-    return OverridesParser.create().parse_override(f"{key}={value}").value()
+    return expand.value(value)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from rich import box
 from rich.table import Table
@@ -26,6 +24,7 @@ from rnnbench.console import console, number, say
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert
 from rnnbench.runs.made import add_file
+from rnnbench.sweep import expand
 from rnnbench.tasks.contract import Split
 from rnnbench.tools.opening import Opened, Weights, open_run
 from rnnbench.training.loop import Training
@@ -147,42 +146,31 @@ def combined(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every combination of what was typed, in Hydra's grammar: `a=1,2` and `b=range(0,3)`
     are six.
     """
-    parser = OverridesParser.create()
     lists: dict[str, list[Any]] = {}
     for text in overrides:
         try:
-            override = parser.parse_override(text)
-            values = (
-                [parser.parse_override(f"k={value}").value() for value in _swept(override)]
-                if override.is_sweep_override()
-                else [override.value()]
-            )
+            (axis,) = expand.axes([text], lambda _: False)
+            values = [expand.value(one) for one in axis.values]
         except HydraException:
             raise UserError(
                 f"cannot read '{text}': write key=value or key=value,value and quote values with "
                 f"spaces or brackets"
             ) from None
-        if override.is_delete() or override.is_add() or override.is_force_add():
+        if axis.key.startswith(("+", "~")):
             raise UserError(
                 f"cannot read '{text}': a trained run has the keys it has; write key=value"
             )
-        if override.key_or_group in lists:
+        if not values:
             raise UserError(
-                f"{override.key_or_group} stands there twice; write its values in one list: "
-                f"{override.key_or_group}=…,…"
+                f"{axis.key}: an interval has no end of values; list them: {axis.key}=50,100,200"
             )
-        lists[override.key_or_group] = values
+        if axis.key in lists:
+            raise UserError(
+                f"{axis.key} stands there twice; write its values in one list: {axis.key}=…,…"
+            )
+        lists[axis.key] = values
     for chosen in itertools.product(*lists.values()):
         yield dict(zip(lists, chosen, strict=True))
-
-
-def _swept(override: Override) -> Iterator[str]:
-    if not override.is_discrete_sweep():
-        raise UserError(
-            f"{override.key_or_group}: an interval has no end of values; list them: "
-            f"{override.key_or_group}=50,100,200"
-        )
-    return override.sweep_string_iterator()
 
 
 def run_eval(

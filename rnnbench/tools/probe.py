@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from rich import box
 from rich.table import Table
@@ -158,7 +157,7 @@ def combinations(asked: Sequence[str], many: bool) -> list[tuple[Settings, list[
     if not many:
         return [(compose(asked), [])]
     try:
-        found = axes(OverridesParser.create().parse_overrides(list(asked)), lambda _: False)
+        found = axes(asked, lambda _: False)
     except HydraException as error:
         raise UserError(
             f"cannot read '{shlex.join(asked)}': {' '.join(str(error).split())[:100]}"
