@@ -1,9 +1,12 @@
 """TCN, Transformer, residual block and second direction, each beside something independent."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.linalg import expm
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -19,7 +22,9 @@ from rnnbench.layers.recurrent import Recurrent
 from rnnbench.layers.residual import Residual
 from rnnbench.layers.tcn import TCN
 from rnnbench.layers.transformer import POSITIONS, Transformer, rotated
-from rnnbench.runs.records import run_id
+from rnnbench.runs.records import Folder, run_id
+from rnnbench.tools.opening import open_run
+from rnnbench.tools.text import continuation
 from rnnbench.training.loop import Training
 
 K, T, B, I, H = 2, 9, 3, 5, 8  # noqa: E741
@@ -326,3 +331,41 @@ def test_defaults_are_no_part_of_an_id(settings_for):
         run_id(settings_for("cell=transformer", f"cell.options.positions={p}")) for p in POSITIONS
     }
     assert len(positions) == len(POSITIONS)
+
+
+# --- an orthogonal recurrence
+
+
+def test_exprnn_is_the_exponential_of_a_skew_matrix_and_stays_orthogonal(settings_for, pack_of):
+    run = settings_for("cell=exprnn", "task=adding", "task.length=8", "model.dtype=float64")
+    training = Training(pack_of(replace(run, model=replace(run.model, hidden=6))))
+    for _ in range(20):
+        training.update()
+    network = training.pack.network
+    own = {name: tensor[0].detach().numpy() for name, tensor in network.layer(0).items()}
+    A = np.zeros((6, 6))
+    A[np.tril_indices(6, -1)] = own["A"]
+    R = expm(A - A.T)
+    np.testing.assert_allclose(R @ R.T, np.eye(6), atol=1e-12)
+    x = torch.randn(1, 5, 1, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    with torch.no_grad():
+        found, _ = network.run(None, x, network.zero_state(1))
+    h = np.zeros(6)
+    for t in range(5):
+        z = x[0, t, 0].numpy() @ own["W"] + h @ R
+        h = np.sign(z) * np.maximum(np.abs(z) + own["b"], 0)
+        np.testing.assert_allclose(found[0, t, 0].numpy(), h, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cell", ["tcn", "transformer", "gru model.block=residual"])
+def test_a_text_is_written_by_any_model(cell, settings_for, trained, tmp_path):
+    """As many characters as asked, the same for the same seed; reading goes on from the prompt."""
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question. " * 60)
+    asked = f"cell={cell} task=charlm task.corpus={text} task.window=8 train.batch=2 model.hidden=8"
+    run = settings_for(*asked.split(), "train.steps=4", "train.eval_every=4", "train.eval_limit=1")
+    (record,) = trained(run)
+    assert record.get("context") == (None if "gru" in cell else 8)
+    opened = open_run(Folder.of(run).path)
+    first, again = ("".join(continuation(opened, "to be", 12, seed=3)) for _ in range(2))
+    assert len(first) == 12 and first == again
