@@ -96,6 +96,13 @@ class Screen(AbstractContextManager["Screen"]):
             f"engine {pack.engine} on {pack.device}"
             + (f", continued from step {step}" if step else "")
         )
+        if told := pack.stack[0].told:
+            say(told)
+        if context := pack.network.context:
+            say(
+                f"no states between windows: the {context} steps before each window are read again "
+                f"as its context"
+            )
         self.metric = pack.task.metric
         self.task = self.bar.add_task("training", total=run.train.steps, completed=step, rate="")
         self.first, self.began = step, time.perf_counter()

@@ -100,7 +100,9 @@ def load(*places: str | Path) -> pd.DataFrame:
     hidden: units per layer; steps: made; seconds_train, seconds_eval; steps_per_s;
         peak_memory_bytes; engine: the one used;
     folder: the run folder or the runs.jsonl; command: repeats the run; baseline: of a
-        predictor without memory, on the metric; target; seconds_warmup; sequences_per_s.
+        predictor without memory, on the metric; target; seconds_warmup; sequences_per_s. Of layers
+        of another kind than a cell: layer, its sizes in words; context: steps of the window before
+        that are read again.
     Then test.METRIC and final.METRIC: all metrics on test data, of the selected and of the last
         parameters; the settings with dots (optim.lr, model.hidden, train.batch, task.length,
         cell.forget_bias …); provenance.git, provenance.versions.torch …. Lists in settings are
@@ -180,6 +182,7 @@ def _row(run: Run) -> dict[str, Any]:
         **{f"seconds_{key}": number(seconds.get(key)) for key in ("train", "eval", "warmup")},
         **{key: number(speed.get(key)) for key in ("steps_per_s", "sequences_per_s")},
         "engine": record.get("engine"),
+        **{key: record[key] for key in ("layer", "context") if key in record},
         "folder": str(run.place),
         "command": shlex.join(["rnnbench", "train", *typed])
         if typed
