@@ -90,7 +90,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        from rnnbench.charts import style
+        from rnnbench.charts import plots
 
         reported = self.record["best"] or self.record["final"]
         scores = "".join(
@@ -100,8 +100,8 @@ class Run:
             for name in reported["test"]
         )
         head = "".join(f"<th>{name}</th>" for name in ("", "test", "valid", "without memory"))
-        drawn = style.learning_curves([(self._folder, dict(self.record))])
-        picture = style.image(drawn, "svg").decode()
+        drawn = plots.learning_curves([(self._folder, dict(self.record))])
+        picture = plots.image(drawn, "svg").decode()
         return (
             f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{scores}</table>"
             f"{picture[picture.index('<svg') :]}"

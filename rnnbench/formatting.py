@@ -1,9 +1,12 @@
 """Numbers, intervals, probabilities and lists as a person reads them. Knows nothing of ours."""
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
+
+COUNTED = {"params": "parameters", "units": "units"}  # what cells are matched by
 
 
 def anchor(*names: object) -> str:
@@ -78,3 +81,36 @@ def inert(value: Any) -> Any:
     """A value for a CSV file, which no spreadsheet takes for a formula; names such as +f stay."""
     formula = isinstance(value, str) and value[:1] in tuple("=+-@\t\r")
     return f"'{value}" if formula and not re.fullmatch(r"[+-][\w.]*", value) else value
+
+
+def label(name: str, settings: Sequence[tuple[str, Any]]) -> str:
+    """A cell or a task in words: `memorize, 9,000 parameters`."""
+    return ", ".join([name, *(setting(key, value) for key, value in settings)])
+
+
+def setting(key: str, value: Any) -> str:
+    """A setting in words: `forget bias 1`, `length 50`, `4,000 steps`, `permuted: no`."""
+    words = key.replace("_", " ").replace(".", " ")
+    if key == "match" and isinstance(value, str):
+        what, _, wanted = value.partition(":")
+        value, words = (int(wanted) if wanted.isdigit() else wanted), COUNTED.get(what, what)
+        return f"{value:,} {words}" if isinstance(value, int) else f"{value} {words}".strip()
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    number_said = f"{value:,g}" if isinstance(value, (int, float)) else str(value)
+    return f"{number_said} {words}" if key in ("steps", "epochs") else f"{words} {number_said}"
+
+
+def slug(name: str, settings: Sequence[tuple[str, Any]] = ()) -> str:
+    """The name of a file that a person can type: `adding-length-50`. Names that differ make slugs
+    that differ: what cannot be typed is left out, and then a few digits of a digest are added.
+    """
+    words = [str(word) for pair in ((name,), *settings) for word in pair]
+    plain = [re.sub(r"[^a-z0-9_.]+", "-", word.lower()).strip("-.") for word in words]
+    made = "-".join(word for word in plain if word)
+    typed = all(re.fullmatch(r"[a-z0-9_][a-z0-9_.:]*", word) for word in words)
+    return made if typed else f"{made}-{_digest(words)}".strip("-")
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()[:6]

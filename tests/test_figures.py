@@ -1,28 +1,38 @@
-"""What a figure shows is what the runs say; equal figures are equal bytes; edges of the data do no
-harm.
+"""What a chart shows is what the runs say, in the page and in print; a cell looks the same in all
+of them; edges of the data do no harm.
 """
 
+import io
+import json
 import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+import vl_convert
 from matplotlib.figure import Figure
+from PIL import Image
 from synthetic import make_study
 
+from rnnbench import plugins
 from rnnbench.catalogue import choices
-from rnnbench.charts import figures, scales
-from rnnbench.charts.diagrams import cliques
-from rnnbench.charts.style import OURS, PALETTE, image, save, styles
-from rnnbench.charts.tradeoffs import undominated
-from rnnbench.runs.frame import curves, load
-from rnnbench.stats.selection import costs, samples
+from rnnbench.charts import across, chart, plots, scales, searches
+from rnnbench.charts.chart import SHOWN, draw
+from rnnbench.charts.kinds import cost, curves, greff, rates, scores, wins
+from rnnbench.charts.style import OURS, PALETTE, style_of, styles
+from rnnbench.report.results import Results
+from rnnbench.runs.frame import curves as read_curves
+from rnnbench.runs.frame import load
+from rnnbench.stats.ranks import improvement
+from rnnbench.stats.selection import Result, Variant, costs, study
 
 CELLS = ("lstm", "gru", "nfg", "tanh")
+ADDING, COPY = Variant("adding"), Variant("copy")
+KINDS = plugins.found("rnnbench.charts.kinds", "CHART")
 
 
 @pytest.fixture(scope="module")
@@ -39,116 +49,74 @@ def frame(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def curve(frame):
-    return curves(frame)
+def results(frame):
+    return Results(study(frame, None))
 
 
-@pytest.fixture(scope="module")
-def table():
-    """Importance of two parameters in three cells, as `importance.importance` gives it."""
-    rows = [
-        (c, p, m, 0.01, 40, 0.8)
-        for c, ms in zip(CELLS, ((0.9, 0.05), (0.7, 0.2), (0.95, 0.01)), strict=False)
-        for p, m in zip("ab", ms, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["cell", "parameter", "mean", "std", "n", "r2"])
+def picked(runs, task=None):
+    asked = Results(study(runs, None))
+    return asked.picked(task or asked.study.tasks[0])
 
 
-@pytest.fixture(scope="module")
-def marginal():
-    rows = [
-        (c, "optim.lr", "log", 10.0**-k, k + shift, 0.1)
-        for shift, c in enumerate(CELLS[:2])
-        for k in range(5)
-    ]
-    rows += [
-        (c, "optim.schedule", "levels", word, 0.5, 0.1)
-        for c in CELLS[:2]
-        for word in ("constant", "null")
-    ]
-    return pd.DataFrame(rows, columns=["cell", "parameter", "scale", "x", "mean", "std"])
+def spec_data(drawn):
+    """Every row in a description."""
+    found = []
+
+    def walk(node):
+        if isinstance(node, dict):
+            found.extend(node.get("data", {}).get("values", []) if "data" in node else [])
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(drawn.spec)
+    return found
 
 
-def lines(figure):
-    """label → the line, of all axes."""
-    return {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+def channels(node, name):
+    """What a description says of a channel, wherever it is encoded."""
+    if isinstance(node, dict):
+        if isinstance(node.get("encoding"), dict) and name in node["encoding"]:
+            yield node["encoding"][name]
+        for value in node.values():
+            yield from channels(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from channels(value, name)
 
 
-def scores(runs):
-    return runs["value"][~runs["diverged"]].to_numpy()
+def test_every_kind_is_found_by_its_folder():
+    assert set(KINDS) == {"scores", "curves", "rates", "greff", "cost", "wins"}
 
 
-def test_greff_shows_quartiles_the_full_range_means_and_medians(frame):
-    runs = frame[frame["task"] == "adding"]
-    figure = figures.greff(runs, {"nfg"}, "lstm")
-    top, bottom = figure.axes[:2]
-    assert [text.get_text() for text in bottom.get_xticklabels()] == ["lstm", "gru", "nfg", "tanh"]
-    for axes, choose in (
-        (top, lambda r: r),
-        (bottom, lambda r: r.loc[costs(r, "min").sort_values(kind="stable").index[:4]]),
-    ):
-        drawn = axes.get_lines()  # per box: two whiskers, two caps, median, mean
-        assert len(drawn) == 6 * len(CELLS)
-        for k, cell in enumerate(["lstm", "gru", "nfg", "tanh"]):
-            wanted = scores(choose(runs[runs["cell"] == cell]))
-            low, high, low_cap, high_cap, median, mean = (
-                line.get_ydata() for line in drawn[6 * k : 6 * k + 6]
-            )
-            assert low[1] == low_cap[0] == wanted.min() and high[1] == high_cap[0] == wanted.max()
-            assert low[0] == pytest.approx(np.percentile(wanted, 25)) and high[0] == pytest.approx(
-                np.percentile(wanted, 75)
-            )
-            assert median[0] == pytest.approx(np.median(wanted)) and mean[0] == pytest.approx(
-                wanted.mean()
-            )
-            blue = to_hex(drawn[6 * k].get_color()).upper() == PALETTE[0]
-            assert blue == (cell == "nfg")
-    assert "all trials (15 a cell)" in top.get_title(loc="left") and "4 of 15" in bottom.get_title(
-        loc="left"
-    )
+def test_scores_are_medians_and_every_run(results):
+    data = scores.data(results.picked(ADDING))
+    for sample in results.study.of(ADDING):
+        own = data[data["cell"] == sample.cell.label]
+        assert sorted(own["score"]) == pytest.approx(sorted(sample.best["value"]))
+        assert own["median"].iloc[0] == pytest.approx(sample.best["value"].median())
+    order = data.drop_duplicates("cell")["median"]
+    assert list(order) == sorted(order)  # the best first
 
 
-def test_greff_draws_mean_parameters_behind(frame):
-    runs = frame[frame["task"] == "copy"]
-    figure = figures.greff(runs, set(), "gru")
-    behind = figure.axes[2]
-    heights = [patch.get_height() for patch in behind.patches]
-    assert heights == [
-        runs[runs["cell"] == cell]["params"].mean() for cell in ("gru", "lstm", "nfg", "tanh")
-    ]
-    assert behind.get_zorder() < figure.axes[0].get_zorder()
-
-
-def test_greff_counts_what_diverged(frame):
-    runs = frame[frame["task"] == "adding"]
-    said = {
-        round(text.xy[0]): text.get_text()
-        for text in figures.greff(runs, set(), "lstm").axes[0].texts
-    }
-    counts = [
-        int(runs[runs["cell"] == cell]["diverged"].sum()) for cell in ("lstm", "gru", "nfg", "tanh")
-    ]
-    assert sum(counts)
-    assert said == {k: f"{count} div." for k, count in enumerate(counts) if count}
-
-
-def test_learning_curves_are_medians_over_the_best_runs(frame, curve):
-    figure = figures.learning_curves(frame, curve, "adding")
-    for (task, cell), sample in samples(frame).items():
-        if task == "adding":
-            own = curve[
-                curve["id"].isin(sample.best["id"])
-                & (curve["split"] == "valid")
-                & (curve["column"] == "mse")
-            ]
-            wanted = own.groupby("step")["value"].median()
-            assert not sample.best["diverged"].any()
-            line = lines(figure)[cell]
-            assert line.get_xdata().tolist() == wanted.index.tolist()
-            assert line.get_ydata() == pytest.approx(wanted.to_numpy())
-    assert lines(figure)["ignorance"].get_ydata()[0] == pytest.approx(1 / 6)
-    assert lines(figure)["target"].get_ydata()[0] == 0.01
-    assert figure.axes[0].get_yscale() == "log"
+def test_learning_curves_are_medians_over_the_best_runs(frame, results):
+    data = curves.data(results.picked(ADDING))
+    every = read_curves(frame)
+    for sample in results.study.of(ADDING):
+        own = every[every["id"].isin(sample.best["id"]) & (every["split"] == "valid")]
+        wanted = own[own["column"] == "mse"].groupby("step")["value"].median()
+        assert not sample.best["diverged"].any()
+        line = data[data["cell"] == sample.cell.label]
+        assert line["step"].tolist() == wanted.index.tolist()
+        assert line["median"].to_numpy() == pytest.approx(wanted.to_numpy())
+    drawn = draw("curves", curves.CHART, results.picked(ADDING))
+    levels = {row["name"]: row["level"] for row in spec_data(drawn) if "level" in row}
+    assert levels == {"without memory": pytest.approx(1 / 6, rel=1e-4), "target": 0.01}
+    assert {of["scale"]["type"] for of in channels(drawn.spec, "y") if "scale" in of} == {"log"}
+    steps = next(channels(drawn.spec, "x"))["axis"]
+    assert steps["tickMinStep"] == 1 and steps["format"] == ",d"
 
 
 def test_a_diverged_run_is_ignorant_from_then_on_and_a_stopped_one_keeps_its_score():
@@ -163,8 +131,8 @@ def test_a_diverged_run_is_ignorant_from_then_on_and_a_stopped_one_keeps_its_sco
     points = [
         (run, step, "valid", "mse", value) for run, pairs in steps.items() for step, value in pairs
     ]
-    sample = type("Sample", (), {"best": best, "goal": "min"})
-    found = figures.aligned(
+    sample = type("Sample", (), {"best": best, "goal": "min", "metric": "mse"})
+    found = curves.aligned(
         sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"])
     )
     assert (
@@ -173,117 +141,115 @@ def test_a_diverged_run_is_ignorant_from_then_on_and_a_stopped_one_keeps_its_sco
         and found["c"].tolist() == [3, 2, 1]
     )
     best["baseline"] = math.nan
-    found = figures.aligned(
+    found = curves.aligned(
         sample, pd.DataFrame(points, columns=["id", "step", "split", "column", "value"])
     )
     assert found["b"].tolist() == [3, 5, 5]
 
 
-def test_rate_response_has_a_median_per_rate_and_a_point_per_run(frame):
-    figure = figures.rate_response(frame, "adding")
-    axes = figure.axes[0]
-    assert axes.get_xscale() == "log" and axes.get_yscale() == "log"
+def test_rate_response_has_a_median_per_rate_and_a_point_per_run(frame, results):
+    data = rates.data(results.picked(ADDING))
     runs = frame[frame["task"] == "adding"].copy()
     runs["score"] = runs["value"].where(~runs["diverged"], 1 / 6)
-    drawn = {
-        points.get_gid(): points.get_offsets() for points in axes.collections if points.get_gid()
-    }
+    middles = rates.pooled(data)
     for cell in CELLS:
         own = runs[runs["cell"] == cell]
-        line = lines(figure)[cell]
-        assert line.get_xdata() == pytest.approx([1e-3, 5e-3, 5e-2])
-        assert line.get_ydata() == pytest.approx(
-            own.groupby("optim.lr")["score"].median().to_numpy()
-        )
-        assert (
-            len(drawn[f"runs {cell}"]) == (~own["diverged"]).sum()
-            and len(drawn[f"lost {cell}"]) == own["diverged"].sum()
-        )
+        line = middles[middles["cell"] == cell]
+        assert line["rate"].to_numpy() == pytest.approx([1e-3, 5e-3, 5e-2])
+        wanted = own.groupby("optim.lr")["score"].median()
+        assert line["median"].to_numpy() == pytest.approx(wanted.to_numpy())
+        lost = data[(data["cell"] == cell) & (data["run"] == "diverged")]
+        assert len(lost) == own["diverged"].sum() and (lost["score"] == 1 / 6).all()
+    assert rates.data(picked(frame[frame["optim.lr"] == 1e-3])) is None
 
 
 def test_many_rates_are_pooled(frame):
     runs = frame[(frame["task"] == "copy") & (frame["cell"] == "gru")].copy()
     runs["optim.lr"] = np.geomspace(1.01e-4, 0.99e-1, len(runs))
-    assert len(lines(figures.rate_response(runs, "copy"))["gru"].get_xdata()) == 9
+    assert len(rates.pooled(rates.data(picked(runs)))) == 9
 
 
-def test_speed_accuracy_shows_medians_and_the_front(frame):
-    figure = figures.speed_accuracy(frame, "copy")
-    for (task, cell), sample in samples(frame).items():
-        if task == "copy":
-            (x,), (y,) = lines(figure)[cell].get_data()
-            assert (x, y) == pytest.approx(
-                (sample.best["seconds_train"].median(), np.median(scores(sample.best)))
-            )
-    assert undominated(
-        {"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "min"
-    ) == ["a", "b", "e"]
-    assert undominated(
-        {"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}, "max"
-    ) == ["a", "c"]
-    solved = figures.speed_accuracy(frame, "copy", to_target=True)
-    able = {
-        cell
-        for (task, cell), s in samples(frame).items()
-        if task == "copy" and s.best["solved_at"].notna().any()
+def test_greff_shows_quartiles_the_full_range_means_and_medians(frame, results):
+    data = greff.data(replace(results.picked(ADDING), apart=frozenset({Variant("nfg")})))
+    runs = frame[frame["task"] == "adding"]
+    for cell in CELLS:
+        own = runs[runs["cell"] == cell]
+        best = own.loc[costs(own, "min").sort_values(kind="stable").index[:4]]
+        for of, chosen in ((greff.ALL, own), (greff.BEST, best)):
+            kept = chosen["value"][~chosen["diverged"]]
+            (row,) = data[(data["cell"] == cell) & (data["of"] == of)].to_dict("records")
+            box = [row[key] for key in ("low", "q1", "median", "q3", "high")]
+            assert box == pytest.approx(np.percentile(kept, (0, 25, 50, 75, 100)))
+            assert row["mean"] == pytest.approx(kept.mean())
+            assert (row["n"], row["diverged"]) == (len(chosen), chosen["diverged"].sum())
+            assert row["apart"] == (cell == "nfg")
+    assert greff.data(picked(frame[frame["optim.lr"] == 1e-3])) is None  # nothing was searched
+
+
+def test_cost_is_arithmetic_and_the_front_is_marked(results):
+    data = cost.data(results.picked(COPY)).set_index("cell")
+    for sample in results.study.of(COPY):
+        best = sample.best[~sample.best["diverged"]]
+        wanted = (best["params"] * best["train.batch"] * best["steps"]).median()
+        assert data.loc[sample.cell.label, "cost"] == wanted
+    points = {"a": (1, 5), "b": (2, 4), "c": (2, 6), "d": (3, 4), "e": (9, 1)}
+    assert cost.undominated(points, "min") == ["a", "b", "e"]
+    assert cost.undominated(points, "max") == ["a", "c"]
+
+
+def test_wins_are_those_of_every_pair(results):
+    data = wins.data(results.picked(ADDING)).set_index(["cell", "other"])
+    assert len(data) == len(CELLS) * (len(CELLS) - 1)
+    for x, y in (("gru", "tanh"), ("tanh", "gru")):
+        one, other = (results.study.samples[Result(ADDING, Variant(cell))] for cell in (x, y))
+        found = improvement(one.scores, other.scores, "min")
+        row = data.loc[(x, y)]
+        assert list(row) == pytest.approx([found.value, found.low, found.high], abs=1e-9)
+
+
+def test_importance_has_a_panel_per_cell(results):
+    cells = [Variant(cell) for cell in CELLS[:3]]
+    rows = [
+        (c, p, m, 0.01, 40, 0.8)
+        for c, ms in zip(CELLS, ((0.9, 0.05), (0.7, 0.2), (0.95, 0.01)), strict=False)
+        for p, m in zip("ab", ms, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["cell", "parameter", "mean", "std", "n", "r2"])
+    drawn = searches.importance(ADDING, table, cells)
+    assert {(row["cell"], row["parameter"]): row["mean"] for row in spec_data(drawn)} == {
+        (c, p): m for c, p, m, *_ in rows
     }
-    assert set(lines(solved)) & set(CELLS) == able
-
-
-def test_solved_shares_are_counted(frame):
-    axes = figures.solved_shares(frame, "adding").axes[0]
-    wanted = [
-        f"{s.best['solved'].sum()}/{len(s.best)}"
-        for (task, _), s in samples(frame).items()
-        if task == "adding"
+    rows = [
+        (c, "optim.lr", "log", 10.0**-k, k + shift, 0.1)
+        for shift, c in enumerate(CELLS[:2])
+        for k in range(5)
     ]
-    assert [text.get_text() for text in axes.texts] == wanted
+    rows += [(c, "schedule", "levels", of, 0.5, 0.1) for c in CELLS[:2] for of in ("flat", "null")]
+    names = ["cell", "parameter", "scale", "x", "mean", "std"]
+    drawn = searches.marginals(ADDING, pd.DataFrame(rows, columns=names), "test mse", cells[:2])
+    rate, schedule = channels(drawn.spec, "x")
+    assert rate["scale"]["type"] == "log" and schedule["type"] == "nominal"
+    assert b"<svg" in drawn.svg
 
 
-def test_importance_has_a_panel_per_cell_with_its_fit(table):
-    figure = figures.importance(table)
-    panels = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in panels] == [
-        f"{cell}\nn = 40, R² = 0.80" for cell in CELLS[:3]
-    ]
-    assert [patch.get_width() for patch in panels[1].patches] == [0.7, 0.2]
-    assert [text.get_text() for text in panels[0].get_yticklabels()] == ["a", "b"]
+def test_average_ranks_and_the_critical_difference():
+    average = {Variant(name): 1.0 + k for k, name in enumerate(CELLS)}
+    drawn = across.ranks(average, 1.5, "Ranks.")
+    assert {row["cell"]: row["rank"] for row in spec_data(drawn) if "rank" in row} == {
+        name: 1.0 + k for k, name in enumerate(CELLS)
+    }
+    assert {"low": 1.0, "high": 2.5} in spec_data(drawn)
 
 
-def test_marginals_are_drawn_on_the_scale_of_the_search(marginal):
-    rate, schedule = figures.marginals(marginal, "mse").axes
-    assert rate.get_xscale() == "log" and schedule.get_xscale() == "linear"
-    assert rate.get_lines()[1].get_ydata().tolist() == [1, 2, 3, 4, 5]
-    assert [text.get_text() for text in schedule.get_xticklabels()] == ["constant", "null"]
-
-
-def test_cliques_are_the_largest_groups_within_the_critical_difference():
-    ranks = {"a": 1.0, "b": 1.5, "c": 2.4, "d": 4.0, "e": 4.2}
-    assert cliques(ranks, 1.0) == [(1.0, 1.5), (1.5, 2.4), (4.0, 4.2)]
-    assert cliques(ranks, 9) == [(1.0, 4.2)]
-    assert cliques(ranks, math.nan) == []
-    drawn = [
-        line
-        for line in figures.critical_difference(ranks, 1.0).axes[0].get_lines()
-        if (line.get_gid() or "").startswith("clique")
-    ]
-    assert len(drawn) == 3
-
-
-def test_the_matrix_says_its_numbers():
-    table = pd.DataFrame([[0.5, 0.9], [0.1, math.nan]], ["lstm", "gru"], ["lstm", "gru"])
-    axes = figures.improvement_matrix(table).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["0.90", "0.10"]
-
-
-def test_a_cell_looks_the_same_whatever_stands_beside_it(frame, curve):
+def test_a_cell_looks_the_same_whatever_stands_beside_it(frame):
     pair = frame[frame["cell"].isin(["tanh", "gru"])]
     own = frame[frame["cell"] == "gru"].assign(cell="mine")
-    for runs in (pair, pd.concat([pair, own])):
-        line = lines(figures.learning_curves(runs, curve, "adding"))["tanh"]
-        drawn = lines(figures.learning_curves(frame, curve, "adding"))["tanh"]
-        assert (line.get_color(), line.get_marker()) == (drawn.get_color(), drawn.get_marker())
-        assert line.is_dashed() == drawn.is_dashed()
+    looks = []
+    for runs in (pair, pd.concat([pair, own]), frame):
+        drawn = draw("curves", curves.CHART, picked(runs, ADDING))
+        scale = next(channels(drawn.spec, "color"))["scale"]
+        looks.append(dict(zip(scale["domain"], scale["range"], strict=True))["tanh"])
+    assert set(looks) == {style_of("tanh").colour}
     assert styles(["mine", "gru"])["mine"] == styles(["tanh", "mine"])["mine"]
     assert list(styles(["c", "a", "b", "a"])) == ["a", "b", "c"]
 
@@ -312,14 +278,17 @@ def test_a_style_outlives_the_program():
     assert told.strip() == str(styles(["mine"]))
 
 
-def test_bounded_scores_stand_on_linear_axes(frame, curve):
+def test_bounded_scores_stand_on_linear_axes(frame):
     runs = frame[frame["task"] == "adding"].assign(goal="max", metric="accuracy", target=0.99)
     runs["value"] = np.linspace(0.01, 1, len(runs))
-    share = curve.assign(column="accuracy", value=np.linspace(0.01, 1, len(curve)))
-    for make in every_figure(runs, share, None, None):
-        scored = [axes for axes in make().axes if "accuracy" in axes.get_ylabel()]
-        assert all(axes.get_yscale() == "linear" for axes in scored)
-    assert figures.learning_curves(runs, share, "adding").axes[0].get_yscale() == "linear"
+    asked = picked(runs)
+    points = read_curves(frame[frame["task"] == "adding"], ("mse",), "valid")
+    points = points.assign(column="accuracy", value=np.linspace(0.01, 1, len(points)))
+    for name, kind in KINDS.items():
+        drawn = draw(name, kind, replace(asked, curves=points))
+        for of in [*channels(drawn.spec, "x"), *channels(drawn.spec, "y")]:
+            if "accuracy" in str(of.get("title")):
+                assert of["scale"]["type"] == "linear", name
     axes = Figure().subplots()
     scales.rescale([axes], [0.01, 1], goal="max")
     assert axes.get_yscale() == "linear"
@@ -356,50 +325,50 @@ def test_a_curve_that_explodes_does_not_hide_the_others():
     assert told == ""
 
 
-def test_the_caption_says_that_a_curve_leaves_the_picture(frame, curve):
-    lost = curve.copy()
-    lost.loc[lost["id"].isin(frame[frame["cell"] == "tanh"]["id"]), "value"] = 1e8
-    figure = figures.learning_curves(frame, lost, "adding")
-    assert figure.axes[0].get_ylim()[1] == pytest.approx(2 / 6)
-    made = figures.picture("curves", figure, "Scores. More.")
-    assert made.alt == "Scores" and made.caption.startswith("Scores. More. The axis ends")
-    assert "tanh." in made.caption and "lstm" not in made.caption
-    plain = figures.picture("curves", figures.learning_curves(frame, curve, "adding"), "Scores.")
-    assert plain.caption == "Scores."
+def test_the_caption_says_that_a_curve_leaves_the_picture(frame, results):
+    asked = results.picked(ADDING)
+    lost = asked.curves.copy()
+    far = lost["id"].isin(frame[frame["cell"] == "tanh"]["id"])
+    lost.loc[far, "value"] = 1e8
+    drawn = draw("curves", curves.CHART, replace(asked, curves=lost))
+    assert "The axis ends at twice" in drawn.caption and "tanh." in drawn.caption
+    assert next(channels(drawn.spec, "y"))["scale"]["domain"][1] == pytest.approx(2 / 6)
+    assert "The axis ends" not in draw("curves", curves.CHART, asked).caption
 
 
-def every_figure(frame, curve, table, marginal):
-    task = frame["task"].iloc[0]
-    yield lambda: figures.greff(frame[frame["task"] == task], {"gru"}, "lstm")
-    yield lambda: figures.learning_curves(frame, curve, task)
-    yield lambda: figures.rate_response(frame, task)
-    yield lambda: figures.speed_accuracy(frame, task)
-    yield lambda: figures.solved_shares(frame, task)
-    if table is not None:
-        yield lambda: figures.importance(table)
-        yield lambda: figures.marginals(marginal)
-        yield lambda: figures.critical_difference({"lstm": 1.2, "gru": 2.0, "nfg": 2.8}, 1.0)
-        yield lambda: figures.improvement_matrix(
-            pd.DataFrame([[0.5, 0.9], [0.1, 0.5]], ["lstm", "gru"], ["lstm", "gru"])
-        )
+def many(frame, number=31):
+    some = frame[(frame["task"] == "copy") & (frame["cell"] == "gru")]
+    return pd.concat([some.assign(cell=f"cell{k:02}") for k in range(number)])
 
 
-def test_equal_figures_are_equal_bytes_with_text_that_can_be_searched(
-    frame, curve, table, marginal, tmp_path
-):
-    for k, make in enumerate(every_figure(frame, curve, table, marginal)):
-        one, other = image(make(), "svg"), save(make(), tmp_path / f"{k}.svg").read_bytes()
-        assert one == other
-        assert b"<text" in one and b"dc:date" not in one
-        ET.fromstring(one)
+def test_a_dozen_cells_are_drawn_and_the_rest_is_a_click_away(frame):
+    asked = picked(many(frame))
+    drawn = draw("scores", scores.CHART, asked)
+    assert len(drawn.cells) == 31 and "12 of 31 cells" in drawn.caption
+    (shown,) = [param for param in drawn.spec["params"] if param["name"] == "shown"]
+    assert shown["value"] == [cell.label for cell in asked.cells[:SHOWN]]
+    text = ET.fromstring(drawn.svg)
+    words = {node.text for node in text.iter() if node.tag.endswith("text")}
+    assert len(words & {cell.label for cell in asked.cells}) == SHOWN
+    assert len({row["cell"] for row in spec_data(drawn) if "cell" in row}) == 31
+
+
+def test_one_description_makes_every_file(results):
+    drawn = draw("curves", curves.CHART, results.picked(ADDING))
+    again = draw("curves", curves.CHART, results.picked(ADDING))
+    assert drawn.svg == again.svg and drawn.png == again.png and drawn.text == again.text
+    assert b"<text" in drawn.svg  # text can be searched
+    assert Image.open(io.BytesIO(drawn.png)).width > 600
+    assert drawn.pdf.startswith(b"%PDF")
+    assert json.loads(drawn.text) == json.loads(json.dumps(drawn.spec))
+    vega = vl_convert.vegalite_to_vega(dict(drawn.spec))
+    assert {signal["name"] for signal in vega["signals"]} >= {"shown"}
 
 
 def edges(frame):
     """Tables that a study can end with."""
     some = frame[frame["task"] == "copy"]
-    many = pd.concat([some[some["cell"] == "gru"].assign(cell=f"cell {k}") for k in range(9)])
     yield "one cell", some[some["cell"] == "gru"]
-    yield "one seed", some[some["seed"] == 0]
     yield "one run", some.head(1)
     yield "all diverged", some.assign(diverged=True, status="diverged")
     yield "no score", some.assign(value=np.nan, valid=np.nan)
@@ -409,18 +378,31 @@ def edges(frame):
     )
     yield "some NaN", some.assign(value=some["value"].where(some["seed"] > 1))
     yield "unequal n", some.iloc[3:-4]
-    yield "nine cells", many
+    yield "hostile", some.assign(cell=some["cell"] + "<b>'\"\\\n$")
 
 
-def test_edges_of_the_data(frame, curve):
+def test_edges_of_the_data(frame):
     for name, runs in edges(frame):
-        known = curve[curve["id"].isin(runs["id"])] if name != "no score" else curve.head(0)
-        for make in every_figure(runs, known, None, None):
-            figure = make()
-            assert isinstance(figure, Figure), name
-            figure.draw_without_rendering()
+        asked = picked(runs)
+        for title, kind in KINDS.items():
+            drawn = draw(title, kind, asked)
+            if drawn is not None:
+                assert drawn.svg.startswith(b"<svg"), name
+                assert "<" not in drawn.text
+                assert not any(
+                    isinstance(value, float) and not math.isfinite(value)
+                    for row in spec_data(drawn)
+                    for value in row.values()
+                ), name
 
 
-def test_no_result_is_an_error(frame):
-    with pytest.raises(ValueError, match="no result to draw of task xml"):
-        figures.rate_response(frame, "xml")
+def test_curves_of_single_runs_are_equal_bytes(frame, tmp_path):
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    one, other = plots.image(figure, "svg"), plots.save(figure, tmp_path / "a.svg").read_bytes()
+    assert one == other and b"<text" in one and b"dc:date" not in one
+
+
+def test_the_script_of_the_page_needs_no_network():
+    text = chart.script().decode()
+    assert "window.vegaEmbed" in text and "import(" not in text[-2000:]

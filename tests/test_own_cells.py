@@ -7,7 +7,7 @@ import rnnbench
 from rnnbench import compose
 from rnnbench.errors import UserError
 from rnnbench.runs.records import run_id
-from rnnbench.stats.selection import labelled
+from rnnbench.stats.selection import identified
 from rnnbench.sweep import launch
 
 MINE = """
@@ -106,6 +106,6 @@ def test_an_edited_file_is_a_row_of_its_own(place):
                 [f"cell={times}.py:mine", f"seed={seed + 2 * times}", "task=adding"]
             )
             leave(place / "runs" / "default", *invent(run, 0.8, rng))
-    names = labelled(rnnbench.load(place / "runs"))["cell"]
+    names = identified(rnnbench.load(place / "runs"))["cell"].map(str)
     assert sorted(names.value_counts()) == [2, 4]
     assert all(name.startswith("mine digest=") for name in names)

@@ -773,11 +773,15 @@ def test_run_pack_takes_probes_of_a_pack(settings_for, silent):
 
 
 def test_the_report_shows_what_was_probed(settings_for, trained):
-    from rnnbench.charts.picture import Picture
-    from rnnbench.report.document import Table
-    from rnnbench.report.inside import inside
+    from rnnbench.charts.chart import Picture
+    from rnnbench.report.results import Results
+    from rnnbench.report.sections.inside import parts as inside
+    from rnnbench.report.table import Table
     from rnnbench.runs.frame import load
-    from rnnbench.stats.selection import study
+    from rnnbench.stats.selection import Variant, study
+
+    def told(place):
+        return list(inside(Results(study(load(place), None)), Variant("copy")))
 
     runs = [
         settings_for(f"cell={cell}", *SMALL, "train.steps=4", "train.eval_every=2", f"seed={s}")
@@ -787,10 +791,10 @@ def test_the_report_shows_what_was_probed(settings_for, trained):
     for run in runs:
         trained(run)
     place = Folder.of(runs[0]).path.parents[2]
-    assert list(inside(study(load(place), None))) == []  # nothing was probed
+    assert told(place) == []  # nothing was probed
     probe([str(Folder.of(runs[k]).path) for k in (0, 3)], out=None)
     (Folder.of(runs[2]).path / "probe.json").write_text("{")  # torn
-    parts = list(inside(study(load(place), None)))
+    parts = told(place)
     pictures_, (table,) = (
         [p for p in parts if isinstance(p, Picture)],
         [p for p in parts if isinstance(p, Table)],
@@ -800,8 +804,6 @@ def test_the_report_shows_what_was_probed(settings_for, trained):
         "sensitivity",
         "gates",
     ]
-    rows = [[entry.text for entry in row] for row in table.groups[0].rows]
-    assert [row[:2] for row in rows] == [
-        [c, t] for c in ("gru", "tanh") for t in ("at the start", "after training")
-    ]
-    assert all(Folder.of(runs[k]).path.name in str(table.groups[0].rows) for k in (0, 3))
+    rows = [[column.entry(row).text for column in table.columns[:2]] for row in table.rows]
+    assert rows == [[c, t] for c in ("gru", "tanh") for t in ("at the start", "after training")]
+    assert {row.run for row in table.rows} == {Folder.of(runs[k]).path.name for k in (0, 3)}

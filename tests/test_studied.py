@@ -1,4 +1,4 @@
-"""The report's part about a study: its question, its claims, the figures over lengths; and nothing
+"""The report's part about a study: its question, its claims, the charts over lengths; and nothing
 of it for runs of no study.
 """
 
@@ -8,17 +8,18 @@ import io
 import numpy as np
 import pytest
 from synthetic import make_study
-from test_report import checked, report_of
+from test_report import column, quick, report_of  # noqa: F401
 from test_verdicts import SPREAD, claim, runs
 from test_verdicts import study as known
 
-from rnnbench.charts import figures, lengths
-from rnnbench.charts.drawing import WORDS
+from rnnbench.charts import across
+from rnnbench.charts.chart import Chart
 from rnnbench.claims.judging import counted, judge
-from rnnbench.report import studied
-from rnnbench.report.forest import ROWS, forests
+from rnnbench.report.results import Results
+from rnnbench.report.sections import claims, lengths
+from rnnbench.report.table import Table
 from rnnbench.runs.frame import load
-from rnnbench.stats.selection import study
+from rnnbench.stats.selection import Variant, study
 
 CLAIMS = (
     claim(
@@ -50,28 +51,16 @@ def frame(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def told(monkeypatch):
-    monkeypatch.setattr(studied, "of_label", {"s": known(*CLAIMS)}.get)
-    monkeypatch.setattr(
-        figures, "image", lambda figure, kind: b'<svg viewBox="0 0 9 9"><g id="a"/></svg>'
-    )
-
-
-def test_runs_of_a_study_come_with_its_claims(frame, told):
-    files = report_of(frame)
-    checked(files["index.html"])
+def test_runs_of_a_study_come_with_its_claims(frame, quick):  # noqa: F811
+    files = report_of(frame, known=[known(*CLAIMS)])
     text = files["report.md"]
-    assert (
-        text.index("Which?")
-        < text.index("## 2. Claims and verdicts")
-        < text.index("## 3. Leaderboard")
-    )
+    assert text.index("## Answer") < text.index("Which?") < text.index("### Claims and verdicts")
     assert {
         "tables/claims.csv",
         "tables/claims.tex",
         "tables/cases.csv",
         "figures/claims.svg",
+        "claims.html",
     } <= files.keys()
     judged = judge(frame, known(*CLAIMS))
     assert counted(judged) in text and counted(judged).startswith("Of 4 claims, ")
@@ -82,32 +71,30 @@ def test_runs_of_a_study_come_with_its_claims(frame, told):
     assert "no run has task=copy and cell=mgu" in rows[3]["sentence"]
     cases = list(csv.DictReader(io.StringIO(files["tables/cases.csv"])))
     assert [row["case"] for row in cases] == ["A1 gru", "A1 tanh", "A2", "A3", "A4"]
-    first = judged[0].cases[0]
-    assert float(cases[0]["effect"]) == pytest.approx(first.answer.effect) and float(
-        cases[0]["p"]
-    ) == pytest.approx(first.p, rel=1e-6)
-    assert (
-        float(cases[0]["effect_low"]) < float(cases[0]["effect"]) < float(cases[0]["effect_high"])
-    )
+    first, row = judged[0].cases[0], cases[0]
+    assert float(row["effect"]) == pytest.approx(first.answer.effect)
+    assert float(row["p"]) == pytest.approx(first.p, rel=1e-6)
+    assert float(row["effect_low"]) < float(row["effect"]) < float(row["effect_high"])
 
 
-def test_runs_of_no_study_have_no_claims(frame, told):
+def test_runs_of_no_study_have_no_claims(frame, quick):  # noqa: F811
     files = report_of(frame.assign(study="other"))
-    assert "Claims and verdicts" not in files["report.md"] and "tables/claims.csv" not in files
-    assert report_of(frame)["report.md"] == report_of(frame)["report.md"]
+    assert "Claims and verdicts" not in files["report.md"]
+    assert not {"tables/claims.csv", "claims.html"} & files.keys()
+    assert "claims.html" not in files["index.html"]
 
 
-def test_variants_do_not_hide_runs_from_filters(frame, told):
+def test_variants_do_not_hide_runs_from_filters(frame):
     """A report gives variants of a task names of their own; claims still mean the task."""
     two = frame.copy()
     two.loc[two["seed"] > 2, "task.length"] = 70
     solves = claim("share", where={"task": "copy"}, metric="solved", all=True)
-    parts = studied.claims(study(two, None), [known(solves)])
-    (part,) = [p for p in parts if getattr(p, "name", "") == "cases" and hasattr(p, "groups")]
-    assert part.groups[0].rows[0][5].text == "6 / 6"
+    parts = claims.parts(Results(study(two, None), [known(solves)]))
+    (part,) = [p for p in parts if isinstance(p, Table) and p.name == "cases"]
+    assert column(part, "n").entry(part.rows[0]).text == "6 / 6"
 
 
-def test_a_figure_of_claims_shows_every_case_with_its_verdict():
+def test_a_chart_of_claims_shows_every_case_with_its_verdict():
     frame = runs(
         *[
             ({"cell": cell}, 0.5 + shift + SPREAD)
@@ -121,22 +108,23 @@ def test_a_figure_of_claims_shows_every_case_with_its_verdict():
             claim("equal", id="E", x={"cell": "none"}),
         ),
     )
-    (figure,) = forests(made)
-    axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["B gru", "B mgu"]
-    markers = [line.get_marker() for line in axes.get_lines() if line.get_marker() != "None"]
-    assert markers == ["o", "X"]
-    many = judge(frame, known(*[claim("better", id=f"B{k}") for k in range(ROWS + 1)]))
-    assert [len(figure.axes[0].get_yticklabels()) for figure in forests(many)] == [ROWS, 1]
-    assert forests(judge(frame, known(claim("equal", x={"cell": "none"})))) == []
-
-
-def by_length(frame):
-    return lengths.by_length(study(frame, None))
+    (drawn,) = claims.forests("claims", "s", made)
+    assert isinstance(drawn, Chart) and drawn.name == "claims"
+    shown = drawn.spec["layer"][0]["data"]["values"]
+    assert [(row["case"], row["verdict"]) for row in shown] == [
+        ("B gru", "reproduced"),
+        ("B mgu", "contradicted"),
+    ]
+    assert b"B mgu" in drawn.svg
+    many = judge(frame, known(*[claim("better", id=f"B{k}") for k in range(claims.ROWS + 1)]))
+    pages = list(claims.forests("claims", "s", many))
+    assert [len(page.spec["layer"][0]["data"]["values"]) for page in pages] == [claims.ROWS, 1]
+    none = judge(frame, known(claim("equal", x={"cell": "none"})))
+    assert list(claims.forests("claims", "s", none)) == []
 
 
 def test_shares_and_times_over_lengths(frame):
-    assert by_length(frame) == {}
+    assert lengths.by_length(study(frame, None)) == {}
     groups = [
         ({"cell": cell, "task.length": length}, 0.5 + SPREAD)
         for cell in ("gru", "lstm")
@@ -152,41 +140,24 @@ def test_shares_and_times_over_lengths(frame):
     own = own.assign(**{"cell.name": own["cell"]})
     lost = (own["cell"] == "lstm") & (own["task.length"] == 50) & (own["seed"] > 1)
     own.loc[lost, ["solved", "solved_at"]] = [False, np.nan]
-    ((task, lines),) = by_length(own).items()
-    assert task == "copy" and {cell: list(of) for cell, of in lines.items()} == {
+    ((task, lines),) = lengths.by_length(study(own, None)).items()
+    assert task == Variant("copy")
+    assert {cell.name: list(of) for cell, of in lines.items()} == {
         "gru": [20.0, 50.0],
         "lstm": [20.0, 50.0],
     }
-    solved = {
-        line.get_label(): line
-        for line in figures.solved_by_length(task, lines).axes[0].get_lines()
-        if not line.get_label().startswith("_")
-    }
-    assert list(solved["gru"].get_ydata()) == [1, 1] and list(solved["lstm"].get_ydata()) == [
-        1,
-        0.2,
-    ]
-    times = [
-        line
-        for line in figures.times_by_length(task, lines).axes[0].get_lines()
-        if line.get_marker() == r"$\uparrow$"
-    ]
-    assert [len(line.get_xdata()) for line in times] == [0, 1]
-    assert figures.times_by_length(task, {"lstm": {50.0: lines["lstm"][50.0]}}) is None
 
+    def values(drawn, cell):
+        rows = drawn.spec["data"]["values"]
+        return {row["length"]: row["value"] for row in rows if row["cell"] == cell}
 
-def test_many_cells_have_a_panel_each():
-    names = [f"lstm init=orthogonal forget_bias={k}" for k in range(9)]
-    own = runs(
-        *[
-            ({"cell": name, "task.length": length}, 0.5 + SPREAD[:5])
-            for name in names
-            for length in (20, 50)
-        ],
-        solved=True,
-        solved_at=60.0,
-    )
-    ((task, lines),) = by_length(own).items()
-    titles = [axes.get_title() for axes in figures.solved_by_length(task, lines).axes]
-    assert [title.replace("\n", " ") for title in titles] == names
-    assert max(len(line) for title in titles for line in title.split("\n")) <= WORDS
+    solved = across.solved_by_length(task, lines)
+    assert values(solved, "gru") == {20: 1, 50: 1} and values(solved, "lstm") == {20: 1, 50: 0.2}
+    assert solved.name == "solved-copy" and b"<svg" in solved.svg
+    times = across.times_by_length(task, lines)
+    beyond = [row for row in times.spec["data"]["values"] if row["beyond"]]
+    assert [(row["cell"], row["length"], row["reached"]) for row in beyond] == [
+        ("lstm", 50, "2 of 10")
+    ]
+    lstm = Variant("lstm")
+    assert across.times_by_length(task, {lstm: {50.0: lines[lstm][50.0]}}) is None

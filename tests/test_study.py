@@ -13,7 +13,8 @@ import yaml
 
 from rnnbench import cli
 from rnnbench.catalogue import choices, config_dir
-from rnnbench.claims.design import KINDS, SCALES, of_label, read
+from rnnbench.claims.design import SCALES, of_label, read
+from rnnbench.claims.kind import kinds
 from rnnbench.errors import UserError
 from rnnbench.studies import parts
 from rnnbench.sweep.backends import BACKENDS
@@ -242,7 +243,7 @@ def test_refusals(file, changes, said):
     assert f"mine.yaml: {said}" in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_a_claim_has_what_its_kind_needs(file, kind):
     whole = {
         "x": {"cell": "a"},
@@ -257,10 +258,10 @@ def test_a_claim_has_what_its_kind_needs(file, kind):
     claim = (
         {key: CLAIM[key] for key in ("says", "source")}
         | {"kind": kind}
-        | {key: whole[key] for key in KINDS[kind].needs}
+        | {key: whole[key] for key in kinds()[kind].needs}
     )
     assert read(file(claims={"A": claim}), "small").claims[0].kind == kind
-    for key in KINDS[kind].needs:
+    for key in kinds()[kind].needs:
         with pytest.raises(
             UserError,
             match=rf"claims.A.{key} is missing or empty; .* the keys of a claim of kind {kind} "

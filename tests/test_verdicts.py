@@ -13,12 +13,15 @@ from statsmodels.duration.survfunc import survdiff
 from statsmodels.stats.power import NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 
-from rnnbench.claims import judging, outcomes, patterns, scores
+from rnnbench.claims import contest, judging
 from rnnbench.claims.design import Claim, Study
 from rnnbench.claims.judging import judge, together
+from rnnbench.claims.kind import kinds
+from rnnbench.claims.kinds import better, sooner, trend
 from rnnbench.claims.selection import Side, Unanswerable, cases, matching, named, passes, side
 from rnnbench.stats import families
 from rnnbench.stats.power import Estimated, fisher_power, smallest, student, welch
+from rnnbench.stats.statistics import holm
 
 NAN = math.nan
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.0, 0.01, 0.02, -0.015, 0.015, 0.005, -0.005])
@@ -348,7 +351,7 @@ def test_sooner(factor, verdict):
     )
     chi2, p = survdiff(at, seen.astype(float), np.repeat([0, 1], 10))
     assert case.verdict == verdict and case.p == pytest.approx(p)
-    found = outcomes.hazard_ratio(factor * times + 0.1, 100, times, 100)
+    found = sooner.hazard_ratio(factor * times + 0.1, 100, times, 100)
     assert (found.value / found.error) ** 2 == pytest.approx(chi2)
     assert "9 of 10 solved" in case.sentence
     assert case.power == pytest.approx(
@@ -505,7 +508,7 @@ def test_too_few_runs_resolve_nothing(kind, fields):
     assert "below 5 runs a side no significance is claimed" in case.sentence
 
 
-@pytest.mark.parametrize("kind", judging.KINDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_a_part_that_has_not_run_resolves_nothing(kind):
     fields = {
         "where": {"task": "adding"},
@@ -541,7 +544,7 @@ def test_a_claim_is_a_family_of_its_cases():
     assert (first.family, second.family) == (2, 1)
     for judged in (first, second):
         raw = [case.answer.p for case in judged.cases]
-        assert [case.p for case in judged.cases] == pytest.approx(list(judging.holm(raw)))
+        assert [case.p for case in judged.cases] == pytest.approx(list(holm(raw)))
     assert first.cases[0].power == pytest.approx(first.cases[0].answer.power(0.05 / 2))
     assert first.sentence.startswith(
         f"{first.verdict.capitalize()} in 2 of 2 cases (length=20 and length=50)"
@@ -621,9 +624,9 @@ def simulated(monkeypatch, seed, studies, *claims, n=10, shift=0.0):
             )
         return Side(named(filters[-1]), drawn[name], "max", "seeds")
 
-    monkeypatch.setattr(scores, "side", side)
+    monkeypatch.setattr(contest, "side", side)
     monkeypatch.setattr(judging, "failed", lambda frame, claim, case: "")
-    monkeypatch.setattr(scores, "pair", partial(families.pair, regroupings=199))
+    monkeypatch.setattr(better, "pair", partial(families.pair, regroupings=199))
     found = []
     for _ in range(studies):
         drawn.clear()
@@ -676,10 +679,10 @@ def test_intervals_of_a_trend_cover(slope):
     def groups(n):
         return [rng.normal(size=n) + slope * k for k in range(3)]
 
-    truth = math.tanh(patterns.kendall(groups(3000), "max").value)
+    truth = math.tanh(trend.kendall(groups(3000), "max").value)
     held = []
     for _ in range(300):
-        low, high = (math.tanh(bound) for bound in patterns.kendall(groups(10), "max").interval())
+        low, high = (math.tanh(bound) for bound in trend.kendall(groups(10), "max").interval())
         held.append(low <= truth <= high)
     assert np.mean(held) >= 0.93
 

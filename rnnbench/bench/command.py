@@ -15,7 +15,7 @@ from rnnbench.bench.contender import Contender, Shape, plan_of, task_of
 from rnnbench.bench.drawing import of_layers, of_steps
 from rnnbench.bench.rounds import KEEPING, WARM_UP, Row, compared, layers, training_steps
 from rnnbench.bench.tables import name_of, table
-from rnnbench.charts.style import save
+from rnnbench.charts.plots import save
 from rnnbench.errors import UserError, unknown
 from rnnbench.runs.made import add_file
 

@@ -17,9 +17,10 @@ from matplotlib.lines import Line2D
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from rnnbench.charts.canvas import answer, canvas, numbers, sequence
+from rnnbench.charts.plots import image, save
 from rnnbench.charts.probes import TIMES
 from rnnbench.charts.scales import DOTS, whole
-from rnnbench.charts.style import Style, image, save, style_of, styles
+from rnnbench.charts.style import Style, style_of, styles
 
 __all__ = [
     "gate_map",
@@ -140,7 +141,9 @@ def _gradient(
 
 def _levels_above(bottom: float) -> list[tuple[float, str]]:
     """What horizons are read at, as far as it is in the picture."""
-    return [(level, name) for level, name in ((1 / np.e, "1/e"), (0.01, "1/100")) if level > bottom]
+    return [
+        (level, name) for level, name in ((math.exp(-1), "1/e"), (0.01, "1/100")) if level > bottom
+    ]
 
 
 def _columns(labels: Sequence[str]) -> int:

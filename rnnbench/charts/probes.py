@@ -3,7 +3,7 @@ probes, too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,24 @@ def _pooled(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
         "median": np.median(values[:, 1], 0).tolist(),
         "high": high.tolist(),
     }
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A run that was probed. found: what its probe.json says."""
+
+    run: str
+    found: Mapping[str, Any]
+
+    @property
+    def times(self) -> list[str]:
+        return [time for time in TIMES if self.found.get(time)]
+
+
+def probed(runs: Iterable[Any], folders: Iterable[Any], first: str | None) -> Probed | None:
+    """The first of these runs that was probed; `first` leads."""
+    places = zip(map(str, runs), map(str, folders), strict=True)
+    for _, run, folder in sorted((run != first, run, folder) for run, folder in places):
+        if (found := read(Path(folder))) is not None:
+            return Probed(run, found)
+    return None

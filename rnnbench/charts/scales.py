@@ -1,7 +1,10 @@
-"""How axes show scores and steps: on which scale, from where to where, with which ticks."""
+"""How axes show scores and steps: on which scale, from where to where, with which ticks. The rules
+first; below them how Matplotlib follows them (`chart` says it for Vega-Lite).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +19,19 @@ ROOM = 0.05  # of an axis's height, left below the lowest value
 DOTS = 0.12  # markers along a curve, as a share of the diagonal of its panel
 
 Values = Iterable[float | None]
+Kind = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """An axis of scores. low, high: where it ends, None where the values end; note: what a caption
+    has to say of it.
+    """
+
+    kind: Kind
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
 
 
 def finite(values: Values) -> np.ndarray:
@@ -31,14 +47,43 @@ def bounded(values: Values, goal: str) -> bool:
     return goal == "max" and bool(((found >= 0) & (found <= 1)).all())
 
 
-def rescale(axes: Sequence[Axes], values: Values, which: str = "y", goal: str = "min") -> None:
-    """A logarithmic axis for values that are all positive and spread over more than a factor of 20,
-    unless they are bounded: half of what can be right is then half the axis.
+def kind(values: Values, goal: str = "min") -> Kind:
+    """Logarithmic for values that are all positive and spread over more than a factor of 20, unless
+    they are bounded: half of what can be right is then half the axis.
     """
     found = finite(values)
     if not found.size or found.min() <= 0 or bounded(found, goal):
-        return
-    if found.max() > WIDE * found.min():
+        return "linear"
+    return "log" if found.max() > WIDE * found.min() else "linear"
+
+
+def fit(lines: Mapping[str, Values], levels: Values, baseline: Values, goal: str) -> Span:
+    """The axis of curves of scores.
+
+    lines: cell → what is drawn of it. levels: drawn, too, and always seen. baseline: what scores
+        without memory. A loss beyond twice the largest baseline is lost, and how far would squeeze
+        the other curves into a line: the axis ends there, if any curve is below.
+    """
+    known, drawn = finite(baseline), {cell: finite(values) for cell, values in lines.items()}
+    seen = np.concatenate([finite(levels), *drawn.values()])
+    top = ENOUGH * known.max() if goal == "min" and known.size else np.inf
+    beyond = [cell for cell, values in drawn.items() if (values > top).any()]
+    low = seen.min(initial=np.inf)
+    below = any((values < top).any() for values in drawn.values())
+    if top <= 0 or not (beyond and below):
+        return Span(kind(seen, goal))
+    scale = kind(np.minimum(seen, top), goal)
+    bottom = low / (top / low) ** ROOM if scale == "log" else low - ROOM * (top - low)
+    note = (
+        f"The axis ends at twice the memoryless baseline; beyond it at times: "
+        f"{listing(sorted(set(beyond)))}."
+    )
+    return Span(scale, float(bottom), float(top), note)
+
+
+def rescale(axes: Sequence[Axes], values: Values, which: str = "y", goal: str = "min") -> None:
+    """As `kind` says."""
+    if kind(values, goal) == "log":
         for one in axes:
             getattr(one, f"set_{which}scale")("log")
             log_ticks(one, which)
@@ -66,30 +111,13 @@ def scale_scores(
     baseline: Values,
     goal: str,
 ) -> str:
-    """Fit score axes to curves. Returns what a caption has to say of it: nothing, or which curves
-    leave the picture.
-
-    lines: cell → what is drawn of it. levels: drawn, too, and always seen. baseline: what scores
-        without memory. A loss beyond twice the largest baseline is lost, and how far would squeeze
-        the other curves into a line: the axis ends there, if any curve is below.
-    """
-    known, drawn = finite(baseline), {cell: finite(values) for cell, values in lines.items()}
-    seen = np.concatenate([finite(levels), *drawn.values()])
-    top = ENOUGH * known.max() if goal == "min" and known.size else np.inf
-    beyond = [cell for cell, values in drawn.items() if (values > top).any()]
-    low = seen.min(initial=np.inf)
-    below = any((values < top).any() for values in drawn.values())
-    if top <= 0 or not (beyond and below):
-        rescale(axes, seen, goal=goal)
-        return ""
-    rescale(axes, np.minimum(seen, top), goal=goal)
-    logarithmic = axes[0].get_yscale() == "log"
-    bottom = low / (top / low) ** ROOM if logarithmic else low - ROOM * (top - low)
+    """Fit score axes to curves, see `fit`; returns its note."""
+    made = fit(lines, list(levels), baseline, goal)
     for one in axes:
-        one.set_ylim(bottom, top)
-        if logarithmic:
+        if made.kind == "log":
+            one.set_yscale("log")
+        if made.high is not None:
+            one.set_ylim(made.low, made.high)
+        if made.kind == "log":
             log_ticks(one, "y")
-    return (
-        f"The axis ends at twice the memoryless baseline; beyond it at times: "
-        f"{listing(sorted(set(beyond)))}."
-    )
+    return made.note

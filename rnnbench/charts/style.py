@@ -1,7 +1,4 @@
-"""Figures from records, and what a cell looks like in every figure.
-
-Each function takes data and returns a matplotlib figure; `save` writes it. `report.figures` has the
-rest.
+"""What a cell looks like in every picture: its colour, dash and marker. Nothing that draws.
 
 Colours are those of Okabe & Ito (2008), Color universal design, without the yellow, which is too
 light for a line on white: readers with any common colour blindness tell them apart. A cell's
@@ -9,26 +6,10 @@ colour, dash and marker follow from its name, so that pictures made apart can be
 """
 
 import hashlib
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from textwrap import fill
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-
-from rnnbench.charts.scales import DOTS, scale_scores, whole
-from rnnbench.errors import UserError
-from rnnbench.runs.made import add_file
-from rnnbench.runs.records import Folder
-
-Found = Sequence[tuple[Folder, dict[str, Any]]]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MORE = ("#332288", "#882255", "#999933", "#44AA99")  # of Tol's muted scheme, for cells not ours
@@ -40,11 +21,6 @@ DASHES = (
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LETTERS = 15  # of a note, to an inch
-SAME: Any = {
-    "svg.hashsalt": "rnnbench",
-    "svg.fonttype": "none",
-}  # the same figure makes the same bytes, and its text can be searched
 
 
 @dataclass(frozen=True)
@@ -87,101 +63,3 @@ def style_of(cell: str) -> Style:
 def styles(cells: Iterable[str]) -> dict[str, Style]:
     """A style for each cell, in alphabetical order."""
     return {cell: style_of(cell) for cell in sorted(set(cells))}
-
-
-def learning_curves(found: Found) -> Figure:
-    """Validation score against step, a panel per task, a line per run; what ignorance scores is
-    dashed. Where a loss exploded, a line under the panels says where the axis ends.
-    """
-    tasks = sorted({record["task"] for _, record in found})
-    cells = sorted({record["cell"] for _, record in found})
-    look = styles(cells)
-    figure, panels = plt.subplots(
-        1, len(tasks), figsize=(1 + 5 * len(tasks), 4), squeeze=False, layout="constrained"
-    )
-    shown: dict[str, Any] = {}
-    notes: dict[str, str] = {}
-    for task, axes in zip(tasks, panels[0], strict=True):
-        members = [(folder, record) for folder, record in found if record["task"] == task]
-        primary = members[0][1]["primary"]
-        metric = primary["name"]
-        scores: dict[str, list[float | None]] = {}
-        for folder, record in members:
-            rows = [r for r in folder.curve() if r["split"] == "valid" and metric in r]
-            line = {
-                "color": look[record["cell"]].colour,
-                "linestyle": look[record["cell"]].dash,
-                "marker": look[record["cell"]].marker,
-                "markersize": 4,
-                "markevery": DOTS,
-                "linewidth": 1.4,
-            }
-            values = [r[metric] for r in rows]
-            scores.setdefault(record["cell"], []).extend(values)
-            axes.plot([r["step"] for r in rows], values, label=record["cell"], **line)
-        first = members[0][1]
-        for level, name, style in (
-            (first["baseline"].get(metric), "without memory", "--"),
-            (first["target"], "target", ":"),
-        ):
-            if level is not None:
-                axes.axhline(level, color="0.4", linestyle=style, linewidth=1, label=name)
-        baseline = [record["baseline"].get(metric) for _, record in members]
-        levels = [first["target"], *baseline]
-        notes[task] = scale_scores([axes], scores, levels, baseline, primary["goal"])
-        whole(axes.xaxis)
-        axes.set(title=task, xlabel="step", ylabel=f"validation {metric}")
-        axes.spines[["top", "right"]].set_visible(False)
-        handles, labels = axes.get_legend_handles_labels()
-        shown |= dict(zip(labels, handles, strict=True))
-    add_legend(figure, shown, cells, len(tasks))
-    add_notes(figure, notes)
-    return figure
-
-
-def add_legend(figure: Figure, shown: Mapping[str, Any], first: Iterable[str], panels: int) -> None:
-    """One legend under all panels. shown: label → what was drawn; `first`: the labels that lead."""
-    leading = list(first)
-    order = [*leading, *(label for label in shown if label not in leading)]
-    figure.legend(
-        [shown[label] for label in order],
-        order,
-        loc="outside lower center",
-        ncols=min(len(order), 3 + 3 * panels),
-        frameon=False,
-    )
-
-
-def add_notes(figure: Figure, notes: Mapping[str, str]) -> None:
-    """What has to be said of panels, under all of them. notes: panel → sentence, or nothing."""
-    said = [f"{panel}: {note}" if len(notes) > 1 else note for panel, note in notes.items() if note]
-    if said:
-        letters = round(LETTERS * figure.get_figwidth())
-        text = "\n".join(fill(line, letters) for line in said)
-        figure.supxlabel(text, fontsize=8, color="0.35")
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write as the file's ending says (png, svg, pdf), whole or not at all. UserError for another
-    ending, and for a file of somebody else's in the way.
-    """
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
-    add_file(path, image(figure, path.suffix.lstrip(".")))
-    plt.close(figure)
-    return path
-
-
-def image(figure: Figure, kind: str, dpi: int = 150) -> bytes:
-    """The figure as the content of a file (png, svg, pdf): no date in it, so that equal figures are
-    equal bytes.
-    """
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(SAME):
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=dpi,
-            metadata={"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind),
-        )
-    return buffer.getvalue()

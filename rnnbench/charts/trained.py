@@ -9,8 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from rnnbench.charts.plots import add_legend, add_notes
 from rnnbench.charts.scales import scale_scores, whole
-from rnnbench.charts.style import PALETTE, add_legend, add_notes, styles
+from rnnbench.charts.style import PALETTE, styles
 
 LOWEST = 21  # the MIDI number of the first of 88 piano keys, A0
 OCTAVE = 12

@@ -41,7 +41,14 @@ class Words(NamedTuple):
     open: str
 
 
-@dataclass(frozen=True)
+def _unknown(_: float) -> float:
+    return math.nan
+
+
+SILENT = Words("", "", "", "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """measure: what the effect is, in which unit; test: whose p it is; effect with its 95 %
     interval; n: runs of each side.
@@ -56,22 +63,22 @@ class Answer:
     ids: runs of the first side.
     """
 
-    measure: str
-    test: str
-    effect: float
-    low: float
-    high: float
-    n: tuple[int, ...]
-    p: float
-    against: float
-    agrees: bool
-    scaled: tuple[float, float, float]
-    region: tuple[float, float]
-    power: Callable[[float], float]
-    detectable: Callable[[float], float]
-    facts: str
-    words: Words
-    ids: tuple[str, ...]
+    measure: str = ""
+    test: str = ""
+    effect: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: tuple[int, ...] = ()
+    p: float = math.nan
+    against: float = math.nan
+    agrees: bool = True
+    scaled: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    region: tuple[float, float] = ABOVE
+    power: Callable[[float], float] = _unknown
+    detectable: Callable[[float], float] = _unknown
+    facts: str = ""
+    words: Words = SILENT
+    ids: tuple[str, ...] = ()
     why: str = ""
 
     def verdict(self, p: float, against: float) -> str:
@@ -79,32 +86,6 @@ class Answer:
         if p < ALPHA:
             return REPRODUCED if self.agrees else CONTRADICTED
         return CONTRADICTED if against < ALPHA else OPEN
-
-
-def unanswered(why: str) -> Answer:
-    """A case about which the runs say nothing."""
-
-    def unknown(_: float) -> float:
-        return math.nan
-
-    nothing = (math.nan, math.nan, math.nan)
-    return Answer(
-        "",
-        "",
-        *nothing,
-        (),
-        math.nan,
-        math.nan,
-        False,
-        nothing,
-        ABOVE,
-        unknown,
-        unknown,
-        "",
-        Words("", "", "", ""),
-        (),
-        why,
-    )
 
 
 def margin_of(claim: Claim, reference: float = 1.0) -> float:

@@ -4,13 +4,14 @@ three scales. No Hydra, no torch.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rnnbench import catalogue
 from rnnbench.claims.checked import Checked
 from rnnbench.errors import UserError, unknown
+from rnnbench.plugins import found
 
 SCALES = ("smoke", "small", "paper")
 DRAWN = re.compile(r"=.*\b(choice|interval|range)\(")
@@ -20,28 +21,9 @@ Filter = Mapping[
 ]  # column of rnnbench.load → a value, a list of values, or {min: a, max: b}
 
 
-class Kind(NamedTuple):
-    """What a kind of claim needs, and what it may have besides."""
-
-    needs: tuple[str, ...]
-    may: tuple[str, ...] = ()
-
-
-CLAIM = Kind(
-    ("says", "source", "kind"),
-    ("published", "effect", "where", "each", "holds", "differs", "comparable", "budget"),
-)
-KINDS = {
-    "better": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
-    "equal": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
-    "no_better": Kind(("x", "y", "margin"), ("metric", "goal", "log")),
-    "share": Kind(("x", "y", "metric", "margin"), ("all",)),
-    "sooner": Kind(("x", "y", "margin"), ("all",)),
-    "trend": Kind(("groups", "margin"), ("metric", "goal", "log")),
-    "interaction": Kind(("x", "y", "first", "second", "margin"), ("metric", "goal", "log")),
-    "within": Kind(("x", "range"), ("metric", "relative", "log")),
-    "importance": Kind(("key", "range"), ("x",)),
-}
+# Fields of every claim, those that it needs and those that it may have; `Kind` adds its own.
+NEEDS = ("says", "source", "kind")
+MAY = ("published", "effect", "where", "each", "holds", "differs", "comparable", "budget")
 
 
 @dataclass(frozen=True)
@@ -62,7 +44,8 @@ class Part:
 class Claim:
     """What a paper found, and how our runs judge it.
 
-    `KINDS` says which fields a kind uses; the others are empty or None.
+    Its kind says which fields it uses; the others are empty or None. options: what a kind from
+    outside needs beside them.
 
     margin: in units of the metric, or '5%' of what y scores. holds: in `all` cases of `each`, or in
         `any`. effect: what the paper found, in the units of the margin. comparable: the difference
@@ -96,6 +79,10 @@ class Claim:
     effect: float | str | None = None
     comparable: str | Mapping[str, str] = ""
     budget: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+FIELDS = {one.name for one in fields(Claim)}
 
 
 @dataclass(frozen=True)
@@ -239,22 +226,19 @@ def _words(file: Checked, where: str, values: Any) -> tuple[str, ...]:
 def _claim(file: Checked, name: str, values: Any) -> Claim:
     where = f"claims.{name}"
     values = file.table(where, values)
-    if (kind := values.get("kind")) not in KINDS:
-        raise file.wrong(f"{where}.kind: {unknown('kind', str(kind), KINDS)}")
-    file.keys(
-        where,
-        values,
-        CLAIM.needs + KINDS[kind].needs,
-        CLAIM.may + KINDS[kind].may,
-        f" of a claim of kind {kind}",
-    )
+    known = found("rnnbench.claims.kinds", "KIND")
+    if (name_of := values.get("kind")) not in known:
+        raise file.wrong(f"{where}.kind: {unknown('kind', str(name_of), known)}")
+    kind = known[name_of]
+    needs, may = (*NEEDS, *kind.needs), (*MAY, *kind.may)
+    file.keys(where, values, needs, may, f" of a claim of kind {name_of}")
 
     def taken(check: Any, key: str, default: Any) -> Any:
         return check(f"{where}.{key}", values[key]) if values.get(key) is not None else default
 
     made = Claim(
         id=name,
-        kind=kind,
+        kind=name_of,
         says=taken(file.text, "says", ""),
         source=taken(file.text, "source", ""),
         published=taken(file.text, "published", ""),
@@ -283,6 +267,7 @@ def _claim(file: Checked, name: str, values: Any) -> Claim:
         effect=taken(file.margin, "effect", None),
         comparable=taken(file.text_or_table, "comparable", ""),
         budget=taken(file.flag, "budget", False),
+        options={key: value for key, value in values.items() if key not in FIELDS},
     )
     if made.effect is not None and ("%" in str(made.effect)) != ("%" in str(made.margin)):
         raise file.wrong(
@@ -290,19 +275,6 @@ def _claim(file: Checked, name: str, values: Any) -> Claim:
             f"as '5%'",
             str(made.effect),
         )
-    if kind == "share" and made.metric not in ("solved", "diverged"):
-        raise file.wrong(f"{where}.metric must be solved or diverged", repr(made.metric))
-    if (
-        "goal" in KINDS[kind].may
-        and kind != "equal"
-        and made.metric not in OWN_GOAL
-        and made.goal is None
-    ):
-        raise file.wrong(
-            f"{where}.goal must be min or max: records do not know which is better of {made.metric}"
-        )
-    if kind == "trend" and len(made.groups) < 2:
-        raise file.wrong(
-            f"{where}.groups must have at least two filters, from worst to best", len(made.groups)
-        )
+    if wrong := kind.check(made):
+        raise file.wrong(f"{where}.{wrong}")
     return made

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.claims.design import Claim
+from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.runs.frame import curves
 from rnnbench.stats.statistics import Goal, costs
@@ -22,16 +23,17 @@ LAST, GAIN = 0.2, 0.01  # a run still improves that gains more than this in this
 EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
 MANY = 8
 RATE = "optim.lr"
-LEARNS = ("better", "equal", "no_better", "trend", "interaction", "within")
 SAME = ("task.", "cell.", "model.match", "train.steps", "optim.name")
 
 
-def improving(frame: pd.DataFrame) -> "pd.Series[bool]":
+def improving(frame: pd.DataFrame, points: pd.DataFrame | None = None) -> "pd.Series[bool]":
     """Of each run (a row of `load`), whether it was still improving when it ended, by its curve.
 
-    False for runs that diverged, reached their target, or have no curve.
+    False for runs that diverged, reached their target, or have no curve. points: their curves, read
+    where they are not given.
     """
-    points = curves(frame, tuple(sorted(set(frame["metric"].dropna()))), "valid")
+    if points is None:
+        points = curves(frame, tuple(sorted(set(frame["metric"].dropna()))), "valid")
     goals, metrics = frame.set_index("id")["goal"], frame.set_index("id")["metric"]
     points = points[points["column"] == points["id"].map(metrics)]
     found = {
@@ -67,12 +69,13 @@ def failed(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
         members = list(sides(frame, claim, case))
     except Unanswerable:
         return ""
-    if claim.kind in LEARNS and not claim.budget and "improving" in frame:
+    learns = kinds()[claim.kind].learns
+    if learns and not claim.budget and "improving" in frame:
         undone = pd.concat([one.runs["improving"] for one in members])
         if undone.mean() > UNDONE:
             return f"{int(undone.sum())} of {len(undone)} runs were still improving at their end"
     fixed = {key for part in (claim.where, case, claim.x, claim.y) for key in part}
-    if claim.kind in LEARNS and RATE not in fixed:
+    if learns and RATE not in fixed:
         for one in members:
             if edge := at_edge(frame, one):
                 return edge
@@ -89,13 +92,8 @@ def differing(claim: Claim, case: Mapping[str, Any]) -> str:
 
 def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> Iterator[Side]:
     """The runs that a claim compares; none for claims about a search."""
-    if claim.kind == "importance":
-        return
-    contexts = (claim.first, claim.second) if claim.kind == "interaction" else ({},)
-    asked = claim.groups or ((claim.x,) if claim.kind == "within" else (claim.x, claim.y))
-    for context in contexts:
-        for one in asked:
-            yield side(frame, claim.where, case, context, one, every=claim.all)
+    for filters in kinds()[claim.kind].sides(claim):
+        yield side(frame, claim.where, case, *filters, every=claim.all)
 
 
 def at_edge(frame: pd.DataFrame, one: Side) -> str:

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from rnnbench.claims import outcomes, patterns, scores
 from rnnbench.claims.answer import (
     ALPHA,
     APART,
@@ -22,25 +21,13 @@ from rnnbench.claims.answer import (
     REPRODUCED,
     VERDICTS,
     Answer,
-    unanswered,
 )
 from rnnbench.claims.design import Claim, Study
 from rnnbench.claims.gates import failed, margin_too_wide
+from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Filter, Unanswerable, cases, named
 from rnnbench.formatting import listing, plural, probability
 from rnnbench.stats.statistics import holm
-
-KINDS = {
-    "better": scores.better,
-    "equal": scores.equal,
-    "no_better": scores.no_better,
-    "interaction": scores.interaction,
-    "within": scores.within,
-    "share": outcomes.share,
-    "sooner": outcomes.sooner,
-    "trend": patterns.trend,
-    "importance": patterns.importance,
-}
 
 
 @dataclass(frozen=True)
@@ -163,9 +150,9 @@ def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
 
 def answered(frame: pd.DataFrame, claim: Claim, filters: Filter) -> Answer:
     try:
-        return KINDS[claim.kind](frame, claim, filters)
+        return kinds()[claim.kind].answer(frame, claim, filters)
     except Unanswerable as reason:
-        return unanswered(str(reason))
+        return Answer(why=str(reason), agrees=False)
 
 
 def together(verdicts: Sequence[str], holds: str) -> str:

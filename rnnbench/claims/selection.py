@@ -17,7 +17,7 @@ import pandas as pd
 
 from rnnbench.formatting import listing
 from rnnbench.runs.frame import limit
-from rnnbench.stats.selection import said, sample, varied
+from rnnbench.stats.selection import Result, Variant, said, sample, varied
 from rnnbench.stats.statistics import Floats, Goal, judged
 
 Filter = Mapping[str, Any]
@@ -99,7 +99,7 @@ def side(frame: pd.DataFrame, *filters: Filter, every: bool = False) -> Side:
             f"comparable"
         )
     chosen = [
-        sample(str(task), str(cell), members)
+        sample(Result(Variant(str(task)), Variant(str(cell))), members)
         for (task, cell), members in runs.groupby(["task", "cell"], sort=True)
     ]
     by = "trials" if any(one.by == "trials" for one in chosen) else "seeds"

@@ -158,7 +158,7 @@ def report(options: Options) -> None:
 
 
 def curves(options: Options) -> None:
-    from rnnbench.charts import style
+    from rnnbench.charts import plots
     from rnnbench.console import say
     from rnnbench.runs import records
 
@@ -166,7 +166,7 @@ def curves(options: Options) -> None:
     path = Path(options.out) if options.out else Path(options.folder).expanduser() / "curves.png"
     say(
         f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in "
-        f"{style.save(style.learning_curves(found), path)}"
+        f"{plots.save(plots.learning_curves(found), path)}"
     )
 
 

@@ -9,17 +9,17 @@ they call its (long- or short-term) contribution.
 Axes: K replicas   T time steps   L lags   B sequences   H state width.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rnnbench.dynamics.recording import Recording
 
 WHOLE = "all states"  # the norm over every state of a layer together
-E, HUNDRED = float(np.e), 100.0  # what a gradient has to fall by
+E, HUNDRED = math.e, 100.0  # what a gradient has to fall by
 
 
 @dataclass(frozen=True)

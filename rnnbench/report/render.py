@@ -1,30 +1,58 @@
-"""The report as files: one page without network, Markdown, tables, figures, written when all of it
-is ready.
+"""The report as files: an overview, a page for each task, one for claims, one for runs; Markdown,
+tables, figures, BibTeX. Written when all of it is ready.
 
-The page is a Jinja2 template with escaping on; Markdown and LaTeX escape in `tables`. Nothing here
-looks at a clock: equal records make equal bytes.
+The pages are a Jinja2 template with escaping on; Markdown and LaTeX escape in `writers`. Nothing
+here looks at a clock: equal records make equal bytes (PDF aside, which vl-convert numbers at will).
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from rnnbench.charts.picture import Picture
+from rnnbench.charts.chart import SHOWN, Chart, Picture, dashes, script
+from rnnbench.charts.style import style_of
 from rnnbench.claims.design import Study as Known
+from rnnbench.claims.design import of_label
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert
-from rnnbench.report import studied, tables
-from rnnbench.report.document import Runs, Section, Table
-from rnnbench.report.sections import sections
+from rnnbench.report import writers
+from rnnbench.report.bibtex import bibtex
+from rnnbench.report.results import Results
+from rnnbench.report.section import sections
+from rnnbench.report.sections import bibliography
+from rnnbench.report.table import Fold, Part, Table, task_place
 from rnnbench.runs.frame import load
 from rnnbench.runs.made import put_files
-from rnnbench.stats.selection import Study, study
+from rnnbench.stats.selection import Variant, study
 
 TEMPLATES = Path(__file__).with_name("templates")
+OVERVIEW, CLAIMS, RUNS = "index.html", "claims.html", "runs.html"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A section with its parts. id: what links lead to."""
+
+    id: str
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Page:
+    """file: its name; title: of its link."""
+
+    file: str
+    title: str
+    sections: Sequence[Written]
+
+    @property
+    def charts(self) -> bool:
+        return any(isinstance(part, Chart) for one in self.sections for part in one.parts)
 
 
 def write_report(
@@ -45,12 +73,21 @@ def write_report(
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
     frame = load(*places)
-    known = studied.known(frame) if known is None else known
-    asked = study(frame, baseline, {key for one in known for key in one.searched})
+    if known is None:
+        known = [
+            one for label in sorted(set(frame["study"].astype(str))) if (one := of_label(label))
+        ]
+    results = Results(study(frame, baseline, {key for one in known for key in one.searched}), known)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
-    put_files(folder, rendered(asked, sections(asked, known)), "report", adopt=is_report(folder))
-    return folder / "index.html"
+    put_files(folder, rendered(results), "report", adopt=is_report(folder))
+    return folder / OVERVIEW
+
+
+def known_studies(frame: pd.DataFrame) -> list[Known]:
+    """The studies whose label these runs carry."""
+    labels = sorted(set(frame["study"].astype(str)))
+    return [found for label in labels if (found := of_label(label)) is not None]
 
 
 def is_report(folder: Path) -> bool:
@@ -58,73 +95,92 @@ def is_report(folder: Path) -> bool:
     told.
     """
     try:
-        with (folder / "index.html").open("rb") as page:
+        with (folder / OVERVIEW).open("rb") as page:
             return b"<title>Report: " in page.read(1000)
     except OSError:
         return False
 
 
-def rendered(asked: Study, parts: Sequence[Section]) -> dict[str, bytes]:
-    """Path in the folder of the report → content; the page last, so that what it stands for is
+def pages(results: Results) -> list[Page]:
+    """Every page that has something to say; sections without parts do not appear."""
+    made = [Page(OVERVIEW, "Overview", list(_written("overview", results)))]
+    made += [
+        Page(task_place(task), task.label, list(_written("task", results, task)))
+        for task in results.study.tasks
+    ]
+    made.append(Page(CLAIMS, "Claims", list(_written("claims", results))))
+    made.append(Page(RUNS, "Runs and sources", list(_written("runs", results))))
+    return [page for page in made if page.sections]
+
+
+def _written(page: Any, results: Results, *task: Variant) -> Iterator[Written]:
+    for name, section in sections(page):
+        if parts := list(section.parts(results, *task)):
+            yield Written(name, section.title, parts)
+
+
+def rendered(results: Results) -> dict[str, bytes]:
+    """Path in the folder of the report → content; the overview last, so that what it stands for is
     there when it is.
     """
+    made = pages(results)
     files: dict[str, bytes] = {}
-    for part in every(parts):
-        if isinstance(part, Picture):
-            files |= {f"figures/{part.name}.svg": part.svg, f"figures/{part.name}.png": part.png}
+    for part in every(made):
+        if isinstance(part, (Chart, Picture)):
+            for kind in ("svg", "png", "pdf"):
+                files[f"figures/{part.name}.{kind}"] = getattr(part, kind)
         elif isinstance(part, Table):
-            files |= {
-                f"tables/{part.name}.tex": tables.latex(part).encode(),
-                f"tables/{part.name}.csv": tables.csv_text(part).encode(),
-            }
-    runs = asked.frame.drop(columns="folder")
+            files[f"tables/{part.name}.tex"] = writers.latex(part).encode()
+            files[f"tables/{part.name}.csv"] = writers.csv_text(part).encode()
+    frame = results.study.frame
+    sources = [row.about.source for row in bibliography.rows(results.study)]
+    sources += [source for one in results.known for source in one.sources]
+    files["tables/sources.bib"] = bibtex(sources).encode()
+    runs = frame.drop(columns="folder")
     for name in runs.select_dtypes(exclude=["number", "bool", "boolean"]):
-        runs[name] = runs[name].map(inert)
+        runs[name] = runs[name].map(lambda value: inert(_plain(value)))
     files["tables/runs.csv"] = runs.to_csv(index=False, lineterminator="\n").encode()
-    title = f"Report: {', '.join(sorted(set(asked.frame['study'].astype(str))))}"
+    if any(page.charts for page in made):
+        files["vega.js"] = script()
+    title = f"Report: {', '.join(sorted(set(frame['study'].astype(str))))}"
+    said = [page for page in made if page.file != RUNS]
+    plain = _environment(False, table=writers.markdown, text=writers.markdown_text)
+    text = plain.get_template("report.md").render(title=title, pages=said).strip() + "\n"
+    files["report.md"] = text.encode()
+    template = _environment(True, table=writers.html, legend=legend).get_template("page.html")
+    for page in reversed(made):
+        files[page.file] = template.render(title=title, page=page, pages=made).encode()
+    return files
+
+
+def _environment(escaped: bool, **filters: Any) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=True,
+        autoescape=escaped,
     )
-    environment.filters |= {
-        "table": tables.html,
-        "picture": inline,
-        "kind": lambda part: type(part).__name__,
-    }
-    page = environment.get_template("index.html").render(title=title, sections=parts)
-    plain = environment.overlay(autoescape=False)  # type: ignore[no-untyped-call]
-    plain.filters |= {"table": tables.markdown, "text": tables.markdown_text}
-    files["report.md"] = (
-        plain.get_template("report.md").render(title=title, sections=parts).strip() + "\n"
-    ).encode()
-    files["index.html"] = page.encode()
-    return files
+    environment.filters |= {"kind": lambda part: type(part).__name__} | filters
+    return environment
 
 
-def every(parts: Iterable[Section]) -> Iterator[Any]:
-    return (part for section in parts for part in section.parts if not isinstance(part, Runs))
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Variant) else value
 
 
-def inline(picture: Picture) -> Markup:
-    """The SVG as a part of the page: identifiers of its own, a name for who cannot see it, as wide
-    as there is room.
-    """
-    text = picture.svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    head, body = re.match(r"<svg[^>]*>", text), text
-    if head is None:
-        raise ValueError(f"figure {picture.name} is no SVG")
-    box = re.search(r'viewBox="([^"]*)"', head[0])
-    width = float(box[1].split()[2]) if box else 468.0
-    body = text[head.end() :]
-    body = re.sub(r'\bid="', f'id="{picture.name}-', body)
-    body = re.sub(r'(?:xlink:)?href="#', f'href="#{picture.name}-', body)
-    body = body.replace("url(#", f"url(#{picture.name}-")
-    start = Markup('<svg viewBox="{}" role="img" aria-label="{}" style="max-width: {}pt">').format(
-        box[1] if box else "", picture.alt, f"{width:g}"
-    )
-    return start + Markup(body.strip())
+def every(made: Iterable[Page]) -> Iterator[Part]:
+    """All parts but the folded ones, whose tables are in tables/runs.csv."""
+    parts = (part for page in made for one in page.sections for part in one.parts)
+    return (part for part in parts if not isinstance(part, Fold))
+
+
+def legend(chart: Chart) -> list[dict[str, Any]]:
+    """What the page makes a legend of whose entries switch cells."""
+    entries = []
+    for k, cell in enumerate(chart.cells):
+        style = style_of(str(cell))
+        dash = " ".join(f"{part:g}" for part in dashes(style))
+        look = {"colour": style.colour, "dash": dash, "on": k < SHOWN}
+        entries.append({"cell": cell.label, **look})
+    return entries

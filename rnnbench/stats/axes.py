@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnbench.runs.frame import curves
-from rnnbench.stats.selection import Sample, Study
+from rnnbench.stats.selection import Sample, Study, Variant
 from rnnbench.stats.statistics import costs
 
 PARAMETERS, STEPS, ARITHMETIC = "parameters", "steps", "arithmetic"
@@ -24,8 +23,8 @@ COLUMNS = ("task", "axis", "budget", "cell", "score", "rank")
 class Moved:
     """A cell whose rank depends on the axis. ranks: axis → rank, 1 is best, of the same cells."""
 
-    task: str
-    cell: str
+    task: Variant
+    cell: Variant
     ranks: dict[str, float]
 
     @property
@@ -33,17 +32,17 @@ class Moved:
         return max(self.ranks.values()) - min(self.ranks.values())
 
 
-def ranked(study: Study) -> pd.DataFrame:
+def ranked(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     """What each cell reached in validation at equal budgets, best first, with its rank among the
     cells that have results on every axis of the task: a table with COLUMNS.
+
+    points: validation curves of the runs that count, see `frame.curves`.
 
     Axes: `parameters`: cells matched by them, after equal steps. `steps`: equal units instead.
     `arithmetic`: equal units, when each has done as many multiplications as the one that did
     fewest. A step costs what the parameters of a run do, once a position of a sequence. Scores are
     medians over the runs that count, diverged ones the worst.
     """
-    kept = pd.concat([sample.best for sample in study.samples.values()])
-    points = curves(kept, tuple(sorted(set(kept["metric"]))), "valid")  # one reading for all
     rows = [row for members in _alike(study).values() for row in _of_task(members, points)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -51,7 +50,7 @@ def ranked(study: Study) -> pd.DataFrame:
 def moved(table: pd.DataFrame) -> list[Moved]:
     """The cells of `ranked` whose rank changes from axis to axis, the farthest first."""
     found = [
-        Moved(str(task), str(cell), dict(zip(rows["axis"], rows["rank"], strict=True)))
+        Moved(task, cell, dict(zip(rows["axis"], rows["rank"], strict=True)))
         for (task, cell), rows in table.groupby(["task", "cell"])
     ]
     return sorted((one for one in found if one.distance > 0), key=lambda one: -one.distance)
@@ -72,7 +71,7 @@ def _alike(study: Study) -> dict[Hashable, dict[bool, list[Sample]]]:
 def _of_task(
     members: dict[bool, list[Sample]], every: pd.DataFrame
 ) -> Iterator[tuple[object, ...]]:
-    axes: list[tuple[str, float, dict[str, float]]] = []
+    axes: list[tuple[str, float, dict[Variant, float]]] = []
     for matched, samples in members.items():
         steps = min(float(sample.best["train.steps"].min()) for sample in samples)
         axes.append(
@@ -89,22 +88,25 @@ def _of_task(
             axes.append((ARITHMETIC, budget, _reached(samples, afford, every)))
     common = set.intersection(*(set(scores) for _, _, scores in axes))
     first = next(iter(members.values()))[0]
-    name = str(first.best["task.name"].iloc[0])
+    rest = (setting for setting in first.task.settings if setting[0] != "match")
+    task = Variant(first.task.name, tuple(rest))
     for axis, budget, scores in axes:
         cells = sorted(common)
         cost = costs([scores[cell] for cell in cells], first.goal)
         places = stats.rankdata(cost)
         for k in np.argsort(places, kind="stable"):
-            yield name, axis, budget, cells[k], scores[cells[k]], float(places[k])
+            yield task, axis, budget, cells[k], scores[cells[k]], float(places[k])
 
 
-def _reached(samples: list[Sample], steps: list[float], every: pd.DataFrame) -> dict[str, float]:
+def _reached(
+    samples: list[Sample], steps: list[float], every: pd.DataFrame
+) -> dict[Variant, float]:
     """Cell → the median of what its runs had reached in validation after so many steps; cells that
     had not been validated by then are left out.
     """
     found = {}
     for sample, limit in zip(samples, steps, strict=True):
-        metric = str(sample.best["metric"].iloc[0])
+        metric = sample.metric
         points = every[every["id"].isin(sample.best["id"]) & (every["column"] == metric)]
         points = points[points["step"] <= limit]
         lost = set(sample.best.loc[sample.best["diverged"], "id"])

@@ -15,7 +15,7 @@ import numpy as np
 from rnnbench.runs import frame
 from rnnbench.stats import families, ranks
 from rnnbench.stats.families import ALPHA, Decided
-from rnnbench.stats.selection import Sample, Study
+from rnnbench.stats.selection import Result, Sample, Study
 from rnnbench.stats.statistics import (
     FEWEST,
     Estimate,
@@ -73,12 +73,12 @@ def with_baseline(study: Study) -> list[Comparison]:
     """Every cell with the baseline: a family for each task."""
     made = []
     for task in study.tasks:
-        if (task, study.baseline) not in study.samples:
+        first = study.samples.get(Result(task, study.baseline))
+        if first is None:
             continue
-        first = study.samples[task, study.baseline]
         others = [sample for sample in study.of(task) if sample is not first]
         members = [first, *others]
-        decided = families.with_baseline(costs_of(members), generator("baseline", task))
+        decided = families.with_baseline(costs_of(members), generator("baseline", str(task)))
         made += _compared(others, [first] * len(others), decided, np.arange(1, len(members)), None)
     return made
 
@@ -88,7 +88,9 @@ def with_best(study: Study) -> list[Comparison]:
     made = []
     for task in study.tasks:
         members = study.of(task)
-        decided = families.with_best(costs_of(members), generator("best", task))
+        if not members:
+            continue
+        decided = families.with_best(costs_of(members), generator("best", str(task)))
         if (top := _best(members, decided)) is None:
             continue
         places = np.array([k for k, sample in enumerate(members) if sample is not top], int)

@@ -9,12 +9,14 @@ which selection makes look more alike than they are.
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import total_ordering
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rnnbench.errors import unknown
+from rnnbench.formatting import label, slug
 from rnnbench.stats.statistics import Floats, Goal, judged
 
 DESIGN = (
@@ -44,6 +46,49 @@ VARIANTS = 12
 TENTH, ENOUGH = 0.1, 5  # share of trials that are the best, if so many make it
 
 
+@total_ordering
+@dataclass(frozen=True)
+class Variant:
+    """A cell or a task, with the settings that tell it from others of its name.
+
+    settings: (key, value) as typed, the kind left out: `(("length", 50),)`. As text it is what one
+    would type, `adding length=50`; `label` is what people read.
+    """
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        return label(self.name, self.settings)
+
+    @property
+    def slug(self) -> str:
+        """The part of a file's name."""
+        return slug(self.name, self.settings)
+
+    def __str__(self) -> str:
+        return " ".join([self.name, *(f"{key}={said(value)}" for key, value in self.settings)])
+
+    def __lt__(self, other: "Variant") -> bool:
+        return self._place < other._place
+
+    @property
+    def _place(self) -> tuple[str, tuple[tuple[str, tuple[bool, float, str]], ...]]:
+        return self.name, tuple((key, ordering(value)) for key, value in self.settings)
+
+
+@dataclass(frozen=True, order=True)
+class Result:
+    """What a number is about: a cell on a task."""
+
+    task: Variant
+    cell: Variant
+
+
+ANY = Result(Variant(""), Variant(""))  # of runs that are chosen among, whatever they are of
+
+
 @dataclass(frozen=True)
 class Sample:
     """The runs of one cell on one task.
@@ -57,8 +102,7 @@ class Sample:
         choosing it and are therefore not in `best`.
     """
 
-    task: str
-    cell: str
+    result: Result
     goal: Goal
     runs: pd.DataFrame
     best: pd.DataFrame
@@ -67,6 +111,18 @@ class Sample:
     setting: dict[str, Any]
     chosen: str
     chose: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Variant:
+        return self.result.task
+
+    @property
+    def cell(self) -> Variant:
+        return self.result.cell
+
+    @property
+    def metric(self) -> str:
+        return str(self.best["metric"].iloc[0])
 
     @property
     def scores(self) -> Floats:
@@ -81,81 +137,99 @@ class Sample:
 
 @dataclass(frozen=True)
 class Study:
-    """All runs under names of their own (see `labelled`), failed ones too; cells with the baseline
-    first.
+    """All runs, failed ones too, and what was selected from them. This is made once and handed on.
+
+    frame: `task` and `cell` are the Variants of each run. cells: the baseline first.
     """
 
     frame: pd.DataFrame
-    samples: dict[tuple[str, str], Sample]
-    tasks: tuple[str, ...]
-    cells: tuple[str, ...]
-    baseline: str
+    samples: dict[Result, Sample]
+    tasks: tuple[Variant, ...]
+    cells: tuple[Variant, ...]
+    baseline: Variant
 
-    def of(self, task: str) -> list[Sample]:
+    def of(self, task: Variant) -> list[Sample]:
         """The cells that have results on a task."""
-        return [self.samples[task, cell] for cell in self.cells if (task, cell) in self.samples]
+        found = (self.samples.get(Result(task, cell)) for cell in self.cells)
+        return [sample for sample in found if sample is not None]
+
+    def runs(self, task: Variant) -> pd.DataFrame:
+        """The runs of a task that ended as results."""
+        ended = self.frame["status"] != "failed"
+        return self.frame[ended & (self.frame["task"] == task)]
 
 
 def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] = ()) -> Study:
-    """frame: from `load`. searched: settings that were searched over, see `labelled`.
+    """frame: from `load`. searched: settings that were searched over, see `identified`.
 
     Raises UserError if there is no such baseline.
     """
-    frame = labelled(frame, searched)
-    found = samples(frame)
-    cells = sorted(map(str, frame["cell"].unique()))
+    frame = identified(frame, searched)
+    cells = sorted(frame["cell"].unique())
     first = baseline_cell(cells, baseline)
     ordered = (first, *(cell for cell in cells if cell != first))
-    return Study(frame, found, tuple(sorted(map(str, frame["task"].unique()))), ordered, first)
+    return Study(frame, samples(frame), tuple(sorted(frame["task"].unique())), ordered, first)
 
 
-def labelled(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:
-    """The table with a name of its own for each variant of a cell or a task: `adding length=50`
-    where lengths vary. A task with another budget is another task: `charlm steps=4000`, `charlm
+def identified(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:
+    """The table with the Variant of each run as its `task` and `cell`: `adding length=50` where
+    lengths vary. A task with another budget is another task: `charlm steps=4000`, `charlm
     match=params:16000`.
 
     What a search draws from a range (more than VARIANTS values), or is known to have been searched,
     is a hyperparameter and makes no variant.
     """
-    frame = frame.copy()
+    made = {}
     for kind in ("task", "cell"):
-        names = frame[kind].astype(str).copy()
-        for name, members in frame.groupby(kind, sort=True):
-            own = f"{kind}." if kind == "cell" else (f"{kind}.", *BUDGETS)
-            keys = [key for key in varied(members) if key.startswith(own) and key not in searched]
-            keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
-            if kind == "cell":
-                keys = [
-                    key
-                    for key in keys
-                    if members.groupby("task")[key]
-                    .apply(lambda values: values.map(repr).nunique())
-                    .max()
-                    > 1
-                ]
-            if kind == "cell":
-                keys += [key for key in SOURCES if key in members and members[key].nunique() > 1][
-                    :1
-                ]
-            for index, row in members[keys].iterrows() if keys else ():
-                names[index] = " ".join(
-                    [
-                        str(name),
-                        *(
-                            f"{key.partition('.')[2]}={value[:8] if key == SOURCES[0] else value}"
-                            for key in keys
-                            if (value := said(row[key])) != "null"
-                        ),
-                    ]
-                )
-        frame[kind] = names
-    return frame
+        names = frame[kind].astype(str)
+        found = pd.Series([Variant(name) for name in names], frame.index, dtype=object)
+        for name, members in frame.groupby(names, sort=True):
+            if keys := _telling(kind, members, searched):
+                rows = zip(members.index, members[keys].itertuples(index=False), strict=True)
+                for index, values in rows:
+                    found[index] = _variant(str(name), keys, values)
+        made[kind] = found
+    return frame.assign(**made)
+
+
+def _telling(kind: str, members: pd.DataFrame, searched: Collection[str]) -> list[str]:
+    """The settings that make variants of these runs, which are of one name."""
+    own = ("cell.",) if kind == "cell" else ("task.", *BUDGETS)
+    keys = [key for key in varied(members) if key.startswith(own) and key not in searched]
+    keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
+    if kind == "task":
+        return keys
+    tasks = members["task"]
+    keys = [key for key in keys if (_distinct(members[key], tasks) > 1).any()]
+    return keys + [key for key in SOURCES if key in members and members[key].nunique() > 1][:1]
+
+
+def _distinct(values: "pd.Series[Any]", tasks: "pd.Series[Any]") -> "pd.Series[int]":
+    return values.map(repr).groupby(tasks).nunique()
+
+
+def _variant(name: str, keys: Sequence[str], values: Sequence[Any]) -> Variant:
+    settings = [
+        (key.partition(".")[2], value[:8] if key == SOURCES[0] else value)
+        for key, value in zip(keys, values, strict=True)
+        if said(value) != "null"
+    ]
+    return Variant(name, tuple(settings))
 
 
 def varied(frame: pd.DataFrame) -> list[str]:
     """The settings that differ between these runs, labels and the interval of checkpoints aside."""
     columns = [c for c in frame if str(c).startswith(DESIGN) and c not in BESIDES]
-    return [c for c in columns if frame[c].map(repr).nunique() > 1]
+    return [c for c in columns if _varies(frame[c])]
+
+
+def _varies(values: "pd.Series[Any]") -> bool:
+    """Whether there are two values whose text differs; quick where all are numbers."""
+    found = values.to_numpy()
+    if found.dtype.kind in "biuf":
+        return bool((found != found[:1]).any() and not np.isnan(found.astype(float)).all())
+    first = repr(found[0]) if len(found) else ""
+    return any(value is not found[0] and repr(value) != first for value in found)
 
 
 def said(value: Any) -> str:
@@ -167,19 +241,27 @@ def said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
-def samples(frame: pd.DataFrame) -> dict[tuple[str, str], Sample]:
-    """(task, cell) → its runs and which of them count. frame: labelled.
+def ordering(value: Any) -> tuple[bool, float, str]:
+    """What a setting is sorted by: numbers before words."""
+    if isinstance(value, (int, float, np.number)) and not math.isnan(value):
+        return False, float(value), ""
+    return True, 0.0, said(value)
 
-    Pairs without a result are left out.
+
+def samples(frame: pd.DataFrame) -> dict[Result, Sample]:
+    """The runs of each result and which of them count. frame: identified.
+
+    Results without a run that ended are left out.
     """
-    results = frame[frame["status"] != "failed"]
+    ended = frame[frame["status"] != "failed"]
     return {
-        (str(task), str(cell)): sample(str(task), str(cell), members)
-        for (task, cell), members in results.groupby(["task", "cell"], sort=True)
+        result: sample(result, members)
+        for (task, cell), members in ended.groupby(["task", "cell"], sort=True)
+        for result in [Result(task, cell)]
     }
 
 
-def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
+def sample(result: Result, runs: pd.DataFrame) -> Sample:
     """Choose by validation: a setting over its seeds if any has several, else the best trials.
 
     Candidates are the settings with at least half as many seeds as any has, so that a lucky single
@@ -211,8 +293,7 @@ def sample(task: str, cell: str, runs: pd.DataFrame) -> Sample:
         best, by = runs.loc[cost.sort_values(kind="stable").index[:kept]], "trials"
     first = cost[best.index].idxmin()
     return Sample(
-        task,
-        cell,
+        result,
         goal,
         runs,
         best,
@@ -247,15 +328,14 @@ def best_trials(trials: int) -> int:
     return max(math.ceil(trials * share), 1)
 
 
-def baseline_cell(cells: Sequence[str], wanted: str | None) -> str:
+def baseline_cell(cells: Sequence[Variant], wanted: str | None) -> Variant:
     """The cell that the others are compared with: the one asked for, else lstm, else the first.
 
     Of a cell with variants, its first.
     """
     name = wanted or "lstm"
-    found = [cell for cell in cells if cell == name] or [
-        cell for cell in cells if cell.partition(" ")[0] == name
-    ]
+    found = [cell for cell in cells if str(cell) == name]
+    found = found or [cell for cell in cells if cell.name == name]
     if wanted is not None and not found:
-        raise unknown("cell in these runs:", wanted, cells)
-    return (found or cells)[0]
+        raise unknown("cell in these runs:", wanted, list(map(str, cells)))
+    return (found or list(cells))[0]

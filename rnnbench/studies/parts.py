@@ -141,9 +141,9 @@ def chosen(searched: Runs, results: Path, best: int) -> list[Job]:
     frame = frame[frame["id"].isin(jobs) & (frame["status"] != "failed")]
     sets = frame["id"].map(lambda run: apart(searched.part, jobs[run]))
     ids: list[str] = []
-    for name, members in frame.groupby(sets, sort=False):
+    for _, members in frame.groupby(sets, sort=False):
         if best == 1:
-            ids.append(selection.sample(str(name), "", members).chosen)
+            ids.append(selection.sample(selection.ANY, members).chosen)
         else:
             ids += members["id"][selection.ranked(members).index[:best]].tolist()
     return [jobs[run] for run in ids]

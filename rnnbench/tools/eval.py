@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from rich import box
 from rich.table import Table
 
-from rnnbench.charts import style
+from rnnbench.charts import plots
 from rnnbench.charts.trained import Curve, generalisation
 from rnnbench.console import console, number, say
 from rnnbench.errors import UserError
@@ -207,7 +207,7 @@ def run_eval(
         )
         add_file(picture.with_suffix(".csv"), table(evaluations))
         say(
-            f"saved in {style.save(generalisation(curves), picture)}, numbers in "
+            f"saved in {plots.save(generalisation(curves), picture)}, numbers in "
             f"{picture.with_suffix('.csv').name}"
         )
     elif out:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tensorboard.summary import Writer
 
-from rnnbench.charts.figures import aligned
+from rnnbench.charts.kinds.curves import aligned
 from rnnbench.formatting import anchor
 from rnnbench.runs.frame import curves, load
 from rnnbench.runs.made import clear_events

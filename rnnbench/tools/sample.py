@@ -5,7 +5,7 @@ and a picture.
 import sys
 from pathlib import Path
 
-from rnnbench.charts import style
+from rnnbench.charts import plots
 from rnnbench.charts.trained import piano_roll
 from rnnbench.console import say
 from rnnbench.errors import UserError
@@ -75,7 +75,7 @@ def play(
     title = (
         f"{run.settings.cell.name} on {run.task.dataset}, temperature {temperature:g}, seed {seed}"
     )
-    picture = style.save(piano_roll(roll, given, title), path.with_suffix(".png"))
+    picture = plots.save(piano_roll(roll, given, title), path.with_suffix(".png"))
     say(f"{len(roll)} frames, the first {given} given, {sum(1 for _ in music.notes(roll))} notes")
     say(f"saved in {path} and {picture}")
 

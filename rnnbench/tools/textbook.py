@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, sigmoid
 
 from rnnbench.cells.lstm import lstm
-from rnnbench.charts import style, textbook
+from rnnbench.charts import plots, textbook
 from rnnbench.console import say
 from rnnbench.errors import UserError, unknown
 from rnnbench.nn import Recurrent
@@ -186,7 +186,7 @@ def picture(name: str, typed: Sequence[str], out: str | None) -> Path:
     known = {key: one.default for key, one in inspect.signature(function).parameters.items()}
     options = dict(_option(name, word, known) for word in typed)
     path = Path(out).expanduser() if out else Path(f"{name}.png")
-    written = style.save(function(**options), path)
+    written = plots.save(function(**options), path)
     say(f"{(inspect.getdoc(function) or '').partition(chr(10) * 2)[0]}\nsaved in   {written}")
     return path
 

@@ -1,0 +1,284 @@
+"""A chart: data and marks, described once in Vega-Lite (by Altair). The page draws it with hover,
+zoom and a legend that switches cells; the same description makes its SVG, PNG and PDF, without a
+browser or a network (vl-convert).
+
+A module in `charts/kinds` says of one kind of chart which data it shows of a task and with which
+marks; `Kind` is what it holds. From outside, an entry point of the group `rnnbench.charts.kinds`.
+"""
+
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+from PIL import Image
+
+from rnnbench.charts.scales import Span
+from rnnbench.charts.style import Style, style_of
+from rnnbench.stats.selection import Sample, Variant
+
+SHOWN = 12  # cells that are drawn until one asks for more
+WIDTH, HEIGHT, ROW = 450, 270, 19  # of a plot, and of a row where cells stand one below another
+DIGITS = 5  # of numbers in a description
+GREY, PALE = "#595959", "#d9d9d9"
+ON = "indexof(shown, datum.cell) >= 0"  # whether a row's cell is switched on
+SCALE, COLOURS = 1.5, 64  # of a PNG: pixels to a point, and its palette
+SHAPES = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z",
+}
+CLIP = re.compile(r"\bclip\d+\b")
+CONFIG: dict[str, Any] = {
+    "background": "white",
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {"gridColor": "#ececec", "titleFontWeight": "normal", "labelLimit": 260},
+    "axisY": {"labelOverlap": True},
+    "legend": {"labelLimit": 320, "symbolSize": 110, "columns": 4, "orient": "bottom"},
+    "header": {"labelFontWeight": "bold", "labelLimit": 260},
+    "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal"},
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a report shows. alt: what a reader who cannot see it is told; caption: under it."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: bytes
+    png: bytes
+    pdf: bytes
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The same, described: spec in Vega-Lite; cells: those that can be switched, the best first,
+    of which the first SHOWN are on.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    spec: Mapping[str, Any] = field(repr=False)
+    cells: tuple[Variant, ...] = ()
+
+    @cached_property
+    def svg(self) -> bytes:
+        drawn = vl_convert.vegalite_to_svg(dict(self.spec))
+        names = dict.fromkeys(CLIP.findall(drawn))
+        order = {name: f"clip{k}" for k, name in enumerate(names)}  # Vega counts on and on
+        return CLIP.sub(lambda found: order[found[0]], drawn).encode()
+
+    @cached_property
+    def png(self) -> bytes:
+        drawn = Image.open(io.BytesIO(vl_convert.svg_to_png(self.svg.decode(), scale=SCALE)))
+        method, dither = Image.Quantize.FASTOCTREE, Image.Dither.NONE
+        small = drawn.convert("RGB").quantize(COLOURS, method, dither=dither)
+        buffer = io.BytesIO()
+        small.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    @cached_property
+    def pdf(self) -> bytes:
+        return vl_convert.svg_to_pdf(self.svg.decode())
+
+    @property
+    def text(self) -> str:
+        """The description as JSON, safe inside a page."""
+        return json.dumps(self.spec, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What a kind of chart draws from: one task, as selected. samples: the best first; runs: all
+    that ended as results; curves: of the runs that count, see `frame.curves`; apart: the cells that
+    the table tells apart from the baseline.
+    """
+
+    task: Variant
+    samples: Sequence[Sample]
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    baseline: Variant
+    apart: frozenset[Variant]
+
+    @property
+    def cells(self) -> tuple[Variant, ...]:
+        return tuple(sample.cell for sample in self.samples)
+
+    @property
+    def goal(self) -> str:
+        return self.samples[0].goal
+
+    @property
+    def metric(self) -> str:
+        """The name of the score, and which way is better."""
+        better = "higher" if self.goal == "max" else "lower"
+        return f"{self.samples[0].metric} ({better} is better)"
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """What the memoryless baseline scores and what counts as solved, where the runs agree."""
+        return {
+            name: float(known[0])
+            for column, name in (("baseline", "without memory"), ("target", "target"))
+            if len(known := self.runs[column].dropna().unique()) == 1 and math.isfinite(known[0])
+        }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """data: what is shown of a task, a row a mark; None where there is nothing to show. marks: the
+    chart of these data. caption: what is seen, as a sentence.
+    """
+
+    order: int
+    data: Callable[[Picked], pd.DataFrame | None]
+    marks: Callable[[pd.DataFrame, Picked], alt.TopLevelMixin]
+    caption: Callable[[pd.DataFrame, Picked], str]
+
+
+def draw(name: str, kind: Kind, picked: Picked) -> Chart | None:
+    """The chart of this kind; None where it has nothing to show."""
+    data = kind.data(picked)
+    if data is None or data.empty:
+        return None
+    caption = f"{picked.task.label}: {kind.caption(data, picked)}"
+    shown = set(data["cell"]) if "cell" in data else set()
+    cells = [cell for cell in picked.cells if cell.label in shown]
+    return make(f"{name}-{picked.task.slug}", caption, kind.marks(data, picked), cells)
+
+
+def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Variant] = ()) -> Chart:
+    """A chart of these marks. cells: that can be switched, the best first."""
+    alternative = caption.split(". ")[0].rstrip(".")
+    first = [cell.label for cell in cells[:SHOWN]]
+    spec = marks.to_dict(validate=False)
+    spec["config"] = CONFIG
+    spec["description"] = alternative
+    if cells:
+        spec["params"] = [{"name": "shown", "value": first}, *spec.get("params", [])]
+        if len(cells) > SHOWN:
+            caption = (
+                f"{caption.rstrip()} Drawn: {SHOWN} of {len(cells)} cells; the others are switched "
+                f"on in the legend of the page."
+            )
+    return Chart(name, caption, alternative, spec, tuple(cells))
+
+
+@cache
+def script() -> bytes:
+    """Vega, Vega-Lite and Vega-Embed in one file for a page without network."""
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    return bundle.encode()
+
+
+def rows(frame: pd.DataFrame) -> alt.Data:
+    """Data in a description: numbers short, none for what is not finite."""
+    records = frame.to_dict("records")
+    return alt.Data(values=[{key: _short(of) for key, of in row.items()} for row in records])
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def look(cells: Iterable[Variant]) -> dict[str, Style]:
+    """Label → style, in this order."""
+    return {cell.label: style_of(str(cell)) for cell in cells}
+
+
+def legend(cells: Sequence[Variant]) -> alt.Legend:
+    return alt.Legend(title=None, values=[cell.label for cell in cells[:SHOWN]])
+
+
+def colour(cells: Sequence[Variant], shown: bool = True) -> alt.Color:
+    """The colour of a cell. shown: with a legend."""
+    styles = look(cells)
+    scale = alt.Scale(domain=list(styles), range=[style.colour for style in styles.values()])
+    return alt.Color("cell:N", scale=scale, legend=legend(cells) if shown else None)
+
+
+def dash(cells: Sequence[Variant]) -> alt.StrokeDash:
+    styles = look(cells)
+    scale = alt.Scale(domain=list(styles), range=[dashes(style) for style in styles.values()])
+    return alt.StrokeDash("cell:N", scale=scale, legend=legend(cells))
+
+
+def dashes(style: Style) -> list[float]:
+    """The dashes of a line that is 1.6 pixels wide."""
+    return [1, 0] if style.dash == "-" else [1.6 * part for part in style.dash[1]]
+
+
+def shape(cells: Sequence[Variant], shown: bool = True) -> alt.Shape:
+    styles = look(cells)
+    scale = alt.Scale(
+        domain=list(styles), range=[SHAPES[style.marker] for style in styles.values()]
+    )
+    return alt.Shape("cell:N", scale=scale, legend=legend(cells) if shown else None)
+
+
+def row_of(cells: Sequence[Variant]) -> alt.Y:
+    """A row for each cell, the best on top."""
+    order = [cell.label for cell in cells]
+    return alt.Y("cell:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False))
+
+
+def scaled(span: Span, **options: Any) -> alt.Scale:
+    """An axis of scores."""
+    if span.high is not None:
+        options |= {"domain": [span.low, span.high], "nice": False}
+    if span.kind == "linear":
+        options["zero"] = False
+    return alt.Scale(type=span.kind, **options)
+
+
+def numbers(kind: str) -> alt.Axis:
+    """Of scores: few labels on a logarithmic axis."""
+    return alt.Axis(format="~g", tickCount=5) if kind == "log" else alt.Axis()
+
+
+def whole_steps() -> alt.Axis:
+    """No step is half one."""
+    return alt.Axis(format=",d", tickMinStep=1)
+
+
+def marked(levels: Mapping[str, float], along: str = "y") -> list[alt.Chart]:
+    """The memoryless baseline, dashed, and the target, dotted, as layers. along: their axis."""
+    made = []
+    for name, dash_of in (("without memory", [6, 3]), ("target", [1, 2])):
+        if name in levels:
+            data = rows(pd.DataFrame([{"level": levels[name], "name": name}]))
+            rule = alt.Chart(data).mark_rule(color=GREY, strokeDash=dash_of, clip=True)
+            made.append(rule.encode(**{along: "level:Q", "tooltip": ["name:N", "level:Q"]}))
+    return made
+
+
+def layered(
+    *layers: alt.Chart, title: str, height: Any = HEIGHT, width: int = WIDTH, zoom: str = "xy"
+) -> alt.LayerChart:
+    """One panel. zoom: the axes along which one drags it, and zooms it by shift and wheel."""
+    first, *others = layers
+    if zoom:
+        axes = alt.selection_interval(
+            bind="scales", zoom="wheel![event.shiftKey]", name="zoom", encodings=list(zoom)
+        )
+        first = first.add_params(axes)
+    return alt.layer(first, *others).properties(width=width, height=height, title=title)

@@ -1,0 +1,141 @@
+"""What a report is made from: the study as it was selected, and what follows from it, computed once
+and handed to every section.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from rnnbench.charts.chart import Picked
+from rnnbench.charts.probes import Probed, probed
+from rnnbench.claims.design import Study as Known
+from rnnbench.claims.gates import improving
+from rnnbench.claims.judging import Judged, judge
+from rnnbench.runs import frame
+from rnnbench.stats import axes, compare, ranks
+from rnnbench.stats.compare import Comparison, standing
+from rnnbench.stats.importance import Importance, importance, searched
+from rnnbench.stats.selection import Result, Sample, Study, Variant
+
+
+@dataclass(frozen=True)
+class Results:
+    """known: the studies, as they stand in their YAML, that these runs are for."""
+
+    study: Study
+    known: Sequence[Known] = ()
+
+    @cached_property
+    def against_baseline(self) -> list[Comparison]:
+        return compare.with_baseline(self.study)
+
+    @cached_property
+    def against_best(self) -> dict[Result, Comparison]:
+        return {found.x.result: found for found in compare.with_best(self.study)}
+
+    @cached_property
+    def winners(self) -> dict[Variant, Sample]:
+        """Task → its best cell; a task whose runs have all diverged has none."""
+        shown = {found.y.task: found.y for found in self.against_best.values()}
+        best = {task: compare.best(self.study.of(task)) for task in self.study.tasks}
+        return {task: found for task, one in best.items() if (found := shown.get(task, one))}
+
+    def ordered(self, task: Variant) -> list[Sample]:
+        """The cells of a task, the best first."""
+        return sorted(self.study.of(task), key=place)
+
+    @cached_property
+    def cells(self) -> list[Variant]:
+        """All cells by their average rank over the tasks that they have results on."""
+        found: dict[Variant, list[float]] = {cell: [] for cell in self.study.cells}
+        for task in self.study.tasks:
+            members = self.ordered(task)
+            for k, sample in enumerate(members):
+                found[sample.cell].append(k / len(members))
+        average = {cell: np.mean(of) if of else 1.0 for cell, of in found.items()}
+        return sorted(average, key=lambda cell: (average[cell], cell))
+
+    @cached_property
+    def best(self) -> pd.DataFrame:
+        """The runs that count."""
+        samples = [sample.best for sample in self.study.samples.values()]
+        return pd.concat(samples) if samples else self.study.frame.head(0)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The validation curves of the runs that count."""
+        return frame.curves(self.best, tuple(sorted(set(self.best["metric"].dropna()))), "valid")
+
+    @cached_property
+    def improving(self) -> float:
+        """The share of the runs that count that were still improving when they ended."""
+        return float(improving(self.best, self.curves).mean())
+
+    def picked(self, task: Variant) -> Picked:
+        """What charts of a task draw from."""
+        apart = [f.x.cell for f in self.against_baseline if f.x.task == task and f.significant]
+        runs = self.study.runs(task)
+        own = self.curves[self.curves["id"].isin(runs["id"])]
+        first = self.study.baseline
+        return Picked(task, self.ordered(task), runs, own, first, frozenset(apart))
+
+    @cached_property
+    def importances(self) -> dict[Result, Importance]:
+        """The analyses of the searches in which two settings or more differ, refused ones too."""
+        return {
+            result: importance(sample.runs, _generator(result))
+            for result, sample in self.study.samples.items()
+            if len(searched(sample.runs)) > 1
+        }
+
+    @cached_property
+    def ranks(self) -> ranks.Ranks:
+        """Of all cells, over the tasks that every one has results on."""
+        study = self.study
+        tasks = [task for task in study.tasks if len(study.of(task)) == len(study.cells)]
+        table = [[standing(sample) for sample in study.of(task)] for task in tasks]
+        goals = [study.of(task)[0].goal for task in tasks]
+        return ranks.ranks(np.reshape(table, (len(tasks), len(study.cells))), goals)
+
+    @cached_property
+    def axes(self) -> pd.DataFrame:
+        """What cells reached at equal parameters, steps and arithmetic, see `axes.ranked`."""
+        return axes.ranked(self.study, self.curves)
+
+    @cached_property
+    def judged(self) -> list[tuple[Known, list[Judged]]]:
+        """The claims of each study that has some."""
+        names = {"task": "task.name", "cell": "cell.name"}  # filters know no variants
+        plain = self.study.frame.assign(**{of: self.study.frame[by] for of, by in names.items()})
+        made = []
+        for one in self.known:
+            if one.claims:
+                runs = plain[plain["study"] == one.label]
+                made.append((one, judge(runs.assign(improving=improving(runs)), one)))
+        return made
+
+    @cached_property
+    def probes(self) -> dict[Result, Probed]:
+        """Of each result the run that validation chose if it was probed, else the first one."""
+        found = {}
+        for (task, cell), runs in self.study.frame.groupby(["task", "cell"], sort=True):
+            result = Result(task, cell)
+            sample = self.study.samples.get(result)
+            one = probed(runs["id"], runs["folder"], sample.chosen if sample else None)
+            if one is not None:
+                found[result] = one
+        return found
+
+
+def place(sample: Sample) -> tuple[bool, float, Variant]:
+    """What cells are ordered by, the best first."""
+    reached = standing(sample)
+    sign = 1 if sample.goal == "min" else -1
+    return not np.isfinite(reached), sign * np.nan_to_num(reached), sample.cell
+
+
+def _generator(result: Result) -> np.random.Generator:
+    return compare.generator("importance", str(result.task), str(result.cell))

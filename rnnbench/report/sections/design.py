@@ -1,0 +1,115 @@
+"""What was asked and how it was done, said from the settings of the runs alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.formatting import count, listing, plural
+from rnnbench.report.results import Results
+from rnnbench.report.section import Section
+from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
+from rnnbench.stats.selection import Study, ordering, said, varied
+
+MANY = 6  # values of a setting that are listed one by one
+LISTED = 5  # cells or tasks that a sentence names
+
+
+def parts(results: Results) -> Iterator[Part]:
+    yield " ".join([*(one.question for one in results.known), question(results.study)])
+    yield f"{design(results.study)} {chosen(results.study)}"
+    budgets = _budgets(results.study.frame)
+    if len(budgets) > 1:
+        columns = [
+            Column("budget", lambda row: row[0], TEXT),
+            Column("tasks", lambda row: listing(row[1]), PROSE),
+        ]
+        yield Table("budgets", "Budgets", columns, list(budgets.items()))
+
+
+def question(study: Study) -> str:
+    """One sentence: which cells, which tasks, what they are compared with."""
+    others = [cell.label for cell in study.cells if cell != study.baseline]
+    tasks = _named([task.label for task in study.tasks], "task")
+    if not others:
+        return f"How well does {study.baseline.label} do on {tasks}?"
+    if len(others) == 1:
+        return f"How does {others[0]} compare with {study.baseline.label} on {tasks}?"
+    names = f" ({listing(others)})" if len(others) <= LISTED else ""
+    return (
+        f"How do {plural(len(others), 'cell')}{names} compare with {study.baseline.label} on "
+        f"{tasks}?"
+    )
+
+
+def _named(names: Sequence[str], noun: str) -> str:
+    return listing(names) if len(names) <= LISTED else plural(len(names), noun)
+
+
+def design(study: Study) -> str:
+    """One sentence: seeds, what varied, budgets."""
+    frame = study.frame
+    seeds = sorted({int(seed) for seed in frame["seed"]})
+    settings = listing([f"{key} {values}" for key, values in _varied(frame).items()])
+    budgets = _budgets(frame)
+    budget = next(iter(budgets)) if len(budgets) == 1 else "the budgets below"
+    return (
+        f"Each cell ran with {_seeds(seeds)}{' and ' if settings else ''}{settings} for {budget}."
+    )
+
+
+def chosen(study: Study) -> str:
+    """One sentence: what the numbers are of."""
+    by = {sample.by for sample in study.samples.values()}
+    if "trials" in by:
+        of = "the best trials by validation (a tenth; a quarter where a tenth is fewer than five)"
+        rule = f"{of} were chosen"
+    elif any(sample.tried > 1 for sample in study.samples.values()):
+        rule = "the setting with the best mean validation score over its seeds was chosen"
+    else:
+        rule = "each run's step with the best validation score was chosen"
+    if by == {"trials", "seeds"}:
+        rule += "; where settings have several seeds, the setting with the best mean over them"
+    return f"{rule[0].upper()}{rule[1:]}, and the test score there is reported."
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"one seed ({seeds[0]})"
+    if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
+    named = f" ({listing([str(seed) for seed in seeds])})" if len(seeds) <= MANY else ""
+    return f"{len(seeds)} seeds{named}"
+
+
+def _varied(frame: pd.DataFrame) -> dict[str, str]:
+    """setting → its values, for what differs between runs of the same cell and task."""
+    groups = frame.groupby(["task", "cell"], sort=True)
+    keys = dict.fromkeys(key for _, runs in groups for key in varied(runs))
+    return {key: _values(frame[key].dropna().tolist()) for key in keys}
+
+
+def _values(values: Sequence[Any]) -> str:
+    distinct = sorted(set(values), key=ordering)
+    if len(distinct) <= MANY:
+        return listing([said(value) for value in distinct], "or")
+    first, last = (
+        f"{value:.3g}" if isinstance(value, float) else said(value)
+        for value in (distinct[0], distinct[-1])
+    )
+    return f"{first} to {last} ({len(distinct):,} values)"
+
+
+def _budgets(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Budget → the tasks that had it."""
+    found: dict[str, list[str]] = {}
+    for task, runs in frame.groupby("task", sort=True):
+        steps, batch = (sorted(set(runs[f"train.{key}"])) for key in ("steps", "batch"))
+        text = (
+            f"{' or '.join(map(count, steps))} steps of {' or '.join(map(count, batch))} sequences"
+        )
+        found.setdefault(text, []).append(task.label)
+    return found
+
+
+SECTION = Section("Question and design", "overview", 60, parts)
