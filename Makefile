@@ -28,7 +28,7 @@ $(WORK): $(USE)
 demo: $(USE)  ## train a GRU on copy memory, show the result and its learning curve
 	$(BIN)/rnnbench train cell=gru task=copy model.hidden=128 optim.lr=0.01 train.steps=3000 train.stop_at_target=true study=demo
 	$(BIN)/rnnbench curves results/runs/demo
-	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo"
+	@echo "TensorBoard: $(BIN)/tensorboard --logdir results/runs/demo/tensorboard"
 
 test: $(WORK)  ## everything that must hold
 	$(BIN)/python -m pytest -n auto --dist worksteal

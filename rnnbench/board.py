@@ -1,9 +1,13 @@
 """TensorBoard: a view of a run's curve and record, in one event folder. Losing it loses nothing."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -14,10 +18,12 @@ from rnnbench.runs.records import Row
 class Board:
     """The event files of one run.
 
-    An earlier attempt's are replaced; `rows` are what it had reached.
+    An earlier attempt's are replaced; `rows` are what it had reached. first: the settings that lead
+    in HParams, whose table shows no more than its first columns.
     """
 
-    def __init__(self, path: Path, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, path: Path, rows: Iterable[Row] = (), first: Iterable[str] = ()) -> None:
+        self.first = list(first)
         clear_events(path)
         self.writer = SummaryWriter(str(path))
         self.add(rows)
@@ -55,17 +61,51 @@ class Board:
             self.writer.add_histogram(name, values, step)
 
     def close(
-        self, settings: Mapping[str, Any] | None = None, scores: Mapping[str, float] | None = None
+        self,
+        settings: Mapping[str, Any] | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
         """Flush; with settings and final scores, as one HParams entry in this same run."""
         if settings is not None:
-            for part in hparams(dict(flat(settings)), dict(scores or {})):  # type: ignore[no-untyped-call]
+            every = dict(flat(settings))
+            ordered = {key: every[key] for key in self.first if key in every} | every
+            for part in hparams(ordered, dict(scores or {})):  # type: ignore[no-untyped-call]
                 self.writer._get_file_writer().add_summary(
                     part
                 )  # add_hparams would open a second run
             for name, value in (scores or {}).items():
                 self.writer.add_scalar(name, value)
         self.writer.close()
+
+
+def name_run(events: Path, rate: float, seed: int) -> None:
+    """A name for people beside the id: STUDY/tensorboard/TASK/CELL/lr0.01-seed0 is a link to the
+    events of a run, so that `tensorboard --logdir STUDY/tensorboard` names runs so. Where another
+    run has the name, the id follows.
+    """
+    run = events.parent
+    cell, task, study = run.parent, run.parents[1], run.parents[2]
+    place = study / "tensorboard" / task.name / cell.name
+    target = os.path.relpath(events, place)
+    with suppress(OSError):  # a view, on disks that know links
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (f"lr{rate:g}-seed{seed}", f"lr{rate:g}-seed{seed}-{run.name}"):
+            link = place / name
+            if link.is_symlink() and str(link.readlink()) == target:
+                return
+            if not link.is_symlink() and not link.exists():
+                link.symlink_to(target, target_is_directory=True)
+                return
+
+
+def add_pictures(events: Path, pictures: Mapping[str, Path]) -> None:
+    """Show pictures (tag → a PNG file) as a run of their own, in the place of earlier ones."""
+    clear_events(events)
+    writer = SummaryWriter(str(events))
+    for name, path in pictures.items():
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        writer.add_image(name, pixels, dataformats="HWC")
+    writer.close()
 
 
 def tag(column: str, split: str) -> str:

@@ -120,6 +120,43 @@ def test_there_is_one_run_with_one_hparams_entry(finished):
     assert metrics == {"mse/test", "loss/test"} <= scalars(folder).keys()
 
 
+def test_runs_are_named_for_people(settings_for, trained):
+    """Two runs that differ in neither rate nor seed keep apart by their ids."""
+    from rnnbench.board import name_run
+
+    runs = [settings_for(*RUN, f"model.hidden={hidden}", "optim.lr=0.02") for hidden in (4, 5)]
+    for run in runs:
+        trained(run)
+    places = [Folder.of(run).board_path for run in runs]
+    named = places[0].parents[3] / "tensorboard" / "adding" / "lstm"
+    ids = [Folder.of(run).path.name for run in runs]
+    assert {path.name for path in named.iterdir()} == {"lr0.02-seed0", f"lr0.02-seed0-{ids[1]}"}
+    assert {path.resolve() for path in named.iterdir()} == {path.resolve() for path in places}
+    assert EventAccumulator(str(named / "lr0.02-seed0")).Reload().Tags()["scalars"]
+    name_run(places[0], 0.02, 0)  # asked again, it stays
+    assert len(list(named.iterdir())) == 2
+
+
+def test_rate_and_seed_lead_in_hparams(finished):
+    names = list(hparams(finished[0])[1].session_start_info.hparams)
+    infos = [info.name for info in hparams(finished[0])[0].experiment.hparam_infos]
+    assert infos[:2] == ["optim.lr", "seed"] and set(infos) == set(names)
+
+
+def test_pictures_are_a_run_of_their_own(tmp_path):
+    from matplotlib.figure import Figure
+
+    from rnnbench.board import add_pictures
+
+    Figure().savefig(tmp_path / "gates.png")
+    for _ in range(2):  # the second time in the place of the first
+        add_pictures(tmp_path / "events", {"gates": tmp_path / "gates.png"})
+    assert len(list((tmp_path / "events").iterdir())) == 1
+    board = EventAccumulator(str(tmp_path / "events")).Reload()
+    (shown,) = board.Images("gates")
+    assert shown.width > 100 and shown.encoded_image_string.startswith(b"\x89PNG")
+
+
 def test_a_resumed_run_has_every_step_once(settings_for, trained, silent, finished):
     run = settings_for(*RUN, "study=resumed", "train.checkpoint_every=2")
     for stop in (4, 7):

@@ -18,6 +18,7 @@ from rich import box
 from rich.table import Table
 
 from rnnbench import __version__
+from rnnbench.board import add_pictures
 from rnnbench.charts import dynamics
 from rnnbench.charts.probes import SCHEMA, TIMES, pooled, short
 from rnnbench.compose import compose
@@ -30,7 +31,7 @@ from rnnbench.errors import UserError
 from rnnbench.formatting import listing
 from rnnbench.layers import layer_of
 from rnnbench.runs.made import add_file
-from rnnbench.runs.records import finite
+from rnnbench.runs.records import Folder, finite
 from rnnbench.settings import Settings
 from rnnbench.sweep.expand import axes, grid
 from rnnbench.tools.opening import open_run
@@ -298,6 +299,9 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
             ),
             place / "jacobian.png",
         )
+        if one.home and not apart:
+            shown = {path.stem: path for path in sorted(place.glob("*.png"))}
+            add_pictures(Folder(one.home).board_path / "probe", shown)
     add_file(
         folder / "probes.csv", pd.DataFrame(rows(probes)).to_csv(index=False, float_format="%.5g")
     )

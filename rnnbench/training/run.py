@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from rnnbench import catalogue, data
-from rnnbench.board import Board
+from rnnbench.board import Board, name_run
 from rnnbench.draw import Draw
 from rnnbench.engine.pack import Pack, in_steps
 from rnnbench.engine.provenance import peak_memory, provenance
@@ -140,9 +140,11 @@ def _train(
     for folder, run, typed_in in zip(folders, pack.runs, overrides, strict=True):
         folder.open(run, typed_in)
     boards = [
-        Board(folder.board_path, p.rows)
-        for folder, p in zip(folders, training.progress, strict=True)
+        Board(folder.board_path, p.rows, ["optim.lr", "seed", *(w.split("=")[0] for w in words)])
+        for folder, p, words in zip(folders, training.progress, overrides, strict=True)
     ]
+    for folder, run in zip(folders, pack.runs, strict=True):
+        name_run(folder.board_path, run.optim.lr, run.seed)
     watch.start(pack, training.step)
     try:
         _advance(training, folders, boards, watch)
