@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special, stats
 
-from rnnbench.claims.outcomes import hazard_ratio
+from rnnbench.claims.kinds.sooner import hazard_ratio
 from rnnbench.stats import families, ranks, survival
 from rnnbench.stats.families import ALPHA
 from rnnbench.stats.statistics import Floats, beyond, charged, costs, holm, median

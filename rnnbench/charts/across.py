@@ -42,6 +42,7 @@ def rank_map(table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
     """
     order = [cell.label for cell in cells]
     tasks = list(dict.fromkeys(table["task"]))
+    worst = max(2.0, float(table["rank"].max()))
     base = (
         alt.Chart(chart.rows(table))
         .transform_filter(chart.ON)
@@ -51,8 +52,8 @@ def rank_map(table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
             tooltip=["cell:N", "task:N", "rank:Q", "score:N", "n:Q"],
         )
     )
-    scale = alt.Scale(scheme="blues", reverse=True, domain=[1, max(2, int(table["rank"].max()))])
-    ink = alt.condition("datum.best", alt.value("white"), alt.value("black"))
+    scale = alt.Scale(scheme="blues", reverse=True, domain=[1, worst])
+    ink = alt.condition(f"datum.rank < {0.45 * worst}", alt.value("white"), alt.value("black"))
     layers = alt.layer(
         base.mark_rect(stroke="white").encode(color=alt.Color("rank:Q", scale=scale, legend=None)),
         base.mark_text(fontSize=11, fontWeight="normal").encode(

@@ -14,7 +14,7 @@ from rnnbench.stats.compare import EQUAL, SAME, UNDECIDED, standing
 from rnnbench.stats.selection import Variant
 from rnnbench.stats.statistics import FEWEST
 
-NAMED = 5  # things that a sentence lists before it counts the rest
+NAMED = 4  # things that a sentence lists before it counts the rest
 PANELS = 4  # tasks up to which the chart shows scores, and beyond which it shows ranks
 
 

@@ -67,4 +67,4 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-SECTION = Section("What ran, and on what", "runs", 20, parts)
+SECTION = Section("Versions and processors", "runs", 20, parts)

@@ -72,8 +72,8 @@ def by_task(results: Results) -> Table:
 
     columns = [
         Column("task", lambda task: task, TEXT, link=task_place),
-        Column("best", lambda task: best(task).cell, TEXT, link=place),
         Column("score", lambda task: best(task), SCORE, "median", "score", bold=lambda _: True),
+        Column("best", lambda task: best(task).cell, TEXT, link=place),
         Column("equal to it", lambda task: same(task, SAME), PROSE, key="equal", wide=True),
         Column("not told from it", lambda t: same(t, UNDECIDED), PROSE, key="undecided", wide=True),
         Column("metric", lambda t: f"{best(t).metric} {ARROW[best(t).goal]}", TEXT, wide=True),
@@ -96,11 +96,11 @@ def by_cell(results: Results) -> Table:
     study = results.study
     rows = _ordered(results)
     columns = [Column("cell", lambda row: row.cell, TEXT)]
+    columns += [_of_task(results, task) for task in study.tasks]
     if any(row.bias for row in rows):
         columns.append(
             Column("forget bias", lambda row: row.bias, TEXT, key="forget_bias", wide=True)
         )
-    columns += [_of_task(results, task) for task in study.tasks]
     pairs = list(results.against_best.values())
     notes = []
     if any(math.isfinite(found.p) for found in pairs):
