@@ -166,7 +166,7 @@ def _along(
     said = ["cell:N", "length:Q", "value:Q", "low:Q", "high:Q", "n:Q"]
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
     sure = base.transform_filter("!datum.beyond")
-    colour = chart.colour(cells)
+    colour = chart.colour(cells, line=True)
     value = alt.Y("value:Q", title=name, **y)
     layers = [
         sure.mark_rule(strokeWidth=1.2).encode(

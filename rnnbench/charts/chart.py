@@ -205,21 +205,24 @@ def look(cells: Iterable[Variant]) -> dict[str, Style]:
     return {cell.label: style_of(str(cell)) for cell in cells}
 
 
-def legend(cells: Sequence[Variant]) -> alt.Legend:
-    return alt.Legend(title=None, values=[cell.label for cell in cells[:SHOWN]])
+def legend(cells: Sequence[Variant], line: bool = False) -> alt.Legend:
+    """Of those that are drawn. line: as lines."""
+    shown = [cell.label for cell in cells[:SHOWN]]
+    style = {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.2} if line else {}
+    return alt.Legend(title=None, values=shown, symbolOpacity=1, **style)
 
 
-def colour(cells: Sequence[Variant], shown: bool = True) -> alt.Color:
-    """The colour of a cell. shown: with a legend."""
+def colour(cells: Sequence[Variant], shown: bool = True, line: bool = False) -> alt.Color:
+    """The colour of a cell. shown: with a legend, of lines where cells are drawn as such."""
     styles = look(cells)
     scale = alt.Scale(domain=list(styles), range=[style.colour for style in styles.values()])
-    return alt.Color("cell:N", scale=scale, legend=legend(cells) if shown else None)
+    return alt.Color("cell:N", scale=scale, legend=legend(cells, line) if shown else None)
 
 
 def dash(cells: Sequence[Variant]) -> alt.StrokeDash:
     styles = look(cells)
     scale = alt.Scale(domain=list(styles), range=[dashes(style) for style in styles.values()])
-    return alt.StrokeDash("cell:N", scale=scale, legend=legend(cells))
+    return alt.StrokeDash("cell:N", scale=scale, legend=legend(cells, line=True))
 
 
 def dashes(style: Style) -> list[float]:

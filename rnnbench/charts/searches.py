@@ -78,7 +78,7 @@ def _marginal(
         .encode(
             x=x,
             y=alt.Y("mean:Q", title=f"predicted {score}", scale=alt.Scale(zero=False)),
-            color=chart.colour(cells),
+            color=chart.colour(cells, line=True),
             strokeDash=chart.dash(cells),
             tooltip=["cell:N", "x:N", "mean:Q", "std:Q"],
         )

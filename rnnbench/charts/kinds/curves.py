@@ -58,7 +58,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
     x = alt.X("step:Q", axis=chart.whole_steps(), scale=alt.Scale(nice=False))
     y = {"scale": chart.scaled(span), "axis": chart.numbers(span.kind)}
     title = f"validation {picked.metric}"
-    look = {"color": chart.colour(picked.cells), "strokeDash": chart.dash(picked.cells)}
+    look = {"color": chart.colour(picked.cells, line=True), "strokeDash": chart.dash(picked.cells)}
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
     said = ["cell:N", "step:Q", "median:Q", "low:Q", "high:Q", "n:Q"]
     return chart.layered(

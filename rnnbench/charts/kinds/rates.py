@@ -58,7 +58,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
     rates = alt.Scale(type="log", nice=False, padding=14)
     x = alt.X("rate:Q", title="learning rate", scale=rates, axis=chart.numbers("log"))
     score = alt.Y("score:Q", title=f"test {picked.metric}", **y)
-    colour = chart.colour(picked.cells)
+    colour = chart.colour(picked.cells, line=True)
     runs = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
     middles = pooled(data)[["cell", "rate", "median", "n"]]
     middle = alt.Chart(chart.rows(middles)).transform_filter(chart.ON)
