@@ -110,7 +110,7 @@ def pages(results: Results) -> list[Page]:
     ]
     made.append(Page(CLAIMS, "Claims", list(_written("claims", results))))
     made.append(Page(RUNS, "Runs and sources", list(_written("runs", results))))
-    return [page for page in made if page.sections]
+    return [page for page in made if page.sections or page.file == OVERVIEW]
 
 
 def _written(page: Any, results: Results, *task: Variant) -> Iterator[Written]:
