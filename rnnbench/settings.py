@@ -235,6 +235,8 @@ class Train:
         and test, for debugging. patience: stop after so many evaluations without a better one.
         stop_at_target: end as soon as validation reaches the task's target. input_noise: standard
         deviation of Gaussian noise on real-valued inputs. checkpoint_every: steps.
+    weight_noise: standard deviation of Gaussian noise on every parameter, drawn anew at each step
+        for the gradient alone (Graves, 2011, Practical variational inference for neural networks).
     probe_every: look inside (`training.look`) at validations whose step
         is a multiple of it.
     """
@@ -250,9 +252,10 @@ class Train:
     checkpoint_every: int
     probe_every: int | None = None
     epochs: int | None = None
+    weight_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        least = {f.name: (f.name != "input_noise", None) for f in dataclasses.fields(self)}
+        least = {f.name: (1.0, None) for f in dataclasses.fields(self)}
         del least["stop_at_target"]
         if isinstance(self.eval_every, str):
             if self.eval_every != "epoch":
@@ -261,7 +264,7 @@ class Train:
                     f"'{self.eval_every}'"
                 )
             del least["eval_every"]
-        within("train", self, **least | {"input_noise": (0, 1e6)})
+        within("train", self, **least | {"input_noise": (0, 1e6), "weight_noise": (0, 1e6)})
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def test_the_identity_is_that_of_this_hash(settings_for):
     assert {f.name for f in dataclasses.fields(settings.train)} - set(canonical["train"]) == {
         "checkpoint_every",
         "epochs",  # the budget is in steps
+        "weight_noise",  # there is none
         "probe_every",
     }
     assert {f.name for f in dataclasses.fields(settings.model)} == set(canonical["model"])
@@ -142,6 +143,7 @@ def test_the_identity_changes_with_whatever_decides_numbers(settings_for):
         ("train.eval_batch=99",),
         ("train.eval_limit=1",),
         ("train.input_noise=0.1",),
+        ("train.weight_noise=0.1",),
     ]
     variants += [
         ("train.patience=3",),

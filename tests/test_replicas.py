@@ -52,6 +52,7 @@ PACKS = {
             "model.layers=2",
             "model.dropout=0.3",
             "train.input_noise=0.1",
+            "train.weight_noise=0.075",
         ),
         ("seed=1", "train.input_noise=0", "optim.lr=0.01"),
         (
@@ -325,6 +326,7 @@ LEAVING = {  # what is trained; every run with another seed and rate
     "rmsprop, two layers, dropout, noise": (
         *("cell=lstm", "task=adding", "task.length=8", "optim=rmsprop", "optim.momentum=0.5"),
         *("model.layers=2", "model.dropout=0.3", "train.input_noise=0.1"),
+        "train.weight_noise=0.05",
     ),
     "carried state": ("cell=mut1", "task=charlm", "task.window=7", "optim=sgd"),
 }

@@ -38,6 +38,7 @@ CASES = {
             "model.layers=2",
             "model.dropout=0.2",
             "train.input_noise=0.1",
+            "train.weight_noise=0.05",
         ),
         *(
             "optim=rmsprop",

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from rnnbench.draw import Draw
+from rnnbench.engine import loop
 from rnnbench.engine.network import Network, stacked
 from rnnbench.errors import UserError
 from rnnbench.layers import layer_of
@@ -451,6 +452,37 @@ def test_input_noise_has_the_strength_that_was_asked(settings_for, pack_of):
     assert not torch.equal(pack.noisy(x, 3), pack.noisy(x, 4)) and torch.equal(
         pack.noisy(x, 3), pack.noisy(x, 3)
     )
+
+
+@pytest.mark.parametrize("engine", ["loop", "native"])
+def test_weight_noise_is_in_the_gradient_alone(settings_for, pack_of, engine):
+    """Each step's gradient is plain autograd's at the parameters plus noise of the strength that
+    was asked; the parameters that it moves are those without.
+    """
+    shared = (*ADDING, "model.dtype=float32", f"engine={engine}", "model.hidden=40")
+    rule = ("optim=sgd", "optim.momentum=0", "optim.clip_norm=null", "optim.lr=1")
+    run = settings_for(*shared, *rule, "train.weight_noise=0.075")
+    training = Training(pack_of(run, replace(run, seed=1)))
+    pack, before = training.pack, training.pack.network.flat.detach().clone()
+    noise = pack.perturbed(0).flat.detach() - before
+    count = before.shape[1]
+    assert torch.equal(pack.network.flat, before)
+    for row in (0, 1):
+        assert abs(noise[row].std().item() / 0.075 - 1) < 4 / (2 * count) ** 0.5
+        assert abs(noise[row].mean().item()) < 4 * 0.075 / count**0.5
+    assert abs(torch.corrcoef(noise)[0, 1].item()) < 4 / count**0.5
+    assert not torch.equal(pack.perturbed(1).flat, pack.perturbed(0).flat)
+
+    weights = (before + noise).requires_grad_()
+    network, batch = pack.network.holding(weights), pack.feeder.training(0, run.train.batch)
+    start = network.zero_state(batch.x.shape[2])
+    prediction, _ = network(loop.unroll, batch.x, start, batch.last)
+    loss = ((prediction - batch.y) ** 2).mean((1, 2))
+    (gradient,) = torch.autograd.grad(loss.sum(), weights)
+    losses = training.update()
+    assert torch.allclose(losses, loss, rtol=1e-5)
+    moved = pack.network.flat.detach() - before
+    assert torch.allclose(moved, -gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_settings_that_cannot_act_are_refused(settings_for, pack_of):

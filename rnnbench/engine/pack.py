@@ -111,16 +111,18 @@ class Pack:
         states: Sequence[State],
         rate_K: torch.Tensor,
         keep: Sequence[torch.Tensor] | None = None,
+        network: Network | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, list[State], bool]:
         """One optimiser step of every run: the losses (K), the norms of the gradients before
         clipping (K), the states after the last time step, and whether all losses and norms are
         finite.
 
-        A run whose loss or norm is not finite keeps parameters and optimiser state bit for bit.
+        network: whose gradient it is, where that is not this pack's (see `perturbed`). A run whose
+        loss or norm is not finite keeps parameters and optimiser state bit for bit.
         """
-        if self.whole_step:
+        if self.whole_step and network in (None, self.network):
             return self.whole_step(batch, states, rate_K, keep)
-        loss_K, gradient, after = self.gradient(batch, states, keep)
+        loss_K, gradient, after = self.gradient(batch, states, keep, network)
         norm_K = self.optimizer.step(list(gradient.values()), rate_K, loss_K)
         fine_K = loss_K.isfinite() & norm_K.isfinite()
         states = [tuple(s.detach() for s in state) for state in after]
@@ -131,10 +133,14 @@ class Pack:
         batch: Stacked,
         states: Sequence[State],
         keep: Sequence[torch.Tensor] | None = None,
+        network: Network | None = None,
     ) -> tuple[torch.Tensor, Gradient, list[State]]:
-        """As `engine.gradient.loss_and_gradient`, for this network and task."""
+        """As `engine.gradient.loss_and_gradient`, for this task and, unless another is given, this
+        network.
+        """
+        network = network or self.network
         return loss_and_gradient(
-            self.network, self.unroll, batch, states, self.task.loss, keep, self.compiled
+            network, self.unroll, batch, states, self.task.loss, keep, self.compiled
         )
 
     def _rehearse(self) -> None:
@@ -175,12 +181,30 @@ class Pack:
         """Inputs (K, T, B, I) with Gaussian noise of each run's own strength and stream."""
         if not any(self.noise):
             return x
-        drawn = np.zeros(x.shape, np.float32)
-        for run, std, row in zip(self.runs, self.noise, drawn, strict=True):
+        return x + self._drawn("input noise", step, self.noise, x)
+
+    def perturbed(self, step: int) -> Network:
+        """The network with which a step's gradient is taken: every parameter with Gaussian noise of
+        each run's own stream (Graves, 2011); the network itself where there is none.
+        """
+        std = self.train.weight_noise
+        if not std:
+            return self.network
+        made = self.network.taken(range(len(self.runs)))
+        with torch.no_grad():
+            made.flat.add_(self._drawn("weight noise", step, [std] * len(self.runs), made.flat))
+        return made
+
+    def _drawn(
+        self, purpose: str, step: int, strengths: Sequence[float], like: torch.Tensor
+    ) -> torch.Tensor:
+        """Gaussian numbers of this shape (K, …), of a strength and a stream for each run."""
+        drawn = np.zeros(like.shape, np.float32)
+        for run, std, row in zip(self.runs, strengths, drawn, strict=True):
             if std:
-                Draw(run.seed)("input noise", step).standard_normal(dtype=np.float32, out=row)
+                Draw(run.seed)(purpose, step).standard_normal(dtype=np.float32, out=row)
                 row *= std
-        return x + torch.from_numpy(drawn).to(x)
+        return torch.from_numpy(drawn).to(like)
 
     def thinned(self, states: list[State], steps: int, step: int) -> list[State]:
         """The states before a training step, with the noise that layers put on their recurrence."""

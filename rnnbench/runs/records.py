@@ -49,6 +49,7 @@ LATER: tuple[
     ("model", "bidirectional", False),
     ("model", "recurrent_dropout", 0),
     ("model", "zoneout", 0),
+    ("train", "weight_noise", 0),
 )
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 

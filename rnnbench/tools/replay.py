@@ -66,7 +66,8 @@ def replay(opened: Opened) -> Replay | None:
     failing = training.pack.feeder.training(training.step - 1, training.pack.train.batch)
     start = states if failing.carry else None
     with torch.no_grad():
-        run = record(training.pack.network, failing, training.pack.task.loss, start)
+        network = training.pack.perturbed(training.step - 1)
+        run = record(network, failing, training.pack.task.loss, start)
     growth = [
         [max(s.abs().max().item() for s in state) for state in layer.states] for layer in run.layers
     ]

@@ -83,7 +83,7 @@ class Training:
         """
         started = time.perf_counter()
         self._part()
-        pack = self.pack
+        pack, network = self.pack, self.pack.perturbed(self.step)
         batch = pack.feeder.training(self.step, pack.train.batch)
         before = self._start(batch, self.states)
         if pack.noisy_states:
@@ -92,11 +92,11 @@ class Training:
         if not pack.task.symbols and any(pack.noise):
             batch = replace(batch, x=pack.noisy(batch.x, self.step))
         rate_K = pack.schedule.rate(self.step)
-        loss_K, norm_K, self.states, fine = pack.advance(batch, before, rate_K, keep)
+        loss_K, norm_K, self.states, fine = pack.advance(batch, before, rate_K, keep, network)
         if fine:
             self.sums["norm_before"].copy_(norm_K)
         else:
-            self._note_diverged(loss_K, norm_K, batch, before, keep)
+            self._note_diverged(network, loss_K, norm_K, batch, before, keep)
             self._take_back(before, norm_K, loss_K.isfinite() & norm_K.isfinite())
         self.sums["loss"] += loss_K.cpu()
         self.sums["norm"] += norm_K.cpu()
@@ -152,6 +152,7 @@ class Training:
 
     def _note_diverged(
         self,
+        network: Network,
         loss_K: Tensor,
         norm_K: Tensor,
         batch: Stacked,
@@ -159,9 +160,10 @@ class Training:
         keep: list[Tensor] | None,
     ) -> None:
         """Say of every run whose loss or gradient is not finite where that began."""
-        network, loss = self.pack.network, partial(mean_loss, self.pack.task.loss)
+        loss = partial(mean_loss, self.pack.task.loss)
         rate_K = self.pack.schedule.rate(self.step)
-        _, gradient, _ = self.pack.gradient(batch, states, keep)  # of parameters that stayed
+        # the parameters have stayed
+        _, gradient, _ = self.pack.gradient(batch, states, keep, network)
         for row in (~(loss_K.isfinite() & norm_K.isfinite())).nonzero()[:, 0].tolist():
             what = "loss" if not loss_K[row].isfinite() else _first_bad(gradient, row)
             before = self.sums["norm_before"][row].item()
