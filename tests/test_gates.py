@@ -81,6 +81,26 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
 RATES = (0.001, 0.003, 0.01)
 
 
+def test_where_settings_are_halved_the_edges_are_those_of_the_first_search():
+    """Of twelve rates with a small budget two are left with the large one: the upper of the two is
+    no edge, unless it is one of the twelve.
+    """
+    rates = np.geomspace(0.001, 0.1, 12)
+
+    def frame(kept):
+        new = apart(**{"optim.lr": rates[kept[1]], "train.steps": 900})
+        cells = ("gru", "lstm")
+        few, many = {"train.steps": 100}, {"train.steps": 900}
+        short = [({"cell": c, "optim.lr": r, **few}, [0.4]) for c in cells for r in rates]
+        long = [({"cell": c, "optim.lr": rates[k], **many}, [0.4]) for c in cells for k in kept]
+        return pd.concat([new, runs(*short, *long).assign(seed=500)], ignore_index=True)
+
+    where = {"seed": {"max": 99}}
+    assert told(frame((5, 6)), where=where).verdict == "reproduced"
+    edge = told(frame((10, 11)), where=where)
+    assert "at the upper edge of those tried (0.001 to 0.1)" in edge.sentence
+
+
 def test_another_task_is_not_comparable():
     assert told(apart(), comparable="short lags").sentence.startswith(
         "Not comparable, since short lags. gru is better than lstm"

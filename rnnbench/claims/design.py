@@ -30,8 +30,9 @@ MAY = ("published", "effect", "where", "each", "holds", "differs", "comparable",
 class Part:
     """Runs. sweeps: of each variant, what one would type after `rnnbench train -m`.
 
-    best_of: the part whose chosen settings these words change. best: how many settings of each
-        search are chosen, the best by validation first.
+    best_of: the part whose chosen settings these words change; itself a best_of where settings are
+        halved: many with a small budget, the best of them with a larger one. best: how many
+        settings of each search are chosen, the best by validation first.
     """
 
     name: str
@@ -100,17 +101,21 @@ class Study:
 
     @property
     def searched(self) -> frozenset[str]:
-        """Settings that validation chooses: those drawn by choice(…), interval(…) or range(…),
-        seeds aside.
+        """Settings that validation chooses: those drawn by choice(…), interval(…) or range(…) and,
+        where settings are halved, the budget, which differs from part to part; seeds aside.
         """
         words = {
             word.partition("=")[0]: word
             for part in self.parts
             for words in part.sweeps
             for word in words
-            if DRAWN.search(word)
+            if DRAWN.search(word) or self._halves(part)
         }
         return frozenset(words) - {"seed"}
+
+    def _halves(self, part: Part) -> bool:
+        """Whether a part runs chosen settings again to choose among them."""
+        return part.best_of is not None and any(one.best_of == part.name for one in self.parts)
 
 
 def read(name: str, scale: str) -> Study:
@@ -187,9 +192,9 @@ def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Pa
     file.keys(where, values, ("sweep",), ("variants", "best_of", "best"))
     if (searched := values.get("best_of")) is not None:
         earlier = list(parts)[: list(parts).index(name)]
-        if searched not in earlier or parts[searched].get("best_of"):
+        if searched not in earlier:
             raise file.wrong(
-                f"{where}.best_of must name a part before it, itself no best_of "
+                f"{where}.best_of must name a part before it "
                 f"({', '.join(earlier) or 'there is none'})",
                 repr(searched),
             )

@@ -16,14 +16,15 @@ from rnnbench.claims.design import Claim
 from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.runs.frame import curves
-from rnnbench.stats.statistics import Goal, costs
+from rnnbench.stats.statistics import Floats, Goal, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
 LAST, GAIN = 0.2, 0.01  # a run still improves that gains more than this in this last part of it
 EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
 MANY = 8
 RATE = "optim.lr"
-SAME = ("task.", "cell.", "model.match", "train.steps", "optim.name")
+SAME = ("task.", "cell.", "model.match", "optim.name")
+BUDGET = "train.steps"
 
 
 def improving(frame: pd.DataFrame, points: pd.DataFrame | None = None) -> "pd.Series[bool]":
@@ -101,10 +102,7 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
     cell, task and budget; empty if it is not, or if only one was tried.
     """
     for _, run in one.runs.drop_duplicates(RATE).iterrows():
-        near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
-        keys = [key for key in near if str(key).startswith(SAME)]
-        like = near[keys].map(repr) == run[keys].map(repr)
-        tried = np.unique(near.loc[like.all(axis=1), RATE].astype(float))
+        tried = tried_for(frame, run)
         if tried.size < 2:
             continue
         place = float(run[RATE])
@@ -119,6 +117,23 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
                 f"({tried[0]:g} to {tried[-1]:g})"
             )
     return ""
+
+
+def tried_for(frame: pd.DataFrame, run: "pd.Series[Any]") -> Floats:
+    """The rates tried for the same cell, task and budget as this run, ascending.
+
+    Where those are what a search of more than MANY rates with a smaller budget left (settings are
+    halved), the rates of that search.
+    """
+    near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
+    keys = [key for key in near if str(key).startswith(SAME)]
+    like = near[(near[keys].map(repr) == run[keys].map(repr)).all(axis=1)]
+    tried = np.unique(like.loc[like[BUDGET] == run[BUDGET], RATE].astype(float))
+    for _, rung in like[like[BUDGET] < run[BUDGET]].groupby(BUDGET):
+        wider = np.unique(rung[RATE].astype(float))
+        if wider.size > max(MANY, tried.size) and np.isin(tried, wider).all():
+            tried = wider
+    return np.asarray(tried, float)
 
 
 def margin_too_wide(claim: Claim) -> str:

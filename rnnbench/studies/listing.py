@@ -1,7 +1,7 @@
 """What there is to study, and what a study would take: tables, and the commands to type."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from rich.table import Table
 from rnnbench.catalogue import choices
 from rnnbench.claims.design import SCALES, Study, read
 from rnnbench.console import console, say
-from rnnbench.runs.records import Folder
+from rnnbench.runs.reading import FILES
+from rnnbench.runs.records import Folder, run_id
 from rnnbench.studies import parts
-from rnnbench.studies.estimate import Speed, measured
 from rnnbench.studies.parts import Runs
+from rnnbench.sweep.estimate import Speed, measured, records, total_steps
 from rnnbench.sweep.launch import Options, default_workers
 from rnnbench.sweep.packs import Pack, packs
 from rnnbench.sweep.planning import Job
@@ -52,20 +53,20 @@ def list_studies(rows: Sequence[Mapping[str, Any]]) -> Table:
 def show_plan(
     study: Study, planned: Mapping[str, Runs], how: Sequence[str], folder: Path, command: str
 ) -> None:
-    """Print what a study would run and for how long, what that estimate rests on, and the commands.
-    command: without `how`.
+    """Print what a study would run and for how long, what of it is left, what that estimate rests
+    on, and the commands. command: without `how`.
     """
     first = next(iter(planned.values())).jobs[0]
-    speed = measured(
-        [
-            *sorted(folder.parent.glob("*/runs.jsonl*")),
-            Path(first.settings.paths.results).expanduser(),
-        ]
-    )
+    results = Path(first.settings.paths.results).expanduser()
+    speed = measured([*sorted(folder.parent.glob("*/runs.jsonl*")), results])
+    places = [folder / FILES[0], results / study.label]
+    ended = {str(record["id"]) for record in records(places)}
+    planned = as_chosen(planned, ended, folder / FILES[0])
     say(study.question)
     console.print(table(planned, speed), soft_wrap=False)
+    say(left(planned, speed, ended))
     for name, made in planned.items():
-        if made.part.best_of is not None:
+        if made.part.best_of is not None and not made.known:
             say(
                 f"{name}: what {made.part.best_of} will choose is not known yet; counted and "
                 f"timed as if each search chose its first trial"
@@ -85,23 +86,46 @@ def show_plan(
             )
 
 
-def table(planned: Mapping[str, Runs], speed: Speed | None) -> Table:
+def as_chosen(planned: Mapping[str, Runs], ended: Set[str], file: Path) -> dict[str, Runs]:
+    """The parts, with what each search that has ended and been collected in `file` chose."""
+    made = dict(planned)
+    for name, runs in planned.items():
+        if runs.part.best_of is None or not file.is_file():
+            continue
+        searched = made[runs.part.best_of]
+        if all(run_id(job.settings) in ended for job in searched.jobs):
+            best = parts.chosen(searched, file, runs.part.best)
+            made[name] = parts.confirmed(runs.part, searched, best, known=True)
+    return made
+
+
+def left(planned: Mapping[str, Runs], speed: Speed, ended: Set[str]) -> str:
+    """What is still to be done, in a sentence. ended: ids of runs that need not be made."""
+    runs = [job.settings for made in planned.values() for job in made.jobs]
+    missing = [run for run in runs if run_id(run) not in ended]
+    return (
+        f"left: {len(missing):,} of {len(runs):,} runs, {speed.hours(missing):,.3g} of "
+        f"{speed.hours(runs):,.3g} core-hours"
+    )
+
+
+def table(planned: Mapping[str, Runs], speed: Speed) -> Table:
     """A row per part, and one for all."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("part", "runs", "packs", "cells", "tasks", "steps", "core-hours"):
         shown.add_column(column, justify="left" if column == "part" else "right")
     counts = {name: len(packed(made, made.options.workers)) for name, made in planned.items()}
     for label, names in [*((name, [name]) for name in planned), ("all", list(planned))]:
-        jobs = [job for name in names for job in planned[name].jobs]
+        runs = [job.settings for name in names for job in planned[name].jobs]
         searched = planned[label].part.best_of if label in planned else None
         shown.add_row(
             f"{label} (best of {searched})" if searched else label,
-            f"{len(jobs):,}",
+            f"{len(runs):,}",
             f"{sum(counts[name] for name in names):,}",
-            str(len({job.settings.cell.name for job in jobs})),
-            str(len({job.settings.task["name"] for job in jobs})),
-            f"{sum(job.settings.train.steps for job in jobs):,}",
-            "?" if speed is None else f"{speed.hours(jobs):,.3g}",
+            str(len({run.cell.name for run in runs})),
+            str(len({run.task["name"] for run in runs})),
+            f"{total_steps(runs):,}",
+            f"{speed.hours(runs):,.3g}",
         )
     return shown
 
@@ -121,21 +145,20 @@ def show_sweep(jobs: Sequence[Job], options: Options) -> None:
         members = {
             path: job for path, job in unique.items() if task in ("all", job.settings.task["name"])
         }
-        left = [job for path, job in members.items() if path not in ended]
+        missing = [job for path, job in members.items() if path not in ended]
+        left = [job.settings for job in missing]
         shown.add_row(
             task,
             str(len({job.settings.cell.name for job in members.values()})),
             f"{len(members):,}",
             f"{len(members) - len(left):,}",
-            f"{len(packs(left, options.pack, workers)):,}",
-            f"{sum(job.settings.train.steps for job in left):,}",
-            "?" if speed is None else f"{speed.hours(left):,.3g}",
+            f"{len(packs(missing, options.pack, workers)):,}",
+            f"{total_steps(left):,}",
+            f"{speed.hours(left):,.3g}",
         )
     console.print(shown, soft_wrap=False)
     say("steps and core-hours are of the runs that have not ended")
-    say(
-        basis(speed).replace("after the study's scale smoke there is", "after a first run there is")
-    )
+    say(basis(speed))
     say(f"{workers} worker{'s' if workers > 1 else ''}; nothing was trained")
 
 
@@ -143,32 +166,27 @@ def packed(made: Runs, workers: int | None) -> list[Pack]:
     return packs(made.jobs, made.options.pack, workers or default_workers(made.jobs))
 
 
-def basis(speed: Speed | None) -> str:
+def basis(speed: Speed) -> str:
     """What the core-hours rest on."""
-    if speed is None:
-        return (
-            "core-hours: no run on a CPU is at hand to tell how fast one is; after the "
-            "study's scale smoke there is"
-        )
-    each = ", ".join(f"{task} {speed.by_task[task] / 1e9:.3g}" for task in sorted(speed.by_task))
+    least = "At most: early stopping is not counted"
+    if not speed.runs:
+        return f"core-hours: by the speed of the runs in results/ of rnnbench. {least}"
+    each = ", ".join(f"{task} {speed.by_task[task]:.2g}" for task in sorted(speed.by_task))
     return (
-        f"core-hours: from the speed of {speed.runs:,} runs at hand (engine "
-        f"{' and '.join(speed.engines)}), in GFLOP/s of a core: {each}; "
-        f"{speed.overall / 1e9:.3g} for other tasks. At most: early stopping is not counted"
+        f"core-hours: by the speed of the runs in results/ of rnnbench, times what {speed.runs:,} "
+        f"runs at hand (engine {' and '.join(speed.engines)}) took in comparison: {each}; "
+        f"{speed.overall:.2g} for other tasks. {least}"
     )
 
 
-def slurm(planned: Mapping[str, Runs], speed: Speed | None) -> list[str]:
+def slurm(planned: Mapping[str, Runs], speed: Speed) -> list[str]:
     """Words for a cluster.
 
     What a job may take is twice what its pack is thought to take; a job out of time goes on in
     another.
     """
-    hours = (
-        2.0
-        if speed is None
-        else max(speed.hours(pack) for made in planned.values() for pack in packed(made, AT_ONCE))
-    )
+    together = [pack for made in planned.values() for pack in packed(made, AT_ONCE)]
+    hours = max(speed.hours(job.settings for job in pack) for pack in together)
     minutes = 60 * max(1, ceil(2 * hours))
     return [
         "backend=submitit",

@@ -40,11 +40,15 @@ class Runs:
     """What a part comes to.
 
     Of a best_of part before its search has run: as if the first run of each search were the best.
+    search: the part, itself no best_of, whose settings these are. known: whether what a best_of
+        part's search chose is known.
     """
 
     part: Part
     jobs: Sequence[Job]
     options: Options
+    search: Part
+    known: bool = False
 
 
 def plan(study: Study, how: Sequence[str]) -> dict[str, Runs]:
@@ -83,7 +87,7 @@ def _of(study: Study, part: Part) -> Iterator[None]:
 def composed(study: Study, part: Part, how: Sequence[str]) -> Runs:
     """What `rnnbench train -m` would make of a part's words."""
     made = [translated(partial(_planned, words), words) for words in lines(study, part, how)]
-    return Runs(part, [job for jobs, _ in made for job in jobs], made[0][1])
+    return Runs(part, [job for jobs, _ in made for job in jobs], made[0][1], part)
 
 
 def _planned(words: Sequence[str]) -> tuple[Sequence[Job], Options]:
@@ -100,7 +104,7 @@ def _planned(words: Sequence[str]) -> tuple[Sequence[Job], Options]:
         return jobs, options
 
 
-def confirmed(part: Part, searched: Runs, best: Sequence[Job]) -> Runs:
+def confirmed(part: Part, searched: Runs, best: Sequence[Job], known: bool = False) -> Runs:
     """Every combination of a best_of part's words on top of each of the best runs of its search;
     nothing else changes.
     """
@@ -119,6 +123,8 @@ def confirmed(part: Part, searched: Runs, best: Sequence[Job]) -> Runs:
             for values in grid(axes_of(words))
         ],
         searched.options,
+        searched.search,
+        known,
     )
 
 
@@ -126,7 +132,7 @@ def firsts(searched: Runs, best: int) -> list[Job]:
     """The first `best` runs of each set that `apart` keeps apart."""
     found: dict[str, list[Job]] = {}
     for job in searched.jobs:
-        found.setdefault(apart(searched.part, job), []).append(job)
+        found.setdefault(apart(searched.search, job), []).append(job)
     return [job for jobs in found.values() for job in jobs[:best]]
 
 
@@ -139,7 +145,7 @@ def chosen(searched: Runs, results: Path, best: int) -> list[Job]:
     jobs = {run_id(job.settings): job for job in searched.jobs}
     frame = load(results)
     frame = frame[frame["id"].isin(jobs) & (frame["status"] != "failed")]
-    sets = frame["id"].map(lambda run: apart(searched.part, jobs[run]))
+    sets = frame["id"].map(lambda run: apart(searched.search, jobs[run]))
     ids: list[str] = []
     for _, members in frame.groupby(sets, sort=False):
         if best == 1:
@@ -176,11 +182,13 @@ def size(study: Study) -> int:
     counts: dict[str, int] = {}
     sets: dict[str, int] = {}
     for part in study.parts:
-        onto = 1
+        runs = sum(map(combinations, part.sweeps))
         if part.best_of is not None:
+            sets[part.name] = sets[part.best_of]
             each = counts[part.best_of] // sets[part.best_of]
-            onto = min(part.best, each) * sets[part.best_of]
-        counts[part.name] = onto * sum(map(combinations, part.sweeps))
+            counts[part.name] = runs * min(part.best, each) * sets[part.name]
+            continue
+        counts[part.name] = runs
         sets[part.name] = sum(
             prod(len(axis.values) for axis in axes_of(words) if stays(part, axis.key))
             for words in part.sweeps

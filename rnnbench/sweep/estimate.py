@@ -1,34 +1,43 @@
-"""How long runs will take, from how fast runs were: work in floating-point operations, speed in
-operations per second of a core.
+"""How long runs will take on one core, from how long runs took.
 
-Work counts what a network multiplies: 6 operations (forward, and two products backward) per
-    recurrent weight, step of the sequence, sequence and optimiser step. Input products, evaluation
-    and everything else are in the measured speed, not in the count.
+A training step costs a fixed time, a time for every value that its gates compute, and a time for
+every floating-point operation of its recurrent products: 6 per weight, step of the sequence and
+sequence (forward, and two products backward). The three are STEP, UNIT and OPERATION, fitted to the
+8,204 runs of `results/` (native engine, packs of up to 32): half of the runs took between 0.66 and
+1.5 times as long, evaluation and all. They are written here so that a plan needs no runs at hand;
+runs that are at hand say how much more or less this machine takes, task by task.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from math import sqrt
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from rnnbench import catalogue
+from rnnbench.draw import Draw
+from rnnbench.engine.pack import in_steps
 from rnnbench.errors import UserError
 from rnnbench.runs.reading import gather
-from rnnbench.settings import parameters_asked, typed
-from rnnbench.sweep.planning import Job
+from rnnbench.settings import Settings, parameters_asked, typed
+from rnnbench.training.run import load_task
 
-BRIEF = (
-    100  # steps; shorter runs are mostly evaluation, and tell something only if there are no others
-)
+STEP, UNIT, OPERATION = 7e-4, 4.2e-9, 1e-11  # seconds; OPERATION is what a core does at its best
+BRIEF = 100  # steps; shorter runs are mostly evaluation and say something only if alone
+LOOKS = 20  # batches of one sequence whose lengths are looked at
 TYPICAL_LAG = 40  # steps, from which a layer may take its size
 LABELS = ("name", "digest", "type")  # of a task's settings; the others are its fields
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Operations per second of one core: of each task that was measured, and of all; and what that
-    rests on.
+    """How much longer than this module's numbers say runs at hand took: of each task, and of all.
+
+    runs: so many are at hand; engines: that trained them.
     """
 
     by_task: Mapping[str, float]
@@ -36,49 +45,43 @@ class Speed:
     runs: int
     engines: tuple[str, ...]
 
-    def hours(self, jobs: Iterable[Job]) -> float:
+    def hours(self, runs: Iterable[Settings]) -> float:
         """Core-hours of these runs, should none stop early."""
-        return (
-            sum(
-                work(sections(job)) / self.by_task.get(job.settings.task["name"], self.overall)
-                for job in jobs
-            )
-            / 3600
-        )
+        known: dict[str, Budget] = {}
+        total = 0.0
+        for run in runs:
+            ratio = self.by_task.get(run.task["name"], self.overall)
+            planned = budget(run, known)
+            total += ratio * seconds(sections(run, planned.steps), planned.length)
+        return total / 3600
 
 
-def measured(places: Sequence[Path]) -> Speed | None:
-    """The speed of the runs on CPUs in these places; None if there are none.
-
-    It is their work over their time, all runs of a task together: long runs, which are what is
-    planned, count for what they are.
+def measured(places: Sequence[Path]) -> Speed:
+    """The speed of the runs on CPUs in these places: the time of all runs of a task over what it
+    should have been.
     """
-    operations: dict[str, float] = {}
-    seconds: dict[str, float] = {}
+    took: dict[str, float] = {}
+    expected: dict[str, float] = {}
     runs, engines = 0, set()
     found = records(places)
     for record in [record for record in found if (record.get("steps") or 0) >= BRIEF] or found:
-        took = sum((record.get("seconds") or {}).values()) / record.get(
-            "replicas", 1
-        )  # of a pack, whose runs share it
-        if not took or (record.get("provenance") or {}).get("device") != "cpu":
+        time = sum((record.get("seconds") or {}).values()) / record.get("replicas", 1)
+        if not time or (record.get("provenance") or {}).get("device") != "cpu":
             continue
         try:
-            done = work(record["settings"]) * record["steps"] / record["settings"]["train"]["steps"]
+            share = record["steps"] / record["settings"]["train"]["steps"]
+            due = seconds(record["settings"]) * share
         except (UserError, KeyError, TypeError):  # of a cell or a task that is not here any more
             continue
         task, runs = record["task"], runs + 1
-        operations[task], seconds[task] = (
-            operations.get(task, 0.0) + done,
-            seconds.get(task, 0.0) + took,
-        )
+        took[task] = took.get(task, 0.0) + time
+        expected[task] = expected.get(task, 0.0) + due
         engines.add(str(record["engine"]))
     if not runs:
-        return None
-    speeds = {task: operations[task] / seconds[task] for task in operations}
-    return Speed(
-        speeds, sum(operations.values()) / sum(seconds.values()), runs, tuple(sorted(engines))
-    )
+        return Speed({}, 1.0, 0, ())
+    ratios = {task: took[task] / expected[task] for task in took}
+    overall = sum(took.values()) / sum(expected.values())
+    return Speed(ratios, overall, runs, tuple(sorted(engines)))
 
 
 def records(places: Sequence[Path]) -> list[dict[str, Any]]:
@@ -89,30 +92,50 @@ def records(places: Sequence[Path]) -> list[dict[str, Any]]:
         return []
 
 
-def sections(job: Job) -> dict[str, Any]:
-    """The settings of a run as a record has them, as far as `work` looks."""
-    run = job.settings
-    return {
-        "cell": vars(run.cell),
-        "task": run.task,
-        "model": vars(run.model),
-        "train": vars(run.train),
-    }
+def sections(run: Settings, steps: int) -> dict[str, Any]:
+    """Settings as a record has them, as far as `seconds` looks, with a budget in steps."""
+    train = {**vars(run.train), "steps": steps}
+    return {"cell": vars(run.cell), "task": run.task, "model": vars(run.model), "train": train}
 
 
-def work(settings: Mapping[str, Any]) -> float:
-    """Floating-point operations of training a run to its last step."""
-    model, train = settings["model"], settings["train"]
-    blocks = products(
-        settings["cell"]["step"], tuple(sorted(settings["cell"]["constants"].items()))
-    )
+@dataclass(frozen=True)
+class Budget:
+    """Optimiser steps of a run, and the length of its sequences where the data say it."""
+
+    steps: int
+    length: int | None = None
+
+
+def budget(run: Settings, known: dict[str, Budget]) -> Budget:
+    """As the settings say; where epochs are asked for, as the data say, if they can be had.
+
+    known: budgets in epochs by what they follow from, filled as they are asked for.
+    """
+    if run.train.epochs is None:
+        return Budget(run.train.steps)
+    key = json.dumps([run.task, run.train.batch, run.train.epochs])
+    if key not in known:
+        known[key] = Budget(run.train.steps)
+        with suppress(UserError, OSError):
+            task = load_task(run, lambda _: None)
+            lengths = [len(task.batch(Draw(0), step, 1).x) for step in range(LOOKS)]
+            known[key] = Budget(in_steps(run.train, task)[0], round(mean(lengths)))
+    return known[key]
+
+
+def seconds(settings: Mapping[str, Any], long: int | None = None) -> float:
+    """What training a run to its last step takes on one core, by STEP, UNIT and OPERATION.
+
+    long: the length of its sequences, where it is known better than from the settings.
+    """
+    model, train, task = settings["model"], settings["train"], settings["task"]
+    cell = settings["cell"]
+    blocks = products(cell["step"], tuple(sorted(cell["constants"].items())))
     weights = parameters_asked(model["match"]) or blocks * model["hidden"] ** 2
-    task = settings["task"]
-    length = steps(
-        task["type"],
-        tuple(sorted((key, value) for key, value in task.items() if key not in LABELS)),
-    )
-    return 6.0 * float(weights * model["layers"] * length * train["batch"] * train["steps"])
+    fields = tuple(sorted((key, value) for key, value in task.items() if key not in LABELS))
+    rows = (long or length(task["type"], fields)) * train["batch"] * model["layers"]
+    values = rows * sqrt(blocks * weights)
+    return float(train["steps"] * (STEP + UNIT * values + OPERATION * 6 * rows * weights))
 
 
 @cache
@@ -133,10 +156,16 @@ def products(step: str, constants: tuple[tuple[str, float], ...]) -> int:
 
 
 @cache
-def steps(kind: str, fields: tuple[tuple[str, Any], ...]) -> int:
-    """The length of a task's sequences, as near as its settings say: its horizon, or what a window
-    or a cut leaves of longer ones.
+def length(kind: str, fields: tuple[tuple[str, Any], ...]) -> int:
+    """The length of a task's sequences, as near as its settings say: its window, its horizon, or
+    what a cut leaves of longer ones.
     """
     values = dict(fields)
     task = typed(catalogue.resolve(kind, "task.type"), values, "task")
-    return int(task.horizon or values.get("window") or values.get("max_length") or 100)
+    return int(values.get("window") or task.horizon or values.get("max_length") or 100)
+
+
+def total_steps(runs: Iterable[Settings]) -> int:
+    """Optimiser steps of these runs, should none stop early."""
+    known: dict[str, Budget] = {}
+    return sum(budget(run, known).steps for run in runs)
