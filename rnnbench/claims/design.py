@@ -113,9 +113,29 @@ class Study:
         }
         return frozenset(words) - {"seed"}
 
+    @property
+    def search_seeds(self) -> frozenset[int]:
+        """Seeds of the parts that draw settings at random: what tells a search's trials from the
+        runs that repeat what it chose.
+        """
+        found: set[int] = set()
+        for part in self.parts:
+            for words in part.sweeps:
+                values = dict(word.split("=", 1) for word in words if "=" in word)
+                drawn = any(DRAWN.search(word) for word in words if not word.startswith("seed="))
+                if part.best_of is None and drawn:
+                    found |= _seeds(values.get("seed", "0"))
+        return frozenset(found)
+
     def _halves(self, part: Part) -> bool:
         """Whether a part runs chosen settings again to choose among them."""
         return part.best_of is not None and any(one.best_of == part.name for one in self.parts)
+
+
+def _seeds(text: str) -> set[int]:
+    """`7`, `1,2`, `choice(1,2)`, `range(3)` or `range(3,9)` as numbers."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    return set(range(*numbers)) if text.startswith("range(") else set(numbers)
 
 
 def read(name: str, scale: str) -> Study:

@@ -86,10 +86,15 @@ class Importance:
 
 
 def importance(
-    runs: pd.DataFrame, rng: np.random.Generator, repeats: int = 5, trees: int = 64
+    runs: pd.DataFrame,
+    rng: np.random.Generator,
+    repeats: int = 5,
+    trees: int = 64,
+    of: str = "value",
 ) -> Importance:
     """What the settings that differ between these runs, all of one task and cell, did to the test
-    score.
+    score, or to another column: `of="steps"` is training time in updates, which early stopping
+    ends. (Seconds are those of a pack, and say more of its company than of a run.)
 
     A run that diverged, has no finite score, or scores worse than the memoryless baseline counts
     as that (`baseline`; without one, as the worst score): how badly a run diverged is not what a
@@ -100,7 +105,7 @@ def importance(
     task, cell = str(runs["task"].iloc[0]), str(runs["cell"].iloc[0])
     label = {"task": task, "cell": cell}
     runs = runs[runs["status"] != "failed"]
-    scores = _bounded(runs)
+    scores = bounded(runs) if of == "value" else runs[of].to_numpy(float)
     replaced = int((runs["diverged"] | ~np.isfinite(runs["value"])).sum())
     settings = [_setting(name, runs[name]) for name in searched(runs)]
     if reason := _refusal(scores, settings):
@@ -204,15 +209,21 @@ def _monotone(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
     return np.array_equal(ranks[0], ranks[1]) or np.array_equal(ranks[0], len(one) + 1 - ranks[1])
 
 
-def _bounded(runs: pd.DataFrame) -> Floats:
+def bounded(runs: pd.DataFrame) -> Floats:
+    """Test scores, with those of diverged runs, and of worse ones, at the memoryless baseline."""
     if runs.empty:
         return np.empty(0)
-    goal: Goal = "max" if runs["goal"].iloc[0] == "max" else "min"
+    goal = goal_of(runs)
     sign = 1.0 if goal == "min" else -1.0
     cost = costs(runs.assign(valid=runs["value"]), goal).to_numpy(float)
     return sign * np.asarray(
         np.fmin(cost, sign * runs["baseline"].to_numpy(float))
     )  # fmin passes over an unknown baseline
+
+
+def goal_of(runs: pd.DataFrame) -> Goal:
+    """Which scores of these runs are better, those of one task."""
+    return "max" if runs["goal"].iloc[0] == "max" else "min"
 
 
 def _refusal(scores: Floats, settings: Sequence[Setting]) -> str:

@@ -1,0 +1,121 @@
+"""A random search read as Greff et al. (2017) read theirs: how all trials of a cell spread, how its
+best tenth does, Welch's test of that against the baseline, with the test of this package beside it.
+
+Selection looks at validation, what is reported at test scores. The best tenth of a search is no
+sample of anything: its members are alike because they were selected, so that p-values come out too
+small. That is why ours, of new seeds at chosen settings, stands beside it.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from rnnbench.stats.compare import Comparison
+from rnnbench.stats.importance import bounded, goal_of
+from rnnbench.stats.selection import Study, costs, varied
+from rnnbench.stats.statistics import Goal
+
+TENTH = 0.1  # of the trials are the best ones; at least two, for a variance
+BOX = ("low", "q25", "median", "mean", "q75", "high")
+
+
+def trials(runs: pd.DataFrame, seeds: Collection[int]) -> pd.DataFrame:
+    """The runs of one cell on one task that are its search, without those that repeat settings with
+    new seeds or vary one setting alone; where settings were halved, those of the first budget.
+
+    seeds: of the search (`claims.design.Study.search_seeds`).
+    """
+    found = runs[(runs["status"] != "failed") & runs["seed"].isin(list(seeds))]
+    if found.empty:
+        return found
+    return found[found["train.steps"] == found["train.steps"].min()]
+
+
+def best(runs: pd.DataFrame, share: float = TENTH) -> pd.DataFrame:
+    """The trials with the best validation scores, the best first."""
+    order = costs(runs, goal_of(runs)).sort_values(kind="stable").index
+    return runs.loc[order[: max(round(len(runs) * share), 2)]]
+
+
+def spreads(study: Study, seeds: Collection[int]) -> pd.DataFrame:
+    """What box plots show. A row per task, cell and `of` (all trials, or the best tenth): n, how
+    many of them diverged, low, q25, median, mean, q75, high of the test scores, and the mean number
+    of parameters.
+
+    A diverged run scores as the memoryless baseline.
+    """
+    rows = []
+    for (task, cell), search in searches(study, seeds).items():
+        for name, members in (("all", search), ("best", best(search))):
+            scores = bounded(members)
+            cuts = np.percentile(scores, (0, 25, 50, 75, 100))
+            values = [*cuts[:3], scores.mean(), *cuts[3:]]
+            rows.append(
+                {"task": task, "cell": cell, "of": name, "n": len(members)}
+                | {"diverged": int(members["diverged"].sum())}
+                | dict(zip(BOX, map(float, values), strict=True))
+                | {"params": float(members["params"].mean())}
+            )
+    return pd.DataFrame(rows, columns=["task", "cell", "of", "n", "diverged", *BOX, "params"])
+
+
+def tests(study: Study, seeds: Collection[int], ours: Sequence[Comparison]) -> pd.DataFrame:
+    """Welch's test of each cell's best tenth against the baseline's, corrected after Bonferroni
+    over the cells of the task (as the paper has it), beside the test of new seeds.
+
+    A row per task and cell: theirs_n, theirs_difference (of means, cell minus baseline), theirs_t,
+    theirs_p (corrected); ours_n, ours_difference (shift), ours_p (corrected in its family), and
+    agree: whether both say better, both worse or both nothing at 0.05; None where ours has no
+    say. ours: from `compare.with_baseline`.
+    """
+    found, rows = searches(study, seeds), []
+    ours_by = {(one.x.task, one.x.cell): one for one in ours}
+    for task in study.tasks:
+        if (task, study.baseline) not in found:
+            continue
+        reference = best(found[task, study.baseline])
+        others = [c for c in study.cells if (task, c) in found and c != study.baseline]
+        for cell in others:
+            members = best(found[task, cell])
+            a, b = bounded(members), bounded(reference)
+            test = stats.ttest_ind(a, b, equal_var=False)
+            p = min(float(test.pvalue) * len(others), 1.0)
+            difference = float(a.mean() - b.mean())
+            row = {
+                "task": task,
+                "cell": cell,
+                "theirs_n": len(members),
+                "theirs_difference": difference,
+                "theirs_t": float(test.statistic),
+                "theirs_p": p,
+            }
+            rows.append(row | _ours(ours_by.get((task, cell)), difference, p, goal_of(members)))
+    return pd.DataFrame(rows)
+
+
+def _ours(one: Comparison | None, difference: float, p: float, goal: Goal) -> dict[str, object]:
+    if one is None or one.x.by != "seeds":
+        return {"ours_n": 0, "ours_difference": math.nan, "ours_p": math.nan, "agree": None}
+    said = "" if not one.significant else one.verdict
+    theirs = ""
+    if p < 0.05:
+        theirs = "better" if (difference < 0) == (goal == "min") else "worse"
+    return {
+        "ours_n": int(one.x.scores.size),
+        "ours_difference": one.shift.value,
+        "ours_p": one.p,
+        "agree": None if math.isnan(one.p) else said == theirs,
+    }
+
+
+def searches(study: Study, seeds: Collection[int]) -> dict[tuple[str, str], pd.DataFrame]:
+    """(task, cell) → the trials of its search, where any setting differs among them."""
+    found = {}
+    for (task, cell), sample in study.samples.items():
+        search = trials(sample.runs, seeds)
+        if len(search) > 1 and varied(search):
+            found[task, cell] = search
+    return found

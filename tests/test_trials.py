@@ -1,0 +1,112 @@
+"""A random search read as Greff et al. (2017) read theirs, against formulas written out here."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from test_verdicts import runs
+
+from rnnbench.claims.design import read
+from rnnbench.stats import compare, selection, trials
+from rnnbench.stats.importance import importance
+
+SEARCH = range(1000, 1040)
+
+
+def searched(cell, base, rng, diverged=0):
+    """40 trials of a cell, scores growing with the distance of the rate from 0.1, then ten new
+    seeds at the best of them.
+    """
+    rates = 10 ** rng.uniform(-4, 1, 40)
+    scores = base + np.abs(np.log10(rates) + 1) + 0.01 * rng.normal(size=40)
+    shared = {"cell": cell}
+    groups = [
+        (shared | {"optim.lr": rate, "seed": 1000 + k, "steps": 100 * (k % 7 + 1)}, [score])
+        for k, (rate, score) in enumerate(zip(rates, scores, strict=True))
+    ]
+    made = runs(*groups, goal="min", metric="nll", params=50.0)
+    made.loc[made.index[:diverged], "diverged"] = True
+    new = runs(
+        (shared | {"optim.lr": rates[scores.argmin()]}, scores.min() + 0.01 * rng.normal(size=10)),
+        goal="min",
+        metric="nll",
+        params=50.0,
+        steps=100,
+    )
+    return pd.concat([made, new], ignore_index=True)
+
+
+@pytest.fixture
+def study():
+    rng = np.random.default_rng(0)
+    parts = [searched("lstm", 1.0, rng), searched("gru", 1.5, rng, diverged=3)]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["id"] = [f"run{k}" for k in range(len(frame))]
+    return selection.study(frame, "lstm", searched={"optim.lr"})
+
+
+def test_trials_are_the_runs_of_the_search(study):
+    sample = study.samples["copy", "gru"]
+    assert len(sample.runs) == 50
+    found = trials.trials(sample.runs, SEARCH)
+    assert sorted(found["seed"]) == list(SEARCH)
+    longer = sample.runs.assign(**{"train.steps": 900})
+    both = pd.concat([sample.runs, longer[longer["seed"] < 1005]])
+    assert len(trials.trials(both, SEARCH)) == 40
+    assert trials.trials(sample.runs, [7777]).empty
+
+
+def test_a_box_is_that_of_its_scores(study):
+    table = trials.spreads(study, SEARCH).set_index(["cell", "of"])
+    assert set(table.index) == {(c, of) for c in ("lstm", "gru") for of in ("all", "best")}
+    rows = study.samples["copy", "lstm"].runs
+    scores = np.sort(rows.loc[rows["seed"] >= 1000, "value"].to_numpy())
+    row = table.loc[("lstm", "all")]
+    assert [row["low"], row["high"], row["mean"]] == pytest.approx(
+        [scores[0], scores[-1], scores.mean()]
+    )
+    assert row["median"] == pytest.approx((scores[19] + scores[20]) / 2)
+    assert row["q25"] == pytest.approx(scores[9] + 0.75 * (scores[10] - scores[9]))
+    top = table.loc[("lstm", "best")]
+    assert top["n"] == 4 and top["high"] == pytest.approx(scores[3]) and top["params"] == 50
+    assert table.loc[("gru", "all"), "diverged"] == 3
+    assert table.loc[("gru", "all"), "high"] == 10  # the memoryless baseline of these runs
+
+
+def test_their_test_is_welchs_and_stands_beside_ours(study):
+    """t and its degrees of freedom by Welch (1947), written out; a single comparison, so that
+    nothing is corrected.
+    """
+    found = trials.tests(study, SEARCH, compare.with_baseline(study))
+    (row,) = found.to_dict("records")
+    sides = []
+    for cell in ("gru", "lstm"):
+        rows = study.samples["copy", cell].runs
+        rows = rows[(rows["seed"] >= 1000) & ~rows["diverged"]]
+        sides.append(np.sort(rows["value"].to_numpy())[:4])
+    (a, b), n = sides, 4
+    errors = [side.var(ddof=1) / n for side in sides]
+    t = (a.mean() - b.mean()) / math.sqrt(sum(errors))
+    freedom = sum(errors) ** 2 / sum(error**2 / (n - 1) for error in errors)
+    assert row["theirs_t"] == pytest.approx(t)
+    assert row["theirs_p"] == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+    assert row["theirs_difference"] == pytest.approx(a.mean() - b.mean())
+    assert row["ours_n"] >= 10 and row["agree"] is True and row["ours_p"] < 0.05
+
+
+def test_what_took_long_is_attributed_as_scores_are(study):
+    """Steps that follow from the seed's number alone are not explained by the rate."""
+    search = trials.trials(study.samples["copy", "lstm"].runs, SEARCH)
+    search = search.assign(**{"train.input_noise": (search["seed"] - 1000) % 7 / 7.0})
+    rng = np.random.default_rng(1)
+    share = importance(search, rng, repeats=1, of="steps").table.set_index("parameter")["mean"]
+    assert share["train.input_noise"] > 0.9 > 0.1 > share["optim.lr"]
+    share = importance(search, rng, repeats=1).table.set_index("parameter")["mean"]
+    assert share["optim.lr"] > 0.8
+
+
+def test_a_study_names_the_seeds_of_its_search():
+    assert read("odyssey", "small").search_seeds == frozenset(range(1000, 3000))
+    assert read("survey", "small").search_seeds == {500}
