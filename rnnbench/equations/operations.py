@@ -2,7 +2,7 @@
 
 An entry says how a cell may call the operation, what the loop computes, its derivative, and how it
 is written in C++, Unicode and LaTeX. To add an operation, add an entry to `OPERATIONS`; nothing
-else in the package lists them. Each acts on units one by one.
+else in the package lists them. Each acts on units one by one, but for the few that are `across`.
 """
 
 import math
@@ -46,6 +46,7 @@ class Operation:
     operands: as torch calls them. options: numbers with defaults that follow the operands.
     cheap: rather computed again than kept for the backward pass.
     chooses: its value is a condition, for `where`.
+    across: it reads all units; one number of all stands at every unit. No C++ for these.
     """
 
     compute: Callable[..., Any]
@@ -58,6 +59,7 @@ class Operation:
     options: dict[str, float] = field(default_factory=dict)
     cheap: bool = False
     chooses: bool = False
+    across: bool = False
 
     @property
     def signature(self) -> Signature:
@@ -153,6 +155,33 @@ def _comparison(
         cheap=True,
         chooses=True,
     )
+
+
+UNITS: dict[str, Any] = {"cpp": "", "options": {"dim": -1.0}, "across": True}
+
+
+def shares(a: Tensor, dim: float) -> Tensor:
+    """The softmax over units."""
+    return torch.softmax(a, -1)
+
+
+def total(a: Tensor, dim: float) -> Tensor:
+    """The sum over units, at each of them: every value is as wide as the cell."""
+    return a.sum(-1, keepdim=True).expand_as(a)
+
+
+def average(a: Tensor, dim: float) -> Tensor:
+    """The mean over units, at each of them."""
+    return a.mean(-1, keepdim=True).expand_as(a)
+
+
+def length(a: Tensor, dim: float) -> Tensor:
+    """The Euclidean norm over units, at each of them."""
+    return torch.linalg.vector_norm(a, dim=-1, keepdim=True).expand_as(a)
+
+
+def _of_all(name: str, a: Argument) -> Value:
+    return Value(name, (a, -1.0))
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -347,6 +376,38 @@ OPERATIONS: dict[str, Operation] = {
         operands=("condition", "input", "other"),
         cheap=True,
     ),
+    "softmax": Operation(
+        compute=shares,
+        derivative=lambda g, y, a, dim: (y * (g - _of_all("sum", g * y)),),
+        unicode=Form("softmax"),
+        latex=_named("softmax"),
+        calls=("softmax",),
+        **UNITS,
+    ),
+    "sum": Operation(
+        compute=total,
+        derivative=lambda g, y, a, dim: (_of_all("sum", g),),
+        unicode=Form("sum"),
+        latex=_named("sum"),
+        calls=("sum",),
+        **UNITS,
+    ),
+    "mean": Operation(
+        compute=average,
+        derivative=lambda g, y, a, dim: (_of_all("mean", g),),
+        unicode=Form("mean"),
+        latex=_named("mean"),
+        calls=("mean",),
+        **UNITS,
+    ),
+    "norm": Operation(
+        compute=length,
+        derivative=lambda g, y, a, dim: (a / y * _of_all("sum", g),),
+        unicode=Form("norm"),
+        latex=_named("norm"),
+        calls=("norm",),
+        **UNITS,
+    ),
     "greater": _comparison(">", ">", ">", operator.gt, ("gt", "greater")),
     "greater_equal": _comparison(">=", "≥", r"\ge", operator.ge, ("ge", "greater_equal")),
     "less": _comparison("<", "<", "<", operator.lt, ("lt", "less")),
@@ -361,3 +422,8 @@ def gradients(value: Value, gradient: Value) -> Iterator[tuple[Value, Value]]:
     for arg, part in zip(value.args, parts, strict=False):  # options have no derivative
         if isinstance(arg, Value) and isinstance(part, Value):
             yield arg, part
+
+
+def mixes_units(value: Value) -> bool:
+    """Whether a value at one unit depends on others within the step."""
+    return value.op in OPERATIONS and OPERATIONS[value.op].across

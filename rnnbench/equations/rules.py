@@ -21,7 +21,7 @@ from rnnbench.errors import UserError
 # What torch's functions take beside their operands, and the only value that it may have here.
 IDLE = {"inplace": False, "alpha": 1, "out": None, "rounding_mode": None, "dtype": None}
 MIXING = {
-    *("softmax", "log_softmax", "sum", "mean", "norm", "cumsum", "cumprod", "roll", "flip", "sort"),
+    *("log_softmax", "cumsum", "cumprod", "roll", "flip", "sort"),
     *("layer_norm", "normalize", "outer", "dot", "einsum", "cat", "stack", "std", "var", "max"),
 }
 
@@ -112,6 +112,10 @@ class Recorder:
         """An operation of the language, called as torch calls it."""
         entry = OPERATIONS[name]
         asked = {k: v for k, v in options.items() if not (k in IDLE and v == IDLE[k])}
+        if entry.across:
+            asked.pop("keepdim", None)  # one number stands at every unit either way
+            if name == "norm" and asked.get("p") in ("fro", 2):  # the Euclidean one
+                del asked["p"]
         try:
             bound = entry.signature.bind(*given, **asked).arguments
         except TypeError as error:
@@ -122,6 +126,8 @@ class Recorder:
             option: self._number(bound.get(option), name, option, default)
             for option, default in entry.options.items()
         }
+        if entry.across and numbers != entry.options:
+            raise self.refuse(f"{name} goes over the units, the only axis of a step: dim=-1")
         if name == "clamp" and numbers == entry.options:
             raise self.refuse("clamp needs min, max or both: clamp(c, min=-1, max=1)")
         if name == "where":
@@ -152,7 +158,12 @@ class Recorder:
             return self.refuse(
                 f"{name}() changes a tensor in place; use the function that returns a new one"
             )
-        mixes = ", which mixes units while a step acts on each by itself" if last in MIXING else ""
+        mixes = (
+            ", which mixes units while a step acts on each by itself; across units there are "
+            "softmax, sum, mean and norm"
+            if last in MIXING
+            else ""
+        )
         return self.refuse(f"{name} is not an operation of cells{mixes}; {LANGUAGE}")
 
     def _operand(self, thing: Any, name: str) -> Argument:

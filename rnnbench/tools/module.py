@@ -53,6 +53,26 @@ def the_smaller(a, b):
     return torch.minimum(a, torch.as_tensor(b, dtype=a.dtype))
 
 
+def the_shares(a, _):
+    """The softmax over units."""
+    return torch.softmax(a, -1)
+
+
+def the_total(a, _):
+    """The sum over units, at each of them."""
+    return a.sum(-1, keepdim=True).expand_as(a)
+
+
+def the_average(a, _):
+    """The mean over units, at each of them."""
+    return a.mean(-1, keepdim=True).expand_as(a)
+
+
+def the_length(a, _):
+    """The Euclidean norm over units, at each of them."""
+    return a.norm(dim=-1, keepdim=True).expand_as(a)
+
+
 $step
 
 

@@ -16,6 +16,7 @@ from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native import build, emit, head, memory
 from rnnbench.engine.native.untraced import untraced
 from rnnbench.engine.native.words import Word, fields
+from rnnbench.equations.operations import mixes_units
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.stages import staged
 from rnnbench.errors import UserError
@@ -65,6 +66,11 @@ class Kernel:
         if dtype not in REAL:
             raise UserError(
                 f"the native engine computes in float32 or float64, not in {dtype}; use engine=loop"
+            )
+        if mixing := [v.op for v in plan.program.values if mixes_units(v)]:
+            raise UserError(
+                f"{mixing[0]} reads all units, and the native engine computes each by itself; use "
+                f"engine=loop"
             )
         memory.keep_pages()
         self.plan = plan
