@@ -5,12 +5,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnnbench.api import judge as judge
     from rnnbench.api import train as train
     from rnnbench.runs.frame import load as load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "report", "sweep", "train"]
-LAZY = {"load": "rnnbench.runs.frame", "train": "rnnbench.api"}
+__all__ = ["__version__", "judge", "load", "report", "sweep", "train"]
+LAZY = {"judge": "rnnbench.api", "load": "rnnbench.runs.frame", "train": "rnnbench.api"}
 
 
 class Verb(ModuleType):

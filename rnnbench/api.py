@@ -1,4 +1,5 @@
-"""The command line from Python: train, sweep, report. Keys and values are those that one types.
+"""The command line from Python: train, sweep, judge, report. Keys and values are those that one
+types.
 
     run = rnnbench.train(cell="gru", task="copy", optim={"lr": 0.01})
     run.record["primary"], run.curve, run.network
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rnnbench.nn import Predictor
+    from rnnbench.tools.judge import Verdict
 
 Choice = str | Callable[..., Any]
 RESULTS = "results/runs"  # as config.yaml has it
@@ -185,6 +187,34 @@ def report(
     folders = [str(place.folder if isinstance(place, Run) else place) for place in places]
     path = Path(write_report(folders, Path(out) if out else None, baseline))
     return Report(path)
+
+
+def judge(
+    cell: Choice,
+    against: Choice,
+    task: Choice = "adding",
+    *,
+    by: str = "params",
+    budget: int = 128,
+    margin: str | float = "5%",
+    **settings: Any,
+) -> "Verdict":
+    """Is one cell better than another? As `rnnbench judge`; the verdict prints as its page does.
+
+    Raises UserError, SomeFailed where runs failed, KeyboardInterrupt after saving.
+    """
+    from rnnbench.tools.judge import judge as judged
+
+    words = _typed({"task": task} | settings)
+    folder = Path(dict(_flat(settings)).get("paths.results") or RESULTS).expanduser()
+    names = [
+        one if isinstance(one, str) else ours("cell", one) or written(one, folder)
+        for one in (cell, against)
+    ]
+    try:
+        return judged(names[0], names[1], words, by, budget, str(margin))
+    except Interrupted:
+        raise KeyboardInterrupt("what was running is saved; the same call goes on") from None
 
 
 def _typed(settings: Mapping[str, Any], many: bool = False) -> list[str]:

@@ -1,26 +1,28 @@
 """How often the statistics err: families of equal cells called different, intervals that miss, by
 simulation over score shapes and numbers of runs.
 
-    python scripts/operating_characteristics.py [STUDIES] > results/bench/statistics.md
+    python scripts/operating_characteristics.py [STUDIES [PART …]] > results/bench/statistics.md
 
-2,000 studies an entry take a quarter of an hour; `tests/test_error_rates.py` does the same with
-few. Costs are drawn, less is better; inf is a diverged run.
+2,000 studies an entry take half an hour (parts: families, coverage, power, judge);
+`tests/test_error_rates.py` does the same with few. Costs are drawn, less is better; inf is a
+diverged run.
 """
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import special, stats
 
 from rnnbench.claims.kinds.sooner import hazard_ratio
-from rnnbench.stats import families, ranks, survival
+from rnnbench.stats import families, ranks, sequential, survival
 from rnnbench.stats.families import ALPHA
 from rnnbench.stats.statistics import Floats, beyond, charged, costs, holm, median
 
 RUNS = (5, 10, 20)
 CELLS = 10
+MOST = 40  # seeds of each cell that `rnnbench judge` may use
 
 
 def bimodal(solved: float) -> Callable[[np.random.Generator, int, int], Floats]:
@@ -163,6 +165,60 @@ def solving(studies: int, seed: int = 0) -> float:
     return found / studies
 
 
+def judging(shape: str, studies: int, gap: float = 0.0, seed: int = 0) -> Floats:
+    """Of studies by `rnnbench judge`, two cells that are equal but for a gap in the first one's
+    costs, MOST seeds, and a margin of 1: the shares called better, worse and equivalent, the share
+    of last intervals that hold the gap, seeds of each cell used on average.
+    """
+    rng = np.random.default_rng([seed, len(shape), 5])
+    held = np.zeros(5)
+    for _ in range(studies):
+        values = SHAPES[shape][0](rng, CELLS, MOST)
+        last = sequential.judged(values[0] + gap, values[-1], 1.0, rng, regroupings=499)[-1]
+        held += [
+            *(last.verdict == verdict for verdict in sequential.DECIDED),
+            last.shift.low <= gap <= last.shift.high,
+            last.n,
+        ]
+    return held / studies
+
+
+def always(rng: np.random.Generator, n: int) -> Floats:
+    return rng.lognormal(-7, 0.4, n)
+
+
+def every_other(rng: np.random.Generator, n: int) -> Floats:
+    return np.where(rng.random(n) < 0.5, always(rng, n), rng.lognormal(-3, 0.3, n))
+
+
+def moved(by: float) -> Callable[[np.random.Generator, int], Floats]:
+    return lambda rng, n: rng.normal(by, 1, n)
+
+
+AHEAD = {  # name → how costs of the better cell and of the other are drawn
+    "half a standard deviation": (moved(0), moved(0.5)),
+    "one standard deviation": (moved(0), moved(1)),
+    "two standard deviations": (moved(0), moved(2)),
+    "solves always, the other every other time": (always, every_other),
+}
+
+
+def winning(pair: str, studies: int, most: int = MOST, seed: int = 0) -> Floats:
+    """Of studies by `rnnbench judge` in which the first cell is better: the shares called better,
+    and confirmed by as many fresh seeds; called worse; seeds used of each before confirming.
+    """
+    rng = np.random.default_rng([seed, len(pair), 6])
+    x, y = AHEAD[pair]
+    found = np.zeros(4)
+    for _ in range(studies):
+        last = sequential.judged(x(rng, most), y(rng, most), math.nan, rng, regroupings=499)[-1]
+        better = last.verdict == sequential.BETTER
+        fresh = (x(rng, last.n), y(rng, last.n))
+        confirmed = better and sequential.confirms(*fresh, rng, regroupings=499) <= ALPHA
+        found += [better, confirmed, last.verdict == sequential.WORSE, last.n]
+    return found / studies
+
+
 def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
     print(f"\n## {title}\n\n| {' | '.join(heads)} |")
     print(f"| --- | {' | '.join('---:' for _ in heads[1:])} |")
@@ -176,22 +232,22 @@ def triple(rates: Callable[[str, int, int], Floats], shape: str, studies: int) -
     return [" / ".join(f"{value:.3f}" for value in column) for column in found.T]
 
 
-def main(studies: int) -> None:
-    print("# Operating characteristics")
-    print(
-        f"\nBy `scripts/operating_characteristics.py`, {studies:,} simulated studies an entry; "
-        f"three numbers are for {', '.join(map(str, RUNS))} runs a cell."
-    )
-
+def families_part(studies: int) -> None:
     rows = [
         [shape, *triple(erring, shape, studies), *triple(equalled, shape, studies)]
         for shape in SHAPES
     ]
     heads = ["scores", "with the baseline", "with the best", "a pair", "≈", "beyond the margin"]
     table(f"Errors of families of {CELLS} cells (at most 0.06)", heads, rows)
+
+
+def coverage_part(studies: int) -> None:
     rows = [[shape, *triple(covering, shape, studies)] for shape in SHAPES]
     heads = ["scores", "median", "wins", "shift", "share", "difference of shares", "hazard ratio"]
     table("Coverage of intervals (at least 0.93)", heads, rows)
+
+
+def power_part(studies: int) -> None:
     rows = [
         [f"{cells} cells", " / ".join(f"{finding(n, cells, studies):.3f}" for n in RUNS)]
         for cells in (2, 6, 10)
@@ -200,5 +256,47 @@ def main(studies: int) -> None:
     print(f"\n10 of 10 solved against 5 of 10 as good: decided in {solving(studies):.1%}.")
 
 
+def judge_part(studies: int) -> None:
+    rows = []
+    for shape in SHAPES:
+        better, worse, equal, held, seeds = judging(shape, studies)
+        apart = judging(shape, studies, gap=1.0)
+        numbers = [better + worse, equal, held, apart[2], apart[1], apart[3]]
+        rows.append([shape, *(f"{value:.3f}" for value in numbers), f"{seeds:.0f}, {apart[4]:.0f}"])
+    heads = ["scores", "equal: decided", "equivalent", "interval"]
+    heads += ["1 worse: equivalent", "worse", "interval", "seeds"]
+    table(
+        f"`rnnbench judge`, up to {MOST} seeds of each, margin 1: errors (decided where equal, "
+        f"equivalent at the margin: at most 0.05) and coverage",
+        heads,
+        rows,
+    )
+    rows = []
+    for pair in AHEAD:
+        *shares, seeds = winning(pair, studies)
+        rows.append([pair, *(f"{value:.3f}" for value in shares), f"{seeds:.0f}"])
+    heads = ["ahead by", "better", "confirmed", "worse", "seeds"]
+    table("`rnnbench judge`: what it finds", heads, rows)
+
+
+PARTS = {
+    "families": families_part,
+    "coverage": coverage_part,
+    "power": power_part,
+    "judge": judge_part,
+}
+
+
+def main(studies: int, parts: Sequence[str]) -> None:
+    if tuple(parts) == tuple(PARTS):
+        print("# Operating characteristics")
+        print(
+            f"\nBy `scripts/operating_characteristics.py`, {studies:,} simulated studies an entry; "
+            f"three numbers are for {', '.join(map(str, RUNS))} runs a cell."
+        )
+    for part in parts:
+        PARTS[part](studies)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000, sys.argv[2:] or tuple(PARTS))

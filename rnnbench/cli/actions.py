@@ -140,6 +140,19 @@ def collect(options: Options) -> None:
     say(f"{collect(study, out)} runs in {out}")
 
 
+def judge(options: Options) -> None:
+    from rnnbench.console import console, say
+    from rnnbench.tools.judge import judge
+
+    words = [f"task={options.task}"] * bool(options.task) + options.overrides
+    console.stderr = options.json
+    found = judge(options.cell, options.against, words, options.by, options.budget, options.margin)
+    if options.json:
+        print(found.json())
+    else:
+        say(str(found))
+
+
 def report(options: Options) -> None:
     from rnnbench.console import say
     from rnnbench.report.render import write_report

@@ -154,6 +154,37 @@ VERBS = (
         ),
     ),
     verb(
+        "judge",
+        "is one cell better than another? adds pairs of runs until a sequential test decides",
+        actions.judge,
+        argument(
+            "cell", metavar="CELL", help='the cell, also path/to/file.py:name, or "NAME key=value"'
+        ),
+        argument("--against", metavar="CELL", required=True, help="the other cell"),
+        argument("--task", metavar="TASK", help="the task (default: adding)"),
+        argument(
+            "--by",
+            metavar="SIZE",
+            choices=["params", "units", "seconds"],
+            default="params",
+            help="what is equal: params (default), units or seconds",
+        ),
+        argument("--budget", type=int, default=128, help="runs to spend at most (default: 128)"),
+        argument(
+            "--margin",
+            default="5%",
+            help="a smaller difference does not matter: a number, or a share of what the second "
+            "cell scores (default: 5%%)",
+        ),
+        argument("--json", action="store_true", help="the verdict as JSON, all else on stderr"),
+        argument(
+            "overrides",
+            nargs="*",
+            metavar="key=value",
+            help="settings of both cells, and how runs are made: task.length=50 workers=2",
+        ),
+    ),
+    verb(
         "report",
         "tables, figures and a page from finished runs",
         actions.report,

@@ -193,13 +193,24 @@ def _regrouped(
     values = np.concatenate(costs)
     order = np.broadcast_to(np.arange(values.size), (regroupings, values.size))
     order = np.vstack([np.arange(values.size), rng.permuted(order, axis=1)])
+    joined = joint(values, order, sizes, leads)
+    return joined[0], joined[1:]
+
+
+def joint(
+    values: Floats,
+    order: "np.ndarray[tuple[int, int], np.dtype[np.int64]]",
+    sizes: Floats,
+    leads: Callable[[Moments], Floats],
+) -> Floats:
+    """The larger of the two statistics (regroupings, groups). order (regroupings, runs): which runs
+    stand where, the groups one after the other.
+    """
     scaled = np.log(values) if values.min() > 0 else values
     kinds = [
         leads(_moments(standard(one)[order], sizes)) for one in (scaled, stats.rankdata(values))
     ]
-    larger = np.abs(kinds[0]) >= np.abs(kinds[1])
-    joint = np.where(larger, *kinds)
-    return joint[0], joint[1:]
+    return np.asarray(np.where(np.abs(kinds[0]) >= np.abs(kinds[1]), *kinds))
 
 
 def _moments(values: Floats, sizes: Floats) -> Moments:
