@@ -127,7 +127,7 @@ def invented(tmp_path, monkeypatch):
                 continue
             trained.append(run)
             rng = np.random.default_rng([run.seed, zlib.crc32(folder.path.name.encode())])
-            missed = 0.1 * abs(math.log10(run.optim.lr / 0.005))
+            missed = 0.5 * abs(math.log10(run.optim.lr / 0.005))
             skill = skills[run.cell.name] - missed + rng.normal(0, spread["all"])
             record, rows = synthetic.invent(run, skill, rng)
             synthetic.leave(folder.path.parents[2], record, rows)

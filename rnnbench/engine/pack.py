@@ -293,6 +293,15 @@ def parameters(stack: Sequence[Layer], task: Task, hidden: int) -> int:
     return layers + (stack[-1].width(hidden) + 1) * task.outputs
 
 
+def flops(stack: Sequence[Layer], task: Task, hidden: int) -> int:
+    """Floating-point operations of the network in one step of one sequence, forward: every layer
+    and the read-out.
+    """
+    reads = widths(stack, task.inputs, hidden)
+    layers = sum(layer.flops(n, hidden) for layer, n in zip(stack, reads, strict=True))
+    return layers + 2 * stack[-1].width(hidden) * task.outputs
+
+
 def context(stack: Sequence[Layer], feeder: Feeder) -> int:
     """Steps of the window before that layers without states are shown, where sequences go on from
     window to window: as many as a window of training has. 0: none.

@@ -13,7 +13,7 @@ import pandas as pd
 
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import Run, gather, lines
-from rnnbench.runs.records import Row
+from rnnbench.runs.records import Row, upgraded
 
 EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
 # What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
@@ -53,6 +53,9 @@ COLUMNS = (
         "target",
         "seconds_warmup",
         "sequences_per_s",
+        "flops",
+        "improved",
+        "gain",
     ),
 )
 NUMBERS = (
@@ -74,6 +77,9 @@ NUMBERS = (
         "target",
         "seconds_warmup",
         "sequences_per_s",
+        "flops",
+        "improved",
+        "gain",
     ),
 )
 ELSEWHERE = (
@@ -100,9 +106,11 @@ def load(*places: str | Path) -> pd.DataFrame:
     hidden: units per layer; steps: made; seconds_train, seconds_eval; steps_per_s;
         peak_memory_bytes; engine: the one used;
     folder: the run folder or the runs.jsonl; command: repeats the run; baseline: of a
-        predictor without memory, on the metric; target; seconds_warmup; sequences_per_s. Of layers
-        of another kind than a cell: layer, its sizes in words; context: steps of the window before
-        that are read again.
+        predictor without memory, on the metric; target; seconds_warmup; sequences_per_s; flops: of
+        the network in one step of one sequence, forward; improved, gain: in the last fifth of
+        training (see `runs.improvement`), NaN in records of schema 1. Of layers of another kind
+        than a cell: layer, its sizes in words; context: steps of the window before that are read
+        again.
     Then test.METRIC and final.METRIC: all metrics on test data, of the selected and of the last
         parameters; the settings with dots (optim.lr, model.hidden, train.batch, task.length,
         cell.forget_bias …); provenance.git, provenance.versions.torch …. Lists in settings are
@@ -150,7 +158,7 @@ def _row(run: Run) -> dict[str, Any]:
     """Raises KeyError, TypeError, ValueError or AttributeError if the record is not what it says it
     is.
     """
-    record = run.record
+    record = upgraded(run.record)
     primary, best, final = (
         record.get("primary") or {},
         record.get("best"),
@@ -189,6 +197,8 @@ def _row(run: Run) -> dict[str, Any]:
         else command(record["settings"]),
         "baseline": memoryless(record),
         "target": number(target),
+        "flops": number(record["flops"]),
+        **{key: number((record["last_fifth"] or {}).get(key)) for key in ("improved", "gain")},
         **{f"test.{name}": number(score) for name, score in (selected.get("test") or {}).items()},
         **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
         **{

@@ -29,7 +29,7 @@ from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, seal_yaml
 from rnnbench.settings import Settings
 
-SCHEMA = 1
+SCHEMA = 2  # what each adds: see `upgraded`
 LONGEST = 80  # bytes of a name of study, task or cell
 NEEDED = {  # what every record has
     "id": str,
@@ -175,9 +175,9 @@ class Folder:
             return _ignored(self.record_path, f"it was damaged or edited: {damaged}")
         except (OSError, ValueError, RecursionError):
             return _ignored(self.record_path, "it cannot be read")
-        if is_record(found) and found["schema"] == SCHEMA:
-            return found  # type: ignore[no-any-return]
-        return _ignored(self.record_path, f"it is no record of schema {SCHEMA}")
+        if is_record(found):
+            return upgraded(found)
+        return _ignored(self.record_path, f"it is no record of schema 1 to {SCHEMA}")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """The record, which knows the checksum of each file that lies beside it now."""
@@ -241,6 +241,15 @@ def is_record(found: Any) -> bool:
     ):
         return False
     return all(isinstance(found.get(key), kind) for key, kind in NEEDED.items())
+
+
+def upgraded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of any schema up to this one, with all fields of this one; None: it does not say.
+
+    Schema 2 adds `last_fifth` (see `improvement`) and `flops`, of the network in one step of one
+    sequence, forward.
+    """
+    return {"last_fifth": None, "flops": None} | record
 
 
 @cache  # one warning a file

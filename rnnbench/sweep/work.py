@@ -201,6 +201,8 @@ def _failed(job: Job, reason: str) -> Ended:
             "seconds",
             "throughput",
             "peak_memory_bytes",
+            "flops",
+            "last_fifth",
         )
     )
     named = {

@@ -13,7 +13,7 @@ from rnnbench import __version__
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged
 from rnnbench.runs.reading import read_settings
-from rnnbench.runs.records import SCHEMA, Folder, is_record, parsed, unchanged
+from rnnbench.runs.records import SCHEMA, Folder, is_record, parsed, unchanged, upgraded
 from rnnbench.training.checkpoint import lacking
 from rnnbench.training.run import read_tensors
 
@@ -39,17 +39,17 @@ def record(folder: Folder) -> dict[str, Any] | None:
             f"this run anew"
         ) from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA or not is_record(found):
+    if not is_record(found):
         written = (
             "is no record of a run"
-            if schema is None or schema == SCHEMA
+            if not isinstance(schema, int) or schema <= SCHEMA
             else f"is a record of schema {schema}"
         )
         raise UserError(
             f"{folder.record_path} {written}; this version of rnnbench ({__version__}) reads "
-            f"schema {SCHEMA}"
+            f"schema 1 to {SCHEMA}"
         )
-    return found  # type: ignore[no-any-return]
+    return upgraded(found)
 
 
 def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import torch
 from rnnbench import catalogue, data
 from rnnbench.board import Board, name_run
 from rnnbench.draw import Draw
-from rnnbench.engine.pack import Pack, in_steps
+from rnnbench.engine.pack import Pack, flops, in_steps
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.layers import layer_of
 from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
+from rnnbench.runs.improvement import of_rows
 from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.checking import check, is_ours
@@ -276,6 +277,7 @@ def _conclude(
         "settings": asdict(run),
         "hidden": pack.hidden,
         "params": pack.network.count,
+        "flops": flops(pack.stack, task, pack.hidden),
         **_of_layers(pack),
         "steps": progress.steps,
         **result,
@@ -283,6 +285,7 @@ def _conclude(
         "baseline": task.baseline,
         "target": task.threshold,
         "solved_at": progress.solved_at,
+        "last_fifth": of_rows(progress.rows, task.metric, task.goal),
         "seconds": training.seconds,
         "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},
         "peak_memory_bytes": peak_memory(pack.device),
