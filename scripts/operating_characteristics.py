@@ -78,7 +78,7 @@ def drawn(shape: str, rng: np.random.Generator, cells: int, n: int) -> list[Floa
     return [charged(one, "min", worst) for one in values]
 
 
-def erring(shape: str, n: int, studies: int, regroupings: int = 199, seed: int = 0) -> Floats:
+def erring(shape: str, n: int, studies: int, regroupings: int = 99, seed: int = 0) -> Floats:
     """Of families of equal cells, the share in which anything is decided: with the baseline, with
     the best, of a claim with one pair.
     """
@@ -113,8 +113,8 @@ def equalled(shape: str, n: int, studies: int, seed: int = 0) -> Floats:
 
 
 def covering(shape: str, n: int, studies: int, seed: int = 0) -> Floats:
-    """The share of intervals that hold the truth: median, share of pairs won, shift, share solved,
-    difference of shares solved, hazard ratio.
+    """The share of intervals that hold the truth, of two equal cells: median, share of pairs won,
+    shift, share solved, difference of shares solved, hazard ratio.
     """
     rng = np.random.default_rng([seed, n, len(shape), 2])
     truth, held = SHAPES[shape][1], np.zeros(6)
@@ -139,6 +139,38 @@ def covering(shape: str, n: int, studies: int, seed: int = 0) -> Floats:
             math.isnan(low) or low <= 0 <= high,
         ]
     return held / studies
+
+
+def covering_apart(case: str, n: int, studies: int, seed: int = 0) -> Floats:
+    """The same where the cells differ: difference of shares solved, hazard ratio, median time to
+    target. case: shares of runs that solve, and how much faster the first does.
+    """
+    (p, q), ratio = APART[case]
+    rng = np.random.default_rng([seed, n, len(case), 7])
+    held = np.zeros(3)
+    budget, truth = 60, math.ceil(30 * math.log(2))
+    timed = 0  # studies in which half of the runs solve
+    for _ in range(studies):
+        gap = survival.shares(rng.random(n) < p, rng.random(n) < q)
+        x, y = np.ceil(30 * rng.exponential(size=(2, n)) / np.array([[ratio], [1.0]]))
+        x, y = (np.where(one > budget, np.nan, one) for one in (x, y))
+        low, high = hazard_ratio(x, budget, y, budget).interval()
+        time = survival.time_to_target(y, budget)
+        known = not math.isnan(time.median)
+        timed += known
+        held += [
+            gap.low - 1e-9 <= p - q <= gap.high + 1e-9,
+            math.isnan(low) or low <= math.log(ratio) <= high,
+            known and time.low <= truth <= time.high,
+        ]
+    return held / [studies, studies, timed]
+
+
+APART = {  # name → shares of runs of both that solve, ratio of hazards
+    "5 against 50 %, twice as fast": ((0.05, 0.5), 2.0),
+    "5 against 95 %, three times": ((0.05, 0.95), 3.0),
+    "15 against 90 %, six times": ((0.15, 0.9), 6.0),
+}
 
 
 def finding(n: int, cells: int, studies: int, regroupings: int = 499, seed: int = 0) -> float:
@@ -244,7 +276,14 @@ def families_part(studies: int) -> None:
 def coverage_part(studies: int) -> None:
     rows = [[shape, *triple(covering, shape, studies)] for shape in SHAPES]
     heads = ["scores", "median", "wins", "shift", "share", "difference of shares", "hazard ratio"]
-    table("Coverage of intervals (at least 0.93)", heads, rows)
+    table("Coverage of intervals, equal cells (at least 0.93)", heads, rows)
+    print(
+        "\nA median of 5 runs lies between the least and the greatest in 15 of 16 studies, 0.9375, "
+        "whatever the scores."
+    )
+    rows = [[case, *triple(covering_apart, case, studies)] for case in APART]
+    heads = ["solved, and how soon", "difference of shares", "hazard ratio", "median time"]
+    table("Coverage of intervals, cells apart (at least 0.93)", heads, rows)
 
 
 def power_part(studies: int) -> None:

@@ -24,6 +24,7 @@ Y = np.array(
     [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.9, 25.5]
 )
 NAN = math.nan
+ENDS = ("low", "high")
 
 
 def generator(seed=0):
@@ -379,11 +380,28 @@ def test_shares_by_hand():
     assert (eight.count, eight.n, eight.share) == (8, 10, 0.8)
     assert stats.binom.sf(7, 10, eight.low) == pytest.approx(0.025)
     assert stats.binom.cdf(8, 10, eight.high) == pytest.approx(0.025)
-    newcombe = survival.shares(
-        [True] * 56 + [False] * 14, [True] * 48 + [False] * 32
-    )  # his example (a), method 10
-    assert (newcombe.low, newcombe.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    half = survival.shares([True] * 5 + [False] * 5, [True] * 5 + [False] * 5)
+    low, high = proportion_confint(5, 10, method="beta")
+    assert (half.low, half.high) == pytest.approx(
+        (-math.hypot(0.5 - low, high - 0.5), math.hypot(high - 0.5, 0.5 - low))
+    )
     assert math.isnan(survival.share([]).share) and math.isnan(survival.shares([], [True]).p)
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_the_interval_of_a_difference_of_shares_covers_whatever_the_shares_are(n):
+    """Counted over all outcomes, not simulated."""
+    counts = np.arange(n + 1)
+    found = [
+        [survival.shares(counts[:n] < i, counts[:n] < j) for j in range(n + 1)]
+        for i in range(n + 1)
+    ]
+    low, high = (np.array([[getattr(s, end) for s in row] for row in found]) for end in ENDS)
+    for p in np.linspace(0, 1, 21):
+        for q in np.linspace(0, 1, 21):
+            chance = np.outer(stats.binom.pmf(counts, n, p), stats.binom.pmf(counts, n, q))
+            inside = (low - 1e-9 <= p - q) & (p - q <= high + 1e-9)
+            assert (chance * inside).sum() >= 0.93, (p, q)
 
 
 def test_time_to_target_by_hand():

@@ -9,7 +9,7 @@ correction.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,18 +25,20 @@ FAR = 40.0  # errors, beyond which nothing is missed
 @dataclass(frozen=True)
 class Estimated:
     """value, its standard error and degrees of freedom; NaN where there is none, and then every
-    test of it is NaN too.
+    test of it is NaN too. room: of the error that its interval may make, the part that this formula
+    is given, less than 1 where it is known to make more.
     """
 
     value: float
     error: float
     freedom: float = math.inf
+    room: float = 1.0
 
     def __neg__(self) -> "Estimated":
-        return Estimated(-self.value, self.error, self.freedom)
+        return replace(self, value=-self.value)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        reach = self._critical((1 - level) / 2) * self.error
+        reach = self._critical(self.room * (1 - level) / 2) * self.error
         return self.value - reach, self.value + reach
 
     def scaled(self, unit: float, origin: float = 0.0) -> tuple[float, float, float]:
