@@ -67,3 +67,26 @@ def test_equal_cells_beside_worse_ones_are_still_rarely_called_worse():
         assert (found.p[3:] <= 0.05).all()
         wrong += (found.p[:3] <= 0.05).any()
     assert wrong / 200 <= 0.06 + noise(0.05, 200)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_judging_with_looks_errs_no_more_than_once(shape):
+    """Equal cells are called different, and cells apart by the margin equivalent, in 5 % of studies
+    at most; the last interval holds the truth in 95 %.
+    """
+    better, worse, _, held, _ = SIMULATED["judging"](shape, 60)
+    assert better + worse <= 0.05 + noise(0.05, 60) and held >= 0.93 - noise(0.05, 60)
+    _, _, equivalent, held, _ = SIMULATED["judging"](shape, 60, gap=1.0)
+    assert equivalent <= 0.05 + noise(0.05, 60) and held >= 0.93 - noise(0.05, 60)
+
+
+def test_judging_finds_what_is_there():
+    """Two standard deviations within 12 seeds nearly always, and fresh seeds confirm it."""
+    better, confirmed, worse, seeds = SIMULATED["winning"]("two standard deviations", 60, 12)
+    assert better >= 0.9 and confirmed >= 0.85 and worse == 0 and seeds < 12
+
+
+@pytest.mark.parametrize("case", SIMULATED["APART"])
+def test_intervals_hold_the_truth_where_cells_differ(case):
+    found = np.mean([SIMULATED["covering_apart"](case, n, 100) for n in RUNS], axis=0)
+    assert (found >= 0.93 - noise(0.05, 100 * len(RUNS))).all(), found

@@ -115,9 +115,9 @@ def test_noise_is_what_two_copies_differ_by():
 
 @pytest.fixture
 def invented(tmp_path, monkeypatch):
-    """Runs are invented instead of trained: skills by name of the cell, best at a rate of 0.005."""
+    """Runs are invented instead of trained: skills by name of the cell, best at one rate."""
     monkeypatch.chdir(tmp_path)
-    skills, trained, spread = {"lstm": 0.6, "gru": 0.6}, [], {"all": 0.02}
+    skills, trained, truth = {"lstm": 0.6, "gru": 0.6}, [], {"rate": 0.005}
 
     def launch(jobs, options, command):
         for job in jobs:
@@ -127,13 +127,13 @@ def invented(tmp_path, monkeypatch):
                 continue
             trained.append(run)
             rng = np.random.default_rng([run.seed, zlib.crc32(folder.path.name.encode())])
-            missed = 0.5 * abs(math.log10(run.optim.lr / 0.005))
-            skill = skills[run.cell.name] - missed + rng.normal(0, spread["all"])
+            missed = 0.5 * abs(math.log10(run.optim.lr / truth["rate"]))
+            skill = skills[run.cell.name] - missed + rng.normal(0, 0.02)
             record, rows = synthetic.invent(run, skill, rng)
             synthetic.leave(folder.path.parents[2], record, rows)
 
     monkeypatch.setattr(tool, "launch", launch)
-    return skills, trained, spread
+    return skills, trained, truth
 
 
 def ask(*more, cell="gru", against="lstm", **named):
@@ -179,7 +179,7 @@ def test_equal_cells_are_equivalent_or_undecided_by_the_margin(invented):
     found = ask(margin="80%")
     assert found.verdict == "equivalent" and found.within and found.fresh is None
     narrow = ask(margin="1e-9")
-    assert narrow.verdict == "undecided" and narrow.n == 18
+    assert narrow.verdict == "undecided" and narrow.n == 27
     assert "would have been found 4 times in 5" in str(narrow)
     assert any("1 other question stands" in note for note in narrow.notes)
 
@@ -223,12 +223,23 @@ def test_killed_anywhere_it_goes_on_to_the_same_verdict(invented, monkeypatch):
 
 
 def test_a_rate_at_the_edge_makes_the_search_wider_for_both(invented):
+    _, trained, truth = invented
+    truth["rate"] = 0.05
+    found = ask(margin="80%")
+    assert found.tried == (0.0005, 0.0016, 0.005, 0.016, 0.05, 0.16)
+    assert found.rates == (0.05, 0.05) and found.runs == len(trained) == 24 + 2 * found.n
+    assert not any("last that was tried" in note for note in found.notes)
+    truth["rate"] = 50.0
+    beyond = ask("study=beyond", margin="80%")
+    assert beyond.rates == (0.16, 0.16) and len(beyond.tried) == 6
+    assert sum("last that was tried" in note for note in beyond.notes) == 2
+
+
+def test_a_rate_that_is_given_is_not_searched(invented):
     _, trained, _ = invented
-    found = ask("optim.lr=0.05", "study=fixed")
+    found = ask("optim.lr=0.05", margin="80%")
     assert found.tried == () and {run.optim.lr for run in trained} == {0.05}
-    trained.clear()
-    monkeyed = ask("optim.lr=0.05", "study=again", margin="80%")
-    assert monkeyed.runs == 2 * monkeyed.n
+    assert found.runs == 2 * found.n
 
 
 def test_a_damaged_ledger_is_kept_aside(invented, capsys):

@@ -30,7 +30,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Shares:
-    """Two shares, their difference x - y with its interval, and Fisher's exact p, or NaN and why."""
+    """Two shares, their difference x - y with its interval; Fisher's exact p, or NaN and why."""
 
     x: Share
     y: Share
