@@ -224,14 +224,14 @@ def test_killed_anywhere_it_goes_on_to_the_same_verdict(invented, monkeypatch):
 
 def test_a_rate_at_the_edge_makes_the_search_wider_for_both(invented):
     _, trained, truth = invented
-    truth["rate"] = 0.05
+    truth["rate"] = 0.00016
     found = ask(margin="80%")
-    assert found.tried == (0.0005, 0.0016, 0.005, 0.016, 0.05, 0.16)
-    assert found.rates == (0.05, 0.05) and found.runs == len(trained) == 24 + 2 * found.n
+    assert found.tried == (0.00005, 0.00016, 0.0005, 0.0016, 0.005, 0.016)
+    assert found.rates == (0.00016, 0.00016) and found.runs == len(trained) == 24 + 2 * found.n
     assert not any("last that was tried" in note for note in found.notes)
-    truth["rate"] = 50.0
+    truth["rate"] = 5e-7
     beyond = ask("study=beyond", margin="80%")
-    assert beyond.rates == (0.16, 0.16) and len(beyond.tried) == 6
+    assert beyond.rates == (0.00005, 0.00005) and len(beyond.tried) == 6
     assert sum("last that was tried" in note for note in beyond.notes) == 2
 
 

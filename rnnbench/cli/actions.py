@@ -141,16 +141,14 @@ def collect(options: Options) -> None:
 
 
 def judge(options: Options) -> None:
-    from rnnbench.console import console, say
+    from rnnbench.console import aside, put_json, say
     from rnnbench.tools.judge import judge
 
     words = [f"task={options.task}"] * bool(options.task) + options.overrides
-    console.stderr = options.json
-    found = judge(options.cell, options.against, words, options.by, options.budget, options.margin)
-    if options.json:
-        print(found.json())
-    else:
-        say(str(found))
+    asked = (options.cell, options.against, words, options.by, options.budget, options.margin)
+    with aside(options.json):
+        found = judge(*asked)
+    put_json(found.told()) if options.json else say(str(found))
 
 
 def report(options: Options) -> None:

@@ -176,7 +176,7 @@ VERBS = (
             help="a smaller difference does not matter: a number, or a share of what the second "
             "cell scores (default: 5%%)",
         ),
-        argument("--json", action="store_true", help="the verdict as JSON, all else on stderr"),
+        JSON,
         argument(
             "overrides",
             nargs="*",

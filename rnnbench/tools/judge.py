@@ -24,13 +24,13 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from rnnbench import catalogue
 from rnnbench.claims.gates import UNDONE, improving
 from rnnbench.compose import SWEEP, compose
 from rnnbench.console import say
-from rnnbench.engine.pack import Pack, parameters
+from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
 from rnnbench.formatting import interval, number, plural, probability, score
+from rnnbench.layers import layer_of
 from rnnbench.runs.frame import limit, load
 from rnnbench.runs.records import LONGEST, Folder, finite, put_aside, run_id, write
 from rnnbench.settings import one_of, typed
@@ -65,8 +65,7 @@ class Side:
 
     @property
     def params(self) -> int:
-        pack, model = self.pack, self.base.settings.model
-        return parameters(pack.plan, model, pack.task, pack.hidden)
+        return self.pack.network.count
 
     def run(self, rate: float, seed: int) -> Job:
         return changed(self.base, {"optim.lr": repr(rate), "seed": str(seed)})
@@ -158,8 +157,9 @@ class Verdict:
     notes: tuple[str, ...]
     folder: str
 
-    def json(self) -> str:
-        return json.dumps(finite(asdict(self)), indent=1, ensure_ascii=False)
+    def told(self) -> dict[str, Any]:
+        """For programs, as in the ledger."""
+        return asdict(self)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -255,7 +255,7 @@ def _side(cell: str, words: Sequence[str]) -> Side:
     settings = compose(overrides)
     task = load_task(settings, say)
     check_task(task, settings)
-    pack = Pack([settings], catalogue.resolve(settings.cell.step, "cell.step"), task)
+    pack = Pack([settings], layer_of(settings.cell, settings.model), task)
     return Side(" ".join([settings.cell.name, *own]), Job(settings, tuple(overrides)), pack)
 
 
