@@ -320,7 +320,8 @@ def test_a_cell_of_ones_own_is_judged_by_its_name(tmp_path, monkeypatch, capsys)
     assert main([*words, *TINY, "optim.lr=0.01"]) == 0
     assert "mycell" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    settings = {word.partition("=")[0]: word.partition("=")[2] for word in TINY}
+    typed = [word.split("=") for word in TINY]
+    settings = {key: int(value) if value.isdigit() else value for key, value in typed}
     again = rnnbench.judge(
         "my.py:mycell", "gru", budget=24, margin="90%", **settings, **{"optim.lr": 0.01}
     )
