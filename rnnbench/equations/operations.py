@@ -177,7 +177,8 @@ def average(a: Tensor, dim: float) -> Tensor:
 
 def length(a: Tensor, dim: float) -> Tensor:
     """The Euclidean norm over units, at each of them."""
-    return torch.linalg.vector_norm(a, dim=-1, keepdim=True).expand_as(a)
+    found: Tensor = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+    return found.expand_as(a)
 
 
 def _of_all(name: str, a: Argument) -> Value:
