@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from rnnbench.engine.network import Network, stacked
+from rnnbench.errors import UserError
 from rnnbench.layers.fastweights import MLSTM, DeltaNet, LinearAttention
+from rnnbench.layers.memn2n import MemN2N
 from rnnbench.layers.memory import EMPTY, NTM, StackRNN
 from rnnbench.layers.normalised import GRULN, LSTMLN
 from rnnbench.runs.records import Folder
@@ -227,6 +229,47 @@ def test_it_trains_goes_on_and_is_evaluated(name, settings_for, trained, silent,
         assert after["final"] == before["final"] and after["status"] == "finished"
     run_eval([str(Folder.of(parts[0]).path), "task.length=7"])
     assert "7" in capsys.readouterr().out
+
+
+def test_memory_network_is_that_of_the_paper():
+    """Sentence by sentence: bags of words, ages counted back from the latest, tied hops."""
+    hops, stop = 3, 0
+    kind = MemN2N(hops=hops, memory=2)
+    stack = stacked(kind, 1, 10, True, (stop,))
+    network = Network(stack, K, 5, H, 4, True, torch.float64, "cpu")
+    generator = torch.Generator().manual_seed(3)
+    network.flat.copy_(0.7 * torch.randn(network.flat.shape, generator=generator))
+    x = torch.tensor([[1, 2, 0, 3, 0, 4, 2, 0, 1, 3, 4], [2, 0, 1, 1, 4, 0, 3, 2, 1, 4, 2]]).T
+    x = x.expand(K, *x.shape)
+    with torch.no_grad():
+        y, _ = network.run(None, x, network.zero_state(2))
+    for k in range(K):
+        E, age = (network.layer(0)[name][k].detach().numpy() for name in "ET")
+        for b in range(2):
+            told, now = [], []
+            for t in range(x.shape[1]):
+                word = int(x[k, t, b])
+                now.append(word)
+                u = E[0][now].sum(0)
+                seen = told[-2:][::-1]  # the latest first
+                for hop in range(hops if seen else 0):
+                    m = np.array([E[hop][s].sum(0) + age[hop][a] for a, s in enumerate(seen)])
+                    c = [E[hop + 1][s].sum(0) + age[hop + 1][a] for a, s in enumerate(seen)]
+                    u = u + softmax(m @ u) @ np.array(c)
+                np.testing.assert_allclose(y[k, t, b].numpy(), u, rtol=1e-9, atol=1e-9)
+                if word == stop:
+                    told.append(now)
+                    now = []
+
+
+def test_memory_network_learns_a_story_and_refuses_what_has_no_sentences(settings_for, pack_of):
+    asked = ["cell=memn2n", "task=babi_own", "task.statements=4", "model.hidden=16"]
+    run = settings_for(*asked, "optim.lr=0.02", "train.batch=32", "cell.constants.memory=4")
+    training = Training(pack_of(run))
+    losses = [training.update().item() for _ in range(120)]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    with pytest.raises(UserError, match=r"cell=memn2n reads sentences of words"):
+        pack_of(settings_for("cell=memn2n", "task=copy"))
 
 
 def test_a_text_goes_on_with_its_states(settings_for, pack_of, tmp_path):

@@ -69,7 +69,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[int, str]:
 
 def placed(cell: Cell, horizon: int | None) -> Layer:
     """The layer of a network of one, for real-valued inputs."""
-    return layer_of(cell).at(Place(0, 1, horizon, symbols=False))
+    return layer_of(cell).at(Place(0, 1, horizon, symbols=False, stops=(0,)))
 
 
 def list_cells(rows: Iterable[Mapping[str, Any]], inputs: int, hidden: int) -> Table:
@@ -224,7 +224,8 @@ def layer_facts(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> di
 def show_layer(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> RenderableType:
     """The same for a rich console: what it computes, in formulas and counts."""
     known = layer_facts(cell, inputs, hidden, horizon)
-    chosen = {**known["constants"], **known["options"]}
+    numbers = {key: f"{value:g}" for key, value in known["constants"].items()}
+    chosen = {**numbers, **known["options"]}
     facts = {
         "settings": ", ".join(f"{key} = {value}" for key, value in chosen.items()),
         "here": f"{known['told']} (horizon of the task: {horizon})" if known["told"] else "",

@@ -31,13 +31,14 @@ class Place:
     """Where a layer stands: the `index`-th of so many, in a network for a task.
 
     horizon: the longest lag that matters in the task, in steps; None: the task names none.
-    symbols: whether the first layer reads symbols.
+    symbols: whether the first layer reads symbols. stops: those of them that end a sentence.
     """
 
     index: int
     layers: int
     horizon: int | None
     symbols: bool
+    stops: tuple[int, ...] = ()
 
 
 class Layer:

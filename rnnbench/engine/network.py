@@ -168,9 +168,16 @@ class Network:
         return found
 
 
-def stacked(kind: Layer, layers: int, horizon: int | None, symbols: bool) -> tuple[Layer, ...]:
-    """So many layers of one kind, each in its place."""
-    return tuple(kind.at(Place(index, layers, horizon, symbols)) for index in range(layers))
+def stacked(
+    kind: Layer,
+    layers: int,
+    horizon: int | None,
+    symbols: bool,
+    stops: tuple[int, ...] = (),
+) -> tuple[Layer, ...]:
+    """So many layers of one kind, each in its place (see `Place`)."""
+    places = [Place(index, layers, horizon, symbols, stops) for index in range(layers)]
+    return tuple(map(kind.at, places))
 
 
 def widths(stack: Sequence[Layer], inputs: int, hidden: int) -> list[int]:

@@ -45,7 +45,7 @@ class Pack:
         dtype, model = getattr(torch, first.model.dtype), first.model
         self.device = prepared(first.engine)
         self.engine, self.unroll = kind.chosen(first.engine.name, self.device, dtype, len(runs))
-        self.stack = stacked(kind, model.layers, task.horizon, task.symbols)
+        self.stack = stacked(kind, model.layers, task.horizon, task.symbols, task.stops)
         if first.train.probe_every and self.stack[0].plan is None:
             raise UserError(
                 f"train.probe_every={first.train.probe_every} looks into the equations of cells; "

@@ -150,7 +150,7 @@ def products(step: str, constants: tuple[tuple[str, float], ...]) -> int:
     target = catalogue.resolve(step, "cell.step")
     if not is_layer(target):
         return max(len(plan(target, dict(constants)).blocks["R"]), 1)
-    made: Layer = target(**dict(constants)).at(Place(0, 1, TYPICAL_LAG, symbols=False))
+    made: Layer = target(**dict(constants)).at(Place(0, 1, TYPICAL_LAG, symbols=False, stops=(0,)))
     units = 32 * made.multiple
     return max(round(made.count(units, units) / units**2), 1)
 

@@ -111,6 +111,10 @@ class Babi(Task):
     def horizon(self) -> int:
         return self.longest
 
+    @property
+    def stops(self) -> tuple[int, ...]:
+        return (self.vocabulary["."],) if "." in self.vocabulary else ()
+
     @cached_property
     def baseline(self) -> dict[str, float]:
         """How often each answer is right in training, with one added to each."""

@@ -125,6 +125,11 @@ class Task:
         return None
 
     @property
+    def stops(self) -> tuple[int, ...]:
+        """The symbols that end a sentence, where the task is made of sentences."""
+        return ()
+
+    @property
     def threshold(self) -> float | None:
         """The primary score that counts as solved; `target`, where a task has no other use for that
         word.

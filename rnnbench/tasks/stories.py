@@ -79,6 +79,10 @@ class BabiOwn(Generated):
         return self.steps
 
     @property
+    def stops(self) -> tuple[int, ...]:
+        return (NUMBER["."],)
+
+    @property
     def baseline(self) -> dict[str, float]:
         """Places are alike, and so are yes and no."""
         return {"accuracy": 1 / self.outputs, "nats": log(self.outputs)}

@@ -122,7 +122,7 @@ def open_run(
     engine, device, unroll = _here(
         settings.engine, kind, dtype, asked=any(key.startswith("engine.") for key in changes or {})
     )
-    stack = stacked(kind, model.layers, task.horizon, task.symbols)
+    stack = stacked(kind, model.layers, task.horizon, task.symbols, task.stops)
     network = Network(
         stack,
         1,
