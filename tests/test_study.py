@@ -22,7 +22,6 @@ from rnnbench.claims.kind import kinds
 from rnnbench.compose import compose
 from rnnbench.errors import UserError
 from rnnbench.runs.frame import load
-from rnnbench.stats import selection
 from rnnbench.studies import parts
 from rnnbench.sweep import estimate
 from rnnbench.sweep.backends import BACKENDS
@@ -334,7 +333,6 @@ def test_the_archive_can_be_read_and_judged_again():
     found = read(str(ARCHIVE / "first-forgetbias" / "first-forgetbias.yaml"), "small")
     frame = load(str(ARCHIVE / "first-forgetbias"))
     assert set(frame["study"]) == {"first-forgetbias"}
-    frame = selection.labelled(frame, found.searched)
     judged = judge(frame.assign(improving=improving(frame)), found)
     rows = (ARCHIVE / "first-forgetbias" / "claims.csv").read_text("utf-8").splitlines()
     written = {row["claim"]: row["verdict"] for row in csv.DictReader(rows)}

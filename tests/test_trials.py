@@ -47,8 +47,13 @@ def study():
     return selection.study(frame, "lstm", searched={"optim.lr"})
 
 
+def sample_of(study, cell):
+    (found,) = (one for result, one in study.samples.items() if result.cell.name == cell)
+    return found
+
+
 def test_trials_are_the_runs_of_the_search(study):
-    sample = study.samples["copy", "gru"]
+    sample = sample_of(study, "gru")
     assert len(sample.runs) == 50
     found = trials.trials(sample.runs, SEARCH)
     assert sorted(found["seed"]) == list(SEARCH)
@@ -59,9 +64,10 @@ def test_trials_are_the_runs_of_the_search(study):
 
 
 def test_a_box_is_that_of_its_scores(study):
-    table = trials.spreads(study, SEARCH).set_index(["cell", "of"])
+    table = trials.spreads(study, SEARCH)
+    table = table.assign(cell=table["cell"].map(str)).set_index(["cell", "of"])
     assert set(table.index) == {(c, of) for c in ("lstm", "gru") for of in ("all", "best")}
-    rows = study.samples["copy", "lstm"].runs
+    rows = sample_of(study, "lstm").runs
     scores = np.sort(rows.loc[rows["seed"] >= 1000, "value"].to_numpy())
     row = table.loc[("lstm", "all")]
     assert [row["low"], row["high"], row["mean"]] == pytest.approx(
@@ -83,7 +89,7 @@ def test_their_test_is_welchs_and_stands_beside_ours(study):
     (row,) = found.to_dict("records")
     sides = []
     for cell in ("gru", "lstm"):
-        rows = study.samples["copy", cell].runs
+        rows = sample_of(study, cell).runs
         rows = rows[(rows["seed"] >= 1000) & ~rows["diverged"]]
         sides.append(np.sort(rows["value"].to_numpy())[:4])
     (a, b), n = sides, 4
@@ -98,7 +104,7 @@ def test_their_test_is_welchs_and_stands_beside_ours(study):
 
 def test_what_took_long_is_attributed_as_scores_are(study):
     """Steps that follow from the seed's number alone are not explained by the rate."""
-    search = trials.trials(study.samples["copy", "lstm"].runs, SEARCH)
+    search = trials.trials(sample_of(study, "lstm").runs, SEARCH)
     search = search.assign(**{"train.input_noise": (search["seed"] - 1000) % 7 / 7.0})
     rng = np.random.default_rng(1)
     share = importance(search, rng, repeats=1, of="steps").table.set_index("parameter")["mean"]

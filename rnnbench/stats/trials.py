@@ -15,7 +15,7 @@ from scipy import stats
 
 from rnnbench.stats.compare import Comparison
 from rnnbench.stats.importance import bounded, goal_of
-from rnnbench.stats.selection import Study, costs, varied
+from rnnbench.stats.selection import Result, Study, costs, varied
 from rnnbench.stats.statistics import Goal
 
 TENTH = 0.1  # of the trials are the best ones; at least two, for a variance
@@ -48,13 +48,13 @@ def spreads(study: Study, seeds: Collection[int]) -> pd.DataFrame:
     A diverged run scores as the memoryless baseline.
     """
     rows = []
-    for (task, cell), search in searches(study, seeds).items():
+    for result, search in searches(study, seeds).items():
         for name, members in (("all", search), ("best", best(search))):
             scores = bounded(members)
             cuts = np.percentile(scores, (0, 25, 50, 75, 100))
             values = [*cuts[:3], scores.mean(), *cuts[3:]]
             rows.append(
-                {"task": task, "cell": cell, "of": name, "n": len(members)}
+                {"task": result.task, "cell": result.cell, "of": name, "n": len(members)}
                 | {"diverged": int(members["diverged"].sum())}
                 | dict(zip(BOX, map(float, values), strict=True))
                 | {"params": float(members["params"].mean())}
@@ -72,27 +72,28 @@ def tests(study: Study, seeds: Collection[int], ours: Sequence[Comparison]) -> p
     say. ours: from `compare.with_baseline`.
     """
     found, rows = searches(study, seeds), []
-    ours_by = {(one.x.task, one.x.cell): one for one in ours}
+    ours_by = {one.x.result: one for one in ours}
     for task in study.tasks:
-        if (task, study.baseline) not in found:
+        against = Result(task, study.baseline)
+        if against not in found:
             continue
-        reference = best(found[task, study.baseline])
-        others = [c for c in study.cells if (task, c) in found and c != study.baseline]
-        for cell in others:
-            members = best(found[task, cell])
-            a, b = bounded(members), bounded(reference)
-            test = stats.ttest_ind(a, b, equal_var=False)
+        reference = bounded(best(found[against]))
+        others = [one for one in found if one.task == task and one != against]
+        for one in others:
+            members = best(found[one])
+            scores = bounded(members)
+            test = stats.ttest_ind(scores, reference, equal_var=False)
             p = min(float(test.pvalue) * len(others), 1.0)
-            difference = float(a.mean() - b.mean())
+            difference = float(scores.mean() - reference.mean())
             row = {
                 "task": task,
-                "cell": cell,
+                "cell": one.cell,
                 "theirs_n": len(members),
                 "theirs_difference": difference,
                 "theirs_t": float(test.statistic),
                 "theirs_p": p,
             }
-            rows.append(row | _ours(ours_by.get((task, cell)), difference, p, goal_of(members)))
+            rows.append(row | _ours(ours_by.get(one), difference, p, goal_of(members)))
     return pd.DataFrame(rows)
 
 
@@ -111,11 +112,11 @@ def _ours(one: Comparison | None, difference: float, p: float, goal: Goal) -> di
     }
 
 
-def searches(study: Study, seeds: Collection[int]) -> dict[tuple[str, str], pd.DataFrame]:
-    """(task, cell) → the trials of its search, where any setting differs among them."""
+def searches(study: Study, seeds: Collection[int]) -> dict[Result, pd.DataFrame]:
+    """A cell on a task → the trials of its search, where any setting differs among them."""
     found = {}
-    for (task, cell), sample in study.samples.items():
+    for result, sample in study.samples.items():
         search = trials(sample.runs, seeds)
         if len(search) > 1 and varied(search):
-            found[task, cell] = search
+            found[result] = search
     return found
