@@ -61,6 +61,7 @@ class Run:
         from rnnbench.tools.opening import open_run
 
         opened = open_run(self.folder, say=lambda _: None)
+        assert opened.plan, "a module of ours is made of equations"  # a UserError where it is not
         network, model = opened.network, opened.settings.model
         inputs, outputs = opened.task.inputs, opened.task.outputs
         cell = opened.settings.cell

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rnnbench.api import Run
 from rnnbench.compose import compose
 from rnnbench.dynamics.divergence import first_not_finite
 from rnnbench.engine.gradient import mean_loss
@@ -60,8 +61,8 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def settings(tmp_path):
-    def made(*overrides, task=COPY):
-        here = f"cell=conv.py:Convolution {SMALL} paths.results={tmp_path}/runs"
+    def made(*overrides, cell="conv.py:Convolution", task=COPY):
+        here = f"cell={cell} {SMALL} paths.results={tmp_path}/runs"
         return compose([*here.split(), *task, *overrides])
 
     return made
@@ -150,6 +151,13 @@ def test_verbs_work_or_say_why_not(settings, trained, capsys):
     ):
         with pytest.raises(UserError, match="Convolution is a layer, not the equations of a cell"):
             refused()
+    for block, other in (
+        ("Convolution", settings("study=api")),
+        ("gru in residual blocks", settings("model.block=residual", "study=api", cell="gru")),
+    ):
+        (record,) = trained(other)
+        with pytest.raises(UserError, match=f"{block} is a layer, not the equations of a cell"):
+            assert Run(Folder.of(other).path, record).network
     with pytest.raises(UserError, match="neither text nor music"):
         run_sample(folder)
     assert json.loads((folder / "record.json").read_text())["status"] == "finished"
