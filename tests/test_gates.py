@@ -10,6 +10,7 @@ from test_verdicts import SPREAD, claim, runs, study
 from rnnbench.claims import gates
 from rnnbench.claims.judging import judge, together
 from rnnbench.runs.frame import load
+from rnnbench.runs.improvement import last_fifth, of_rows
 
 
 def told(frame, **fields):
@@ -35,9 +36,31 @@ def apart(**common):
     ],
 )
 def test_a_run_that_still_improves(scores, improving):
-    steps = np.arange(1, len(scores) + 1) * 10
-    assert gates.still_improving(steps, scores, "min") is improving
-    assert gates.still_improving(steps, -np.array(scores), "max") is improving
+    rows = [
+        {"step": 10 * k, "split": split, "mse": score, "accuracy": -score}
+        for k, score in enumerate(scores, 1)
+        for split in ("train", "valid")
+    ]
+    for metric, goal in (("mse", "min"), ("accuracy", "max")):
+        assert gates.still_improving(of_rows(rows, metric, goal)) is improving
+
+
+def test_the_last_fifth_by_hand():
+    """Of 100 steps the last fifth begins after 80: best at 95, three quarters of it have passed."""
+    found = last_fifth([40, 80, 90, 95, 100], [2.0, 1.0, 0.9, 0.8, 0.85])
+    assert found == pytest.approx({"improved": 0.75, "gain": 0.2})
+    assert last_fifth([40, 80, 100], [1.0, 2.0, 3.0]) == {"improved": 0.0, "gain": 0.0}
+    assert last_fifth([100], [1.0]) is None
+
+
+def test_records_say_who_still_improves(tmp_path):
+    """Where they do, no curve is read."""
+    from synthetic import make_study
+
+    frame = load(str(make_study(tmp_path / "s", ("lstm",), ("adding",), range(4), (5e-3,))))
+    frame = frame.assign(solved=False, diverged=False, folder="nowhere")
+    told = frame.assign(improved=[1.0, 0.2, 0.2, 0.0], gain=[0.0, 0.5, 0.001, 0.0])
+    assert gates.improving(told).tolist() == [True, True, False, False]
 
 
 def test_curves_say_who_still_improves(tmp_path):

@@ -239,7 +239,7 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
         "schema id study cell task seed status reason settings params steps best final "
         "primary baseline target solved_at seconds"
     )
-    promised += " throughput peak_memory_bytes engine provenance"
+    promised += " throughput peak_memory_bytes engine provenance flops last_fifth"
     assert set(promised.split()) <= record.keys()
     inner = {
         "best": {"step", "valid", "test"},
@@ -251,7 +251,7 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     assert {key: set(record[key]) for key in inner} == inner
     assert {"git", "versions", "cpu", "device"} <= record["provenance"].keys()
     assert (record["schema"], record["study"], record["cell"], record["task"], record["seed"]) == (
-        1,
+        2,
         "mine",
         "gru",
         "adding",
@@ -264,6 +264,9 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     }
     assert record["baseline"] == {"mse": 1 / 6} and record["target"] == 0.01
     assert record["params"] == 3 * (2 * 3 + 3 * 3 + 3) + 4
+    products = 2 * 3 * 3 * (2 + 3) + 2 * 3  # three blocks of either kind, and the read-out
+    assert products < record["flops"] < products + 3 * 20
+    assert record["last_fifth"].keys() == {"improved", "gain"}
     assert record["peak_memory_bytes"] > 10**7  # a Python process, in bytes
     assert record["throughput"]["sequences_per_s"] == pytest.approx(
         4 * record["throughput"]["steps_per_s"]
@@ -271,6 +274,19 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     assert record["throughput"]["steps_per_s"] == pytest.approx(
         3 / record["seconds"]["train"]
     )  # the first step warms up
+
+
+def test_records_of_schema_1_are_read_for_ever(tmp_path):
+    """As the first version wrote them; what they do not say is None."""
+    old = {key: kind() for key, kind in records.NEEDED.items()} | {"schema": 1}
+    folder = Folder(tmp_path)
+    folder.write_record(old)
+    found = folder.record()
+    assert found["flops"] is None and found["last_fifth"] is None
+    assert {key: found[key] for key in old} == old
+    assert records.upgraded(found) == found
+    folder.write_record(old | {"schema": 3})
+    assert Folder(tmp_path).record() is None
 
 
 def test_a_curve_goes_and_comes_back(tmp_path):

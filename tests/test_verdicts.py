@@ -696,3 +696,20 @@ def test_estimates_agree_with_scipy():
         tuple(stats.ttest_1samp(x, 0).confidence_interval(0.95))
     )
     assert math.isnan(welch([1.0] * 5, [2.0] * 5).apart())
+
+
+def test_by_the_test_of_the_paper():
+    """Welch's, as SciPy has it, with ours told beside."""
+    x, y = 0.55 + SPREAD, 0.5 + 4 * SPREAD
+    frame = runs(({"cell": "gru"}, x), ({"cell": "lstm"}, y))
+    (found,) = judge(frame, study(claim("better_by_welch", margin=0.01)))
+    answer = found.cases[0].answer
+    assert answer.p == pytest.approx(stats.ttest_ind(x, y, equal_var=False).pvalue)
+    assert answer.agrees and answer.test == "Welch, as in the paper"
+    assert "by the permutation test p" in found.sentence
+    (swapped,) = judge(
+        frame, study(claim("better_by_welch", x={"cell": "lstm"}, y={"cell": "gru"}))
+    )
+    assert not swapped.cases[0].answer.agrees
+    (few,) = judge(frame[frame["seed"] < 4], study(claim("better_by_welch")))
+    assert math.isnan(few.cases[0].answer.p)

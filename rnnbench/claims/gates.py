@@ -5,8 +5,7 @@ of its range may have a better one beyond it; another task or size may have anot
 case is not comparable, whatever its p says, and the gate that failed is named.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from rnnbench.claims.design import Claim
 from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.runs.frame import curves
-from rnnbench.stats.statistics import Floats, Goal, costs
+from rnnbench.runs.improvement import last_fifth
+from rnnbench.stats.statistics import Floats, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
-LAST, GAIN = 0.2, 0.01  # a run still improves that gains more than this in this last part of it
+GAIN = 0.01  # a run still improves that gains more than this in the last fifth of it
 EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
 MANY = 8
 RATE = "optim.lr"
@@ -28,35 +28,39 @@ BUDGET = "train.steps"
 
 
 def improving(frame: pd.DataFrame, points: pd.DataFrame | None = None) -> "pd.Series[bool]":
-    """Of each run (a row of `load`), whether it was still improving when it ended, by its curve.
+    """Of each run (a row of `load`), whether it was still improving when it ended: as its record
+    says, or, of schema 1, by its curve.
 
     False for runs that diverged, reached their target, or have no curve. points: their curves, read
-    where they are not given.
+    where they are needed and not given.
     """
-    if points is None:
-        points = curves(frame, tuple(sorted(set(frame["metric"].dropna()))), "valid")
-    goals, metrics = frame.set_index("id")["goal"], frame.set_index("id")["metric"]
-    points = points[points["column"] == points["id"].map(metrics)]
+    known = frame["improved"].notna()
     found = {
-        run: still_improving(rows["step"], rows["value"], goals[run])
-        for run, rows in points.groupby("id")
+        run: still_improving({"improved": improved, "gain": gain})
+        for run, improved, gain in frame.loc[known, ["id", "improved", "gain"]].itertuples(False)
     }
+    if not known.all():
+        found |= _by_curve(frame[~known], points)
     done = frame["diverged"] | frame["solved"].fillna(False).astype(bool)
     return frame["id"].map(found).fillna(False).astype(bool) & ~done
 
 
-def still_improving(steps: Sequence[float], scores: Sequence[float], goal: Goal) -> bool:
-    """Whether the best of a run's validations is the last one, or better by more than GAIN than
-    what it had reached when LAST of its steps were left.
+def _by_curve(frame: pd.DataFrame, points: pd.DataFrame | None) -> dict[str, bool]:
+    if points is None:
+        points = curves(frame, tuple(sorted(set(frame["metric"].dropna()))), "valid")
+    goals, metrics = frame.set_index("id")["goal"], frame.set_index("id")["metric"]
+    points = points[points["column"] == points["id"].map(metrics)]
+    return {
+        str(run): still_improving(last_fifth(rows["step"], costs(rows["value"], goals[run])))
+        for run, rows in points.groupby("id")
+    }
+
+
+def still_improving(found: Mapping[str, float] | None) -> bool:
+    """Whether a run's best validation is the last one, or better by more than GAIN than what it had
+    reached when a fifth of its steps were left. found: see `runs.improvement`.
     """
-    at, cost = np.asarray(steps, float), costs(scores, goal)
-    if cost.size < 2:
-        return False
-    before = cost[at <= (1 - LAST) * at[-1]]
-    if int(cost.argmin()) == cost.size - 1:
-        return True
-    earlier = float(before.min()) if before.size else math.inf
-    return earlier - float(cost.min()) > GAIN * abs(earlier)
+    return found is not None and (found["improved"] >= 1 or found["gain"] > GAIN)
 
 
 def failed(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:

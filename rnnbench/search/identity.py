@@ -1,5 +1,5 @@
-"""Which cell is it? A canonical form, which names and the order of terms leave alone, and a
-fingerprint of what it computes, which algebra leaves alone too.
+"""Which cell is it? Beside the canonical form, which names and the order of terms leave alone, a
+fingerprint of what the cell computes, which algebra leaves alone too.
 
 Two cells have one fingerprint if they compute the same new states from the same weights, whatever
 the equations look like: z ⊙ h + (1 - z) ⊙ n and n + z ⊙ (h - n) are the GRU.
@@ -14,44 +14,14 @@ from torch import Tensor
 
 from rnnbench.catalogue import cells, read, resolve
 from rnnbench.engine.loop import evaluate
+from rnnbench.equations.canonical import canonical as canonical
 from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, Program, Value
 from rnnbench.equations.trace import trace
 from rnnbench.search.graph import REFERENCES
 
-COMMUTATIVE = ("add", "mul", "maximum", "minimum", "equal")
 DRAWS, ROWS, UNITS = 3, 2, 4  # replicas with weights of their own; examples; width
 DIGITS = 9  # after the point: far above rounding, far below any difference
 Owned = tuple[str, str]  # ("R", "z")
-
-
-def canonical(program: Program) -> str:
-    """The equations without names, operands in an order of their own: equal for cells that differ
-    in names and in the order of sums and products.
-    """
-    shape: dict[Value, str] = {}
-    for v in program.values:
-        parts = [shape[a] if isinstance(a, Value) else repr(a) for a in v.args]
-        parts = sorted(parts) if v.op in COMMUTATIVE else parts
-        shape[v] = _digest(" ".join([v.op, _place(program, v), *parts]))
-    number: dict[Value, int] = {}
-    lines: list[str] = []
-
-    def visit(v: Value) -> str:
-        if v not in number:
-            args = list(v.args)
-            if v.op in COMMUTATIVE:
-                args.sort(key=lambda a: shape[a] if isinstance(a, Value) else repr(a))
-            read = [visit(a) if isinstance(a, Value) else f"{a:g}" for a in args]
-            number[v] = len(number)
-            lines.append(" ".join([f"{v.op}{_place(program, v)}", *read]))
-        return f"#{number[v]}"
-
-    results = [visit(v) for v in program.results]
-    return "; ".join([*lines, " ".join(results)])
-
-
-def _place(program: Program, v: Value) -> str:
-    return str(program.state.index(v.block)) if v.op == "state" else ""
 
 
 def fingerprint(program: Program) -> str:

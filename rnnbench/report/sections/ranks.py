@@ -7,6 +7,7 @@ from rnnbench.formatting import number
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import Part
+from rnnbench.stats import twins
 
 
 def parts(results: Results) -> Iterator[Part]:
@@ -23,9 +24,9 @@ def parts(results: Results) -> Iterator[Part]:
         f"blue: closer to the best than the critical difference of Nemenyi "
         f"({number(found.critical_difference, 3)}). These tasks {verdict} (Friedman, p = "
         f"{number(found.p, 2)}). Tasks are a choice and no random sample: this says nothing about "
-        f"other tasks, and ranks forget how large differences are."
-    )
-    average = dict(zip(results.study.cells, found.average, strict=True))
+        f"other tasks, and ranks forget how large differences are. {twins.said(results.study)}"
+    ).rstrip()
+    average = dict(zip(results.ranked, found.average, strict=True))
     yield across.ranks(average, found.critical_difference, caption)
 
 

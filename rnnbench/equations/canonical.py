@@ -1,0 +1,41 @@
+"""The equations of a cell in a form that names and the order of terms leave alone."""
+
+import hashlib
+
+from rnnbench.equations.program import Program, Value
+
+COMMUTATIVE = ("add", "mul", "maximum", "minimum", "equal")
+
+
+def canonical(program: Program) -> str:
+    """The equations without names, operands in an order of their own: equal for cells that differ
+    in names and in the order of sums and products.
+    """
+    shape: dict[Value, str] = {}
+    for v in program.values:
+        parts = [shape[a] if isinstance(a, Value) else repr(a) for a in v.args]
+        parts = sorted(parts) if v.op in COMMUTATIVE else parts
+        shape[v] = _digest(" ".join([v.op, _place(program, v), *parts]))
+    number: dict[Value, int] = {}
+    lines: list[str] = []
+
+    def visit(v: Value) -> str:
+        if v not in number:
+            args = list(v.args)
+            if v.op in COMMUTATIVE:
+                args.sort(key=lambda a: shape[a] if isinstance(a, Value) else repr(a))
+            read = [visit(a) if isinstance(a, Value) else f"{a:g}" for a in args]
+            number[v] = len(number)
+            lines.append(" ".join([f"{v.op}{_place(program, v)}", *read]))
+        return f"#{number[v]}"
+
+    results = [visit(v) for v in program.results]
+    return "; ".join([*lines, " ".join(results)])
+
+
+def _place(program: Program, v: Value) -> str:
+    return str(program.state.index(v.block)) if v.op == "state" else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
