@@ -165,19 +165,20 @@ def alike(rolls: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
 
 
 def padded(groups: Sequence[Sequence[np.ndarray]], length: int) -> Batch:
-    """Of every group inputs and the frames that follow them, (K, length, B, 88), padded with
-    silence that the mask leaves out.
+    """Of every group inputs and the frames that follow them, (K, length, B, 88) of the same memory,
+    padded with silence that the mask leaves out.
     """
-    shape = len(groups), length, len(groups[0])
-    x, y = np.empty((*shape, KEYS), np.float32), np.empty((*shape, KEYS), np.float32)
-    lengths = np.array([[len(roll) - 1 for roll in group] for group in groups])
+    runs, size = len(groups), len(groups[0])
+    frames = np.empty((runs, length + 1, size, KEYS), np.float32)
+    mask = np.ones((runs, length, size), np.bool_)
     for k, group in enumerate(groups):
         for column, roll in enumerate(group):
-            last = len(roll) - 1
-            x[k, :last, column], y[k, :last, column] = roll[:-1], roll[1:]
-            if last < length:
-                x[k, last:, column] = y[k, last:, column] = 0
-    return Batch(x, y, np.arange(length)[:, None] < lengths[:, None])
+            count = len(roll)
+            frames[k, :count, column] = roll
+            if count <= length:
+                frames[k, count:, column] = 0
+                mask[k, count - 1 :, column] = False
+    return Batch(x=frames[:, :-1], y=frames[:, 1:], mask=mask)
 
 
 @lru_cache(maxsize=8)

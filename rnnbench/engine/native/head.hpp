@@ -12,11 +12,18 @@ struct Head {
   real *mean, *slope_x, *slope_W, *slope_b;
   long wide() const { return (outputs + LANES - 1) / LANES * LANES; }
   long slices() const { return std::max(1l, std::min(8l, rows / 512)); }
+  long padded() const { return (units + LANES - 1) / LANES * LANES; }
   const real *row(long k, long r) const { return x + k * apart_x + r * units; }
   bool counts(long k, long r) const { return !mask || mask[k * rows + r]; }
 };
 static const long BLOCK = 96;  // rows whose predictions stay in the first caches
-typedef std::vector<real> Numbers;
+struct Space {  // memory that a thread keeps; what it holds is left from whatever was there
+  std::vector<real> all;
+  real *take(size_t count) {
+    if (all.size() < count) all.resize(count);
+    return all.data();
+  }
+};
 
 static double total(vec x) { double sum = 0; for (long i = 0; i < LANES; i++) sum += x[i]; return sum; }
 static real largest(vec x) { real most = x[0]; for (long i = 1; i < LANES; i++) most = x[i] > most ? x[i] : most; return most; }
@@ -44,8 +51,12 @@ static double bernoulli(real *p, const real *y, long outputs, real share) {
 }
 static double cross_entropy(real *p, int64_t y, long outputs, real share) {
   const real wanted = p[y], none = -std::numeric_limits<real>::infinity();
-  real most = none;
-  for (long lane = 0; lane < outputs; lane += LANES) most = std::max(most, largest(only(load(p + lane), outputs - lane, none)));
+  vec highest = fill(none);
+  for (long lane = 0; lane < outputs; lane += LANES) {
+    const vec x = only(load(p + lane), outputs - lane, none);
+    highest = x > highest ? x : highest;
+  }
+  const real most = largest(highest);
   double sum = 0;
   for (long lane = 0; lane < outputs; lane += LANES) {
     const vec e = only(v_exp(load(p + lane) - most), outputs - lane, 0);
@@ -57,23 +68,34 @@ static double cross_entropy(real *p, int64_t y, long outputs, real share) {
   return most + std::log(sum) - wanted;
 }
 
+// W (units × outputs), transposed, in rows of `padded` numbers.
+static void turn(const real *W, long H, long C, real *to, long padded) {
+  for (long j = 0; j < H; j += SIDE)
+    for (long c = 0; c < C; c += SIDE)
+      if (j + SIDE <= H && c + SIDE <= C)
+        transpose(W + j * C + c, C, to + c * padded + j, padded);
+      else
+        for (long row = j; row < std::min(j + SIDE, H); row++)
+          for (long column = c; column < std::min(c + SIDE, C); column++) to[column * padded + row] = W[row * C + column];
+}
+
 // Rows from `first` to `last` of replica k: slopes of x, and of W and b summed over these rows; the sum of their losses.
 struct Slice {
   const Head &h; long k, first, last; real share;
-  double through(const Numbers &W, const Numbers &turned, Numbers &block, Numbers &back, real *slope_W, real *slope_b) const {
-    const long wide = h.wide(), H = h.units, padded = turned.size() / h.outputs;
+  double through(const real *W, const real *turned, real *block, real *back, real *slope_W, real *slope_b) const {
+    const long wide = h.wide(), H = h.units, padded = h.padded();
     double sum = 0;
     std::fill(slope_b, slope_b + wide, 0);
     for (long r = first; r < last; r += BLOCK) {
       const long rows = std::min(BLOCK, last - r);
-      for (long i = 0; i < rows; i++) memcpy(&block[i * wide], &W[H * wide], wide * sizeof(real));
-      product({H, 1, 1, wide, 0, 0}, rows, wide / LANES, h.row(k, r), H, W.data(), block.data(), wide, true);
-      for (long i = 0; i < rows; i++) sum += row(r + i, &block[i * wide]);
-      product({rows, 1, H, wide, 0, 0}, H, wide / LANES, h.row(k, r), 1, block.data(), slope_W, wide, r > first);
+      for (long i = 0; i < rows; i++) memcpy(block + i * wide, W + H * wide, wide * sizeof(real));
+      product({H, 1, 1, wide, 0, 0}, rows, wide / LANES, h.row(k, r), H, W, block, wide, true);
+      for (long i = 0; i < rows; i++) sum += row(r + i, block + i * wide);
+      product({rows, 1, H, wide, 0, 0}, H, wide / LANES, h.row(k, r), 1, block, slope_W, wide, r > first);
       for (long i = 0; i < rows; i++)
-        for (long lane = 0; lane < wide; lane += LANES) store(slope_b + lane, load(slope_b + lane) + load(&block[i * wide + lane]));
-      product({h.outputs, 1, 1, padded, 0, 0}, rows, padded / LANES, block.data(), wide, turned.data(), back.data(), padded, false);
-      for (long i = 0; i < rows; i++) memcpy(h.slope_x + (k * h.rows + r + i) * H, &back[i * padded], H * sizeof(real));
+        for (long lane = 0; lane < wide; lane += LANES) store(slope_b + lane, load(slope_b + lane) + load(block + i * wide + lane));
+      product({h.outputs, 1, 1, padded, 0, 0}, rows, padded / LANES, block, wide, turned, back, padded, false);
+      for (long i = 0; i < rows; i++) memcpy(h.slope_x + (k * h.rows + r + i) * H, back + i * padded, H * sizeof(real));
     }
     return sum;
   }
@@ -89,31 +111,35 @@ struct Slice {
 // -1 if a class is none of the outputs; nothing is written then.
 extern "C" int head(const Head *given) {
   const Head &h = *given;
-  const long H = h.units, C = h.outputs, wide = h.wide(), padded = (H + LANES - 1) / LANES * LANES, n = h.slices();
+  const long H = h.units, C = h.outputs, wide = h.wide(), padded = h.padded(), n = h.slices();
   if (h.loss == CROSS_ENTROPY)
     for (long i = 0; i < h.replicas * h.rows; i++)
       if (static_cast<const uint64_t *>(h.y)[i] >= (uint64_t)C) return -1;
   const long size = (H + 1) * wide;  // the sums of a slice: W, then b
   std::vector<double> losses(h.replicas * n), counts(h.replicas, h.rows);
-  Numbers sums(h.replicas * n * size);
+  static thread_local Space kept, kept_sums;
+  real *const sums = kept_sums.take(h.replicas * n * size);
   for (long k = 0; h.mask && k < h.replicas; k++) {
     long count = 0;
     for (long r = 0; r < h.rows; r++) count += h.mask[k * h.rows + r];
     counts[k] = std::max(1l, count);
   }
   parallel(h.replicas * n, h.threads, [&](long begin, long end, long) {
-    Numbers W((H + 1) * wide), turned(C * padded), block(BLOCK * wide), back(BLOCK * padded);
+    real *const W = kept.take((H + 1) * wide + C * padded + BLOCK * (wide + padded)), *const turned = W + (H + 1) * wide;
+    real *const block = turned + C * padded, *const back = block + BLOCK * wide;
     for (long unit = begin, packed = -1; unit < end; unit++) {
       const long k = unit / n, slice = unit % n;
       if (packed != k) {
-        for (long j = 0; j < H; j++) memcpy(&W[j * wide], h.W + k * h.apart_W + j * C, C * sizeof(real));
-        memcpy(&W[H * wide], h.b + k * h.apart_b, C * sizeof(real));
-        for (long j = 0; j < H; j++)
-          for (long c = 0; c < C; c++) turned[c * padded + j] = h.W[k * h.apart_W + j * C + c];
+        const real *from = h.W + k * h.apart_W;
+        for (long j = 0; j <= H; j++) {
+          memcpy(W + j * wide, j < H ? from + j * C : h.b + k * h.apart_b, C * sizeof(real));
+          std::fill(W + j * wide + C, W + (j + 1) * wide, 0);
+        }
+        turn(from, H, C, turned, padded);
         packed = k;
       }
       const Slice part = {h, k, h.rows * slice / n, h.rows * (slice + 1) / n, (real)(1 / counts[k])};
-      losses[unit] = part.through(W, turned, block, back, &sums[unit * size], &sums[unit * size + H * wide]);
+      losses[unit] = part.through(W, turned, block, back, sums + unit * size, sums + unit * size + H * wide);
     }
   });
   for (long k = 0; k < h.replicas; k++) {
@@ -122,12 +148,10 @@ extern "C" int head(const Head *given) {
     h.mean[k] = sum / counts[k];
     for (long j = 0; j <= H; j++) {
       real *to = j < H ? h.slope_W + k * h.apart_slope_W + j * C : h.slope_b + k * h.apart_slope_b;
-      const real *from = &sums[k * n * size + j * wide];
-      for (long c = 0; c < C; c++) {
-        real all = from[c];
-        for (long slice = 1; slice < n; slice++) all += from[slice * size + c];
-        to[c] = all;
-      }
+      const real *from = sums + k * n * size + j * wide;
+      memcpy(to, from, C * sizeof(real));
+      for (long slice = 1; slice < n; slice++)
+        for (long c = 0; c < C; c++) to[c] += from[slice * size + c];
     }
   }
   return 0;

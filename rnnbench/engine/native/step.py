@@ -114,8 +114,8 @@ class Step:
         starts = [s.contiguous() for state in states for s in state]
         lasts = starts[0].new_empty(len(starts), *starts[0].shape).unbind()
         loss_K, norm_K = flat.new_empty(2, len(flat)).unbind()
-        x, y = _of(batch.x, flat.dtype), _of(batch.y, flat.dtype)
-        mask = None if batch.mask is None else batch.mask.contiguous()
+        x, y = (self._given(tensor) for tensor in (batch.x, batch.y))
+        mask = None if batch.mask is None else self._given(batch.mask)
         given = Given(x, y, mask, keep or (), starts, lasts, loss_K, norm_K)
         self.update.numbers[:, 0] = rate_K
         left = self._through(self._prepared(given, batch.last), given)
@@ -135,8 +135,9 @@ class Step:
         raise no_symbol(given.x, self.network.shapes["0.W"][0])
 
     def _prepared(self, given: Given, last: bool) -> Prepared:
-        mask, threads = given.mask is None, torch.get_num_threads()
-        key = (given.x.shape, given.y.shape, mask, len(given.keep), last, threads)
+        drawn = (given.x, given.y, given.mask)
+        laid = tuple(None if t is None else (t.shape, t.stride(0)) for t in drawn)
+        key = (laid, len(given.keep), last, torch.get_num_threads())
         if key not in self.prepared:
             whole = self.memory.whole
             made = self._prepare(given, last)
@@ -233,11 +234,18 @@ class Step:
         update = Turn("update", self.update.function, words, 1)
         return [*forward, readout, *reversed(backward), update]
 
+    def _given(self, tensor: Tensor) -> Tensor:
+        """Real numbers of the network's kind, others as 64-bit numbers; what a portion gets has no
+        gaps.
+        """
+        if tensor.is_floating_point():
+            tensor = tensor.to(self.network.flat.dtype)
+        elif tensor.dtype != torch.bool:
+            tensor = tensor.to(torch.int64)
+        if tensor.is_contiguous() or (torch.get_num_threads() == 1 and tensor[0].is_contiguous()):
+            return tensor
+        return tensor.contiguous()
+
     def _thinned(self, part: str, values: Tensor, keep: Tensor, to: Tensor) -> Turn:
         words: list[Word] = [len(values), values[0].numel(), values, keep, to]
         return Turn(part, self.library.thin, words, 0)
-
-
-def _of(tensor: Tensor, real: torch.dtype) -> Tensor:
-    """Symbols and classes as 64-bit numbers, the rest as `real` ones; without gaps."""
-    return tensor.to(real if tensor.is_floating_point() else torch.int64).contiguous()
