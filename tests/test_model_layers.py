@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.linalg import expm
@@ -22,6 +23,7 @@ from rnnbench.layers.recurrent import Recurrent
 from rnnbench.layers.residual import Residual
 from rnnbench.layers.tcn import TCN
 from rnnbench.layers.transformer import POSITIONS, Transformer, rotated
+from rnnbench.report.sections import design
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tools.opening import open_run
 from rnnbench.tools.text import continuation
@@ -369,3 +371,34 @@ def test_a_text_is_written_by_any_model(cell, settings_for, trained, tmp_path):
     opened = open_run(Folder.of(run).path)
     first, again = ("".join(continuation(opened, "to be", 12, seed=3)) for _ in range(2))
     assert len(first) == 12 and first == again
+
+
+# --- what is said of them
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (Recurrent(plan(lstm)), 2 * H),
+        (Residual(Recurrent(plan(gru))), H),
+        (Bidirectional(Recurrent(plan(gru))), 2 * H),
+        (Transformer(heads=2), 2 * H * 100),  # keys and values of 100 steps
+        (TCN(kernel=3, levels=2), 2 * (I + H) + 4 * (H + H)),  # two steps back, then four
+    ],
+)
+def test_numbers_that_a_step_hands_on(kind, numbers):
+    (layer,) = stacked(kind, 1, None, False)
+    assert layer.carried(I, H, 100) == numbers
+
+
+def test_a_report_says_sizes_and_context():
+    rows = [
+        {"task": "charlm", "cell": "tcn", "layer": "2 levels", "context": 50.0},
+        {"task": "charlm", "cell": "transformer", "layer": "1 blocks", "context": 50.0},
+        {"task": "charlm", "cell": "lstm", "layer": None, "context": None},
+    ]
+    assert design.layers(pd.DataFrame(rows)) == (
+        "transformer on charlm: 1 blocks. tcn on charlm: 2 levels. tcn and transformer on charlm: "
+        "no states between windows, the 50 steps before are read again."
+    )
+    assert design.layers(pd.DataFrame(rows[2:])) == "" == design.layers(pd.DataFrame({"task": []}))

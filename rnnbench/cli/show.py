@@ -181,6 +181,8 @@ def show_cell(
         f"inputs and n = {hidden} units",
         "FLOPs a step": f"{planned.flops_formula} = {planned.flops(inputs, hidden):,} forward, for "
         "one sequence; a multiply-add counts 2, an elementwise operation or function 1",
+        "carried": f"{len(planned.state)}n = {len(planned.state) * hidden:,} numbers a sequence "
+        f"from step to step ({', '.join(planned.state)})",
         "blocks": "; ".join(
             f"{family}:{_GLUE}{_GLUE.join(names)}"
             for family, names in planned.blocks.items()
@@ -216,6 +218,7 @@ def layer_facts(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> di
         "hidden": hidden,
         "parameters": layer.count(inputs, hidden),
         "flops": layer.flops(inputs, hidden),
+        "carried": layer.carried(inputs, hidden, horizon or 1),
         "reading": said.reading,
         "source": said.source,
     }
@@ -232,6 +235,8 @@ def show_layer(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> Ren
         "parameters": f"{known['parameters']:,} with d = {inputs} inputs and n = {hidden} units, "
         "one layer",
         "FLOPs a step": f"{known['flops']:,} forward, for one sequence; a multiply-add counts 2",
+        "carried": f"{known['carried']:,} numbers a sequence from step to step"
+        + (f", {horizon} steps in" if horizon else ""),
         "tensors": ", ".join(
             f"{name} {'×'.join(map(str, shape))}" for name, shape in known["shapes"].items()
         ),

@@ -136,6 +136,13 @@ class Layer:
         """
         return 2 * self.count(inputs, hidden)
 
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        """Numbers of one sequence that the next step reads, after so many steps: states, or what a
+        layer without them has to look back at.
+        """
+        start = self.start(torch.zeros(1, 1), 1, hidden)
+        return sum(state.numel() for state in start)
+
     def kept(self, hidden: int) -> int:
         """Numbers a step and sequence that training keeps for the backward pass, at least."""
         return hidden

@@ -68,6 +68,9 @@ class Bidirectional(Layer):
     def flops(self, inputs: int, hidden: int) -> int:
         return 2 * self.inner.flops(inputs, hidden)
 
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        return 2 * self.inner.carried(inputs, hidden, steps)
+
     def kept(self, hidden: int) -> int:
         return 2 * self.inner.kept(hidden)
 

@@ -70,6 +70,10 @@ class MemN2N(Layer):
         """Of a step that is answered, with a full memory whose sums are there already."""
         return int(self.hops) * 4 * int(self.memory) * hidden
 
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        """Sums of every sentence, of each table; steps: as many sentences at most."""
+        return (int(self.hops) + 1) * hidden * min(int(self.memory), steps)
+
     def kept(self, hidden: int) -> int:
         return (int(self.hops) + 1) * (hidden + int(self.memory))
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from rnnbench.engine.layer import Place, Shapes
 from rnnbench.engine.loop import Params, State
+from rnnbench.formatting import plural
 from rnnbench.layers.stepped import Stepped, whole, zeros
 
 EMPTY = -1.0  # what an empty cell of a stack holds
@@ -51,7 +52,8 @@ class StackRNN(Stepped):
 
     @property
     def told(self) -> str:
-        return f"{self.stacks:g} stacks of {self.cells:g} cells of {self.size:g} numbers"
+        stacks = plural(int(self.stacks), "stack")
+        return f"{stacks} of {self.cells:g} cells of {self.size:g} numbers"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,7 +124,9 @@ class NTM(Stepped):
 
     @property
     def told(self) -> str:
-        return f"{self.heads:g} readers and writers, memory {self.rows:g} × {self.columns:g}"
+        heads = int(self.heads)
+        memory = f"memory {self.rows:g} × {self.columns:g}"
+        return f"{plural(heads, 'reader')} and {plural(heads, 'writer')}, {memory}"
 
     @property
     def names(self) -> tuple[str, ...]:

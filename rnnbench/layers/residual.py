@@ -81,6 +81,9 @@ class Residual(Layer):
         gate = 4 * self.inner.width(hidden) * hidden
         return embedding + gate + 10 * hidden + self.inner.flops(hidden, hidden)
 
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        return self.inner.carried(hidden, hidden, steps)
+
     def kept(self, hidden: int) -> int:
         return 6 * hidden + self.inner.kept(hidden)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from rnnbench.engine.layer import Draws, Layer, Place, Shapes
 from rnnbench.engine.loop import Params, State, product
 from rnnbench.errors import UserError
+from rnnbench.formatting import plural
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class TCN(Layer):
     @property
     def told(self) -> str:
         return (
-            f"{self.levels:g} levels of kernel {self.kernel:g}: receptive field {self.field} steps"
+            f"{plural(int(self.levels), 'level')} of kernel {self.kernel:g}: receptive field "
+            f"{self.field} steps"
         )
 
     def shapes(self, inputs: int, hidden: int) -> Shapes:
@@ -93,6 +95,14 @@ class TCN(Layer):
     def flops(self, inputs: int, hidden: int) -> int:
         matrices = [s for s in self.shapes(inputs, hidden).values() if len(s) > 1]
         return 2 * sum(map(prod, matrices)) + 6 * int(self.levels) * hidden
+
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        """What the two convolutions of every level reach back to."""
+        total = 0
+        for level in range(int(self.levels)):
+            reach = min((int(self.kernel) - 1) * 2**level, steps)
+            total += reach * (hidden if level else inputs) + reach * hidden
+        return total
 
     def kept(self, hidden: int) -> int:
         return 2 * int(self.levels) * hidden * int(self.kernel)

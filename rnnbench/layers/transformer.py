@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from rnnbench.engine.layer import Draws, Layer, Place, Shapes
 from rnnbench.engine.loop import Params, State, product
 from rnnbench.errors import UserError
+from rnnbench.formatting import plural
 from rnnbench.settings import one_of
 
 POSITIONS = ("none", "sinusoidal", "rotary", "learnt")
@@ -54,7 +55,8 @@ class Transformer(Layer):
 
     @property
     def told(self) -> str:
-        return f"{self.blocks} blocks, {self.heads:g} heads, positions {self.positions}"
+        blocks, heads = plural(self.blocks, "block"), plural(int(self.heads), "head")
+        return f"{blocks}, {heads}, positions {self.positions}"
 
     def at(self, place: Place) -> "Transformer":
         one_of("cell.options.positions", self.positions, POSITIONS)
@@ -90,6 +92,10 @@ class Transformer(Layer):
         """Without what attention costs of the past: 4 H more for every step that it looks at."""
         matrices = {n: s for n, s in self.shapes(inputs, hidden).items() if len(s) > 1}
         return 2 * sum(prod(s) for n, s in matrices.items() if n != "place")
+
+    def carried(self, inputs: int, hidden: int, steps: int) -> int:
+        """Keys and values of every step before."""
+        return 2 * hidden * steps
 
     def kept(self, hidden: int) -> int:
         return 16 * hidden

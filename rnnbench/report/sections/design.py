@@ -12,12 +12,15 @@ from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
 from rnnbench.stats.selection import Study, ordering, said, varied
 
 MANY = 6  # values of a setting that are listed one by one
+CONTEXT = "{cells} on {task}: no states between windows, the {said} steps before are read again"
 LISTED = 5  # cells or tasks that a sentence names
 
 
 def parts(results: Results) -> Iterator[Part]:
     yield " ".join([*(one.question for one in results.known), question(results.study)])
     yield f"{design(results.study)} {chosen(results.study)}"
+    if told := layers(results.study.frame):
+        yield told
     budgets = _budgets(results.study.frame)
     if len(budgets) > 1:
         columns = [
@@ -56,6 +59,21 @@ def design(study: Study) -> str:
     return (
         f"Each cell ran with {_seeds(seeds)}{' and ' if settings else ''}{settings} for {budget}."
     )
+
+
+def layers(frame: pd.DataFrame) -> str:
+    """Of layers that are no cells: their sizes, and what they read in place of states where a
+    sequence goes on from window to window; empty where there are none.
+    """
+    sentences = []
+    for column, form in (("layer", "{cells} on {task}: {said}"), ("context", CONTEXT)):
+        if column not in frame:
+            continue
+        known = frame[frame[column].notna()]
+        for (task, value), members in known.groupby(["task", column], sort=True):
+            cells = listing(sorted(map(str, set(members["cell"]))))
+            sentences.append(form.format(cells=cells, task=task, said=said(value)) + ".")
+    return " ".join(sentences)
 
 
 def chosen(study: Study) -> str:
