@@ -402,3 +402,23 @@ def test_a_report_says_sizes_and_context():
         "no states between windows, the 50 steps before are read again."
     )
     assert design.layers(pd.DataFrame(rows[2:])) == "" == design.layers(pd.DataFrame({"task": []}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("cell.constants.first=0", r"cell\.constants\.first: Transformer has heads, length"),
+        ("cell.options.heads=4", r"cell\.options\.heads: Transformer has positions"),
+        ("cell.options.positions=sinus", r"unknown cell\.options\.positions 'sinus'"),
+        ("cell.constants.heads=3", r"model\.hidden=64: Transformer needs a multiple of 6 units"),
+        ("cell.constants.heads=1.5", r"cell\.constants\.heads must be a whole number"),
+    ],
+)
+def test_settings_of_a_layer_are_used_or_refused(asked, told, settings_for, pack_of):
+    with pytest.raises(UserError, match=told):
+        pack_of(settings_for("cell=transformer", "task=adding", asked))
+
+
+def test_a_width_that_matches_parameters_is_one_that_heads_divide(settings_for, pack_of):
+    pack = pack_of(settings_for("cell=transformer", "task=adding", "model.match=params:20000"))
+    assert pack.hidden % 8 == 0 and abs(pack.network.count / 20_000 - 1) < 0.25

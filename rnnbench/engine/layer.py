@@ -9,6 +9,7 @@ Axes: K replicas   T time steps   B batch   I input width   H units.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,11 +55,13 @@ class Layer:
     names: of its states, (K, B, …) each, which go from one window of a long sequence to the next.
     definition: what it computes, a line per formula.
     multiple: the units must be a multiple of it.
+    placed: arguments of the constructor that `at` fills in, and nobody sets.
     """
 
     plan: Plan | None = None
     definition: tuple[str, ...] = ()
     multiple: int = 1
+    placed: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:

@@ -58,8 +58,10 @@ def _bare(cell: Cell) -> Layer:
         for name in cell.options:
             raise UserError(f"cell.options.{name}: cell={cell.name} has no options; leave it out")
         return Recurrent(plan(target, cell.constants))
-    known = list(inspect.signature(target).parameters)
+    taken = inspect.signature(target).parameters.values()
+    words = {p.name: isinstance(p.default, str) for p in taken if p.name not in target.placed}
     for key, values in (("constants", cell.constants), ("options", cell.options)):
+        known = [name for name, word in words.items() if word == (key == "options")]
         for name in values:
             if name not in known:
                 raise UserError(

@@ -33,6 +33,7 @@ class MemN2N(Layer):
     memory: float = 50
     stops: tuple[int, ...] = ()
 
+    placed = ("stops",)
     definition = (
         "m_i = Σ_j E_k x_ij + T_k(age of i),   c_i = Σ_j E_{k+1} x_ij + T_{k+1}(age of i)",
         "u = Σ_j E_0 q_j",

@@ -41,6 +41,7 @@ class ExpRNN(Layer):
 
     unroll: Unroll = unroll
 
+    placed = ("unroll",)
     definition = (
         "R = exp(A − Aᵀ),   A below the diagonal",
         "z = W x + R h",

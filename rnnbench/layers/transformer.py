@@ -42,6 +42,7 @@ class Transformer(Layer):
     last: bool = True
     blocks: int = 1
 
+    placed = ("first", "last", "blocks")
     definition = (
         "x = E x + position   (first layer)",
         "x = x + O softmax(Q Kᵀ / √D, over the past) V,   Q, K, V = W norm(x) + b, in heads",
