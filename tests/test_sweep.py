@@ -489,6 +489,7 @@ def test_status(jobs_for, orders, capsys, monkeypatch):
     assert (
         "2 of 5 runs have ended" in said
         and "with the 1 worker at work" in said
+        and f"; {3 * sum(record['seconds'].values()) / 3600:.3g} core-hours" in said
         and "ValueError: of mine" in said
         and "Traceback" not in said
     )

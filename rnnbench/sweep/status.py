@@ -81,9 +81,15 @@ def summary(found: Sequence[Member]) -> str:
         if workers
         else " of one worker; none is at work: ask the sweep again"
     )
+    if seconds is None:
+        return (
+            f"{ended}; the rest takes an unknown time{by} (of a study: rnnbench study NAME --plan "
+            f"estimates it)"
+        )
+    hours = seconds * max(workers, 1) / 3600
     return (
-        f"{ended}; the rest takes "
-        f"{'an unknown time' if seconds is None else f'about {clock(round(seconds))}'}{by}"
+        f"{ended}; the rest takes about {clock(round(seconds))}{by}; {hours:.3g} core-hours, by "
+        f"what ended runs took"
     )
 
 
