@@ -98,6 +98,21 @@ def test_single_shares_are_those_of_optuna():
     assert shares(found).to_dict() == pytest.approx(theirs, abs=1e-6)
 
 
+def test_momentum_is_weighed_as_it_is_drawn():
+    """One minus momentum log-uniform in [0.01, 1]: a step at 0.9, the middle of two decades, splits
+    the weight in halves; on a linear scale a tenth would lie above it.
+    """
+    x = uniform(200, "optim.momentum", "model.dropout")
+    x["optim.momentum"] = 1 - 10 ** (-2 * x["optim.momentum"])
+    y = np.where(x["optim.momentum"] < 0.9, 1.0, 0.0)
+    found = importance(runs(x, y), rng(), repeats=1)
+    scales = found.table.set_index("parameter")["scale"].to_dict()
+    assert scales == {"optim.momentum": "complement", "model.dropout": "linear"}
+    curve = found.marginals[found.marginals["parameter"] == "optim.momentum"]
+    assert curve["x"].is_monotonic_increasing and 0 <= curve["x"].min() < curve["x"].max() < 1
+    assert curve["mean"].mean() == pytest.approx(0.5, abs=0.03)
+
+
 def test_learning_rates_are_weighed_by_decade():
     """A step at the middle of four decades splits the weight in halves; on a linear scale a
     hundredth would lie below it.
@@ -167,17 +182,17 @@ def test_runs_without_a_score_count_as_ignorance():
     gone = x[X[0]] > 0.8
     y[gone] = np.where(np.arange(gone.sum()) % 2, np.nan, 1e30)
     table = runs(x, y, baseline=1.0).assign(diverged=gone)
-    assert module._bounded(table)[gone].tolist() == [1.0] * gone.sum()
+    assert module.bounded(table)[gone].tolist() == [1.0] * gone.sum()
     assert (
-        module._bounded(table.assign(baseline=np.nan))[gone].tolist()
+        module.bounded(table.assign(baseline=np.nan))[gone].tolist()
         == [y[~gone].max()] * gone.sum()
     )
     assert (
-        module._bounded(table.assign(goal="max", value=-y, baseline=-1.0))[gone].tolist()
+        module.bounded(table.assign(goal="max", value=-y, baseline=-1.0))[gone].tolist()
         == [-1.0] * gone.sum()
     )
     worse = table.assign(diverged=False, value=50.0)
-    assert module._bounded(worse).tolist() == [1.0] * 60
+    assert module.bounded(worse).tolist() == [1.0] * 60
     found = importance(table, rng(), repeats=1)
     assert found.replaced == gone.sum()
     assert shares(found)[X[0]] > 0.8

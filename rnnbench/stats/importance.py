@@ -39,7 +39,8 @@ MOST = 1000  # runs per tree: the sums over leaves take time and memory with the
 class Setting:
     """A setting that was searched, as a coordinate in [0, 1].
 
-    scale: log, linear or levels; values (n) and their coordinates (n).
+    scale: log, linear, complement (the logarithm of one minus the value, as momentum is drawn) or
+        levels; values (n) and their coordinates (n).
     """
 
     name: str
@@ -55,7 +56,8 @@ class Setting:
             return (np.arange(len(self.levels)) + 0.5) / len(self.levels), self.levels
         points = np.linspace(0, 1, POINTS)
         values = self.low + points * (self.high - self.low)
-        return points, tuple((10**values if self.scale == "log" else values).tolist())
+        turned = {"log": 10**values, "complement": 1 - 10**-values, "linear": values}
+        return points, tuple(turned[self.scale].tolist())
 
 
 @dataclass(frozen=True)
@@ -240,8 +242,8 @@ def _refusal(scores: Floats, settings: Sequence[Setting]) -> str:
 
 
 def _setting(name: str, column: "pd.Series[Any]") -> Setting:
-    """Levels, if few or not all numbers; else a range, on the scale (log, linear) on which the
-    values lie more evenly.
+    """Levels, if few or not all numbers; else a range, on the scale (log, linear, complement) on
+    which the values lie most evenly.
     """
     distinct = {repr(value): value for value in column}
     numeric = all(
@@ -256,8 +258,13 @@ def _setting(name: str, column: "pd.Series[Any]") -> Setting:
     values = {"linear": column.to_numpy(float)}
     if values["linear"].min() > 0:
         values["log"] = np.log10(values["linear"])
+    if values["linear"].min() >= 0 and values["linear"].max() < 1:
+        values["complement"] = -np.log10(1 - values["linear"])
     unit = {scale: (v - v.min()) / np.ptp(v) for scale, v in values.items()}
-    scale = min(unit, key=lambda s: stats.ks_1samp(unit[s], stats.uniform.cdf).statistic)
+    uneven = {of: stats.ks_1samp(at, stats.uniform.cdf).statistic for of, at in unit.items()}
+    if uneven.get("complement", 0.0) > uneven["linear"] / 2:
+        del uneven["complement"]  # rare enough that luck must not choose it
+    scale = min(uneven, key=uneven.__getitem__)
     return Setting(
         name, scale, (), float(values[scale].min()), float(values[scale].max()), unit[scale]
     )
