@@ -56,6 +56,7 @@ SMALL = {
         {"length": 2, "items": 4, "variable": True},
     ],
     "memorize": [{}, {"items": 3, "alphabet": 5}],
+    "recite": [{}, {"items": 3, "alphabet": 5}],
     "arithmetic": [{"digits": 2}, {"digits": 1, "distractors": 0}],
     "xml": [{"length": 60}, {"length": 40}],
     "parity": [{"length": 7}, {"length": 1}],
@@ -233,6 +234,7 @@ def test_splits_are_disjoint_and_as_large_as_stated(name):
     vast = {  # no sequence twice by chance
         "copy": {"length": 5},
         "memorize": {"items": 12},
+        "recite": {"items": 12},
         "arithmetic": {"digits": 18, "distractors": 0.9},
         "ngrams": {"context": 12},
         "babi_own": {"kind": 3, "statements": 20},
@@ -390,6 +392,7 @@ IGNORANT = {
     "adding": ignorant_adding,
     "copy": ignorant_copy,
     "memorize": ignorant_memorize,
+    "recite": ignorant_memorize,
     "arithmetic": ignorant_arithmetic,
     "xml": ignorant_xml,
     **task_readings.IGNORANT,
@@ -516,6 +519,7 @@ SOLVE = {
     "adding": solve_adding,
     "copy": solve_copy,
     "memorize": solve_memorize,
+    "recite": solve_memorize,
     "arithmetic": solve_arithmetic,
     "xml": solve_xml,
     **task_readings.SOLVE,
@@ -651,6 +655,15 @@ def test_memorize_layout():
         assert x[5:] == [0] * 5 and [letter + 1 for letter in y[5:]] == x[:5]
         assert mask == [False] * 5 + [True] * 5
     assert set(b.x[:5].ravel()) == set(range(1, 27))
+
+
+def test_recite_layout():
+    [b] = batches(make("recite"), 1, 500)
+    for x, y, mask in zip(b.x.T.tolist(), b.y.T.tolist(), b.mask.T.tolist(), strict=True):
+        assert x[5] == 0 and x[6:] == x[:4] and [letter + 1 for letter in y[5:]] == x[:5]
+        assert mask == [False] * 5 + [True] * 5
+    [plain] = batches(make("memorize"), 1, 500)
+    assert (plain.y == b.y).all() and (plain.x[:5] == b.x[:5]).all()
 
 
 @pytest.mark.parametrize(("digits", "distractors"), [(1, 0.9), (3, 0.2), (8, 0.3), (18, 0.0)])
@@ -793,6 +806,7 @@ def test_closing_letters_are_those_of_closing_tags():
         ("xml", "length", 24),
         ("xml", "length", inf),
         ("memorize", "lenght", 3),
+        ("recite", "items", 0),
         ("parity", "length", 0),
         ("groups", "group", "A4"),
         ("dyck", "length", 1),

@@ -119,6 +119,22 @@ def data(options: Options) -> int:
     return 0 if all(row.state in ("present", "absent", "ok") for row in rows) else 2
 
 
+def search(options: Options) -> None:
+    from rnnbench.search.command import Asked, search_cells
+
+    search_cells(
+        Asked(
+            name=options.search,
+            methods=options.method,
+            budget=options.budget,
+            seeds=options.seed,
+            plan=options.plan,
+            replicate=options.replicate,
+            how=tuple(options.overrides),
+        )
+    )
+
+
 def status(options: Options) -> None:
     from rnnbench.console import put_json
     from rnnbench.sweep import status

@@ -134,6 +134,40 @@ VERBS = (
             help="how it runs: workers=2 backend=submitit engine=loop paths.results=DIR",
         ),
     ),
+    verb(
+        "search",
+        "new cells: mutate LSTM and GRU, screen, evolve; and whether what is found replicates",
+        actions.search,
+        argument("search", metavar="NAME", help="one of configs/searches, or path/to/file.yaml"),
+        argument(
+            "--method",
+            metavar="METHODS",
+            help="evolution, aging, random, or several: evolution,random; default: the first of "
+            "the search",
+        ),
+        argument(
+            "--budget",
+            metavar="CELLS|HOURS",
+            help="candidates (300) or hours (2h) of each search; default: the search's",
+        ),
+        argument("--seed", default="0", help="a search for each: 0,1,2 (default: 0)"),
+        argument(
+            "--plan",
+            action="store_true",
+            help="train nothing: say what a candidate goes through, and what that costs",
+        ),
+        argument(
+            "--replicate",
+            action="store_true",
+            help="train the finalists of all searches anew, beside the cells that people made",
+        ),
+        argument(
+            "overrides",
+            nargs="*",
+            metavar="key=value",
+            help="how it runs: workers=2 paths.results=DIR",
+        ),
+    ),
     verb("status", "what has become of every run of a study", actions.status, JSON, STUDY, RESULTS),
     verb(
         "collect",

@@ -45,7 +45,8 @@ def loss_and_gradient(
     names, weights = list(network.params), list(network.params.values())
     if not compiled:
         loss_K = mean_loss(kind, network.read(outputs, batch.last), batch)
-        parts = torch.autograd.grad(loss_K.sum(), weights)  # replicas share nothing
+        # Replicas share nothing. What a sequence of one step does not reach has a gradient of 0.
+        parts = torch.autograd.grad(loss_K.sum(), weights, materialize_grads=True)
         return loss_K.detach(), dict(zip(names, parts, strict=True)), after
     read = outputs[:, -1] if batch.last else outputs
     rows = read.detach().flatten(1, -2)

@@ -83,6 +83,12 @@ RULES: dict[str, tuple[Callable[..., Array], tuple[float, ...]]] = {
         lambda rng, rows, columns, scale: rng.normal(0, scale / columns**0.5, (rows, columns)),
         (1.0,),
     ),
+    "scaled_uniform": (
+        lambda rng, rows, columns, scale: rng.uniform(
+            -scale / columns**0.5, scale / columns**0.5, (rows, columns)
+        ),
+        (1.0,),
+    ),
     "identity": (lambda rng, rows, columns, scale: scale * np.eye(rows, columns), (1.0,)),
     "horizon": (
         lambda rng, rows, columns, longest: rng.uniform(0, 2 ** (1 / longest), (rows, columns)),
@@ -98,6 +104,7 @@ SCHEMES = {
     "orthogonal": ("glorot", "orthogonal"),
     "identity": ("normal 0.001", "identity {}"),
     "scaled": ("scaled {}", "scaled {}"),
+    "scaled_uniform": ("scaled_uniform {}", "scaled_uniform {}"),
     "chrono": ("glorot", "orthogonal"),
 }
 

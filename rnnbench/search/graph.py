@@ -110,23 +110,27 @@ def why_not(candidate: Graph, limits: Limits) -> str | None:
         return f"{len(candidate.nodes)} nodes, at most {limits.nodes}"
     if candidate.products > limits.products:
         return f"{candidate.products} products, at most {limits.products}"
+    if not candidate.products:
+        return "nothing is learnt"
     every = _leaves(candidate)
-    leaves = [every[value] for value in candidate.results]
-    width = len(candidate.state)
+    return not_recurrent([every[value] for value in candidate.results])
+
+
+def not_recurrent(leaves: list[set[int]]) -> str | None:
+    """Why new states that read these, 0 for x and 1 … S for the states, make no memory of x."""
+    states = range(len(leaves))
     if not any(0 in read for read in leaves):
         return "x is never used"
-    reached = _closure({k for k in range(width) if 0 in leaves[k]}, leaves)
-    if len(reached) < width:
+    reached = _closure({k for k in states if 0 in leaves[k]}, leaves)
+    if len(reached) < len(leaves):
         return "a state never depends on x"
     needed = {0}
     while more := {read - 1 for k in needed for read in leaves[k] if read} - needed:
         needed |= more
-    if len(needed) < width:
+    if len(needed) < len(leaves):
         return "a state never reaches the output"
-    if not any(leaves[k] - {0} for k in range(width)):
+    if not any(leaves[k] - {0} for k in states):
         return "nothing recurs"
-    if not candidate.products:
-        return "nothing is learnt"
     return None
 
 

@@ -97,6 +97,17 @@ def _ours() -> Iterator[tuple[str, Callable[..., object], dict[str, float]]]:
         yield name, resolve(step, "cell.step"), values.get("constants") or {}
 
 
+def reads(program: Program) -> list[set[int]]:
+    """Of every new state what it depends on: 0 is x, 1 … the states."""
+    number = {name: 1 + k for k, name in enumerate(program.state)}
+    found: dict[Value, set[int]] = {}
+    for v in program.values:
+        found[v] = set().union(*(found[a] for a in v.inputs))
+        if v.op in ("x", "state"):
+            found[v] = {number.get(v.block, 0)}
+    return [found[v] for v in program.results]
+
+
 def depth(program: Program) -> int:
     """The longest way from x or a state to a new state, in operations and products."""
     longest: dict[Value, int] = {}

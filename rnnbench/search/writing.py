@@ -86,6 +86,8 @@ class _Writer:
                 self.readers[node.inputs[0]] += 1  # by the matrix and by the diagonal
         for value in candidate.results:
             self.readers[value] += 1
+        bare = (node.inputs.count(0) for node in candidate.nodes if not node.linear)
+        self.alone = not self.embed and sum(bare) == 1  # x as it is, read once
         self.lines: list[str] = []
         self.known: dict[int, tuple[str, int]] = {
             1 + k: (state, ATOM) for k, state in enumerate(candidate.state)
@@ -114,6 +116,8 @@ class _Writer:
         if at in self.known:
             return self.known[at]
         node = self.graph.node(at)
+        if node is None and self.alone:
+            return f"{self.block('W', 'e')} @ x", SUM
         if node is None:  # x as it is
             self.known[at] = self.named("e", f"{self.block('W', 'e')} @ x")
             return self.known[at]
@@ -172,6 +176,9 @@ class _Writer:
 
     def collect(self, found: _Sum, at: int, sign: float, first: bool = False) -> None:
         node = self.graph.node(at)
+        if at == 0 and self.alone:
+            found.matrices.setdefault("W x", sign)
+            return
         inner = first or (node is not None and self.readers[at] == 1 and at not in self.known)
         if node is None or not inner or not (node.linear or node.op in ("add", "sub")):
             found.add(self.tight(at, PRODUCT), sign)

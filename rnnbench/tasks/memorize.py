@@ -3,7 +3,7 @@
 The quick test that a cell can remember at all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -60,3 +60,21 @@ class Memorize(Generated):
             y=np.concatenate([silence, letters]),
             mask=np.broadcast_to(asked, (2 * self.items, size)).copy(),
         )
+
+
+@dataclass(frozen=True)
+class Recite(Memorize):
+    """Memorisation with answers fed back: each letter is asked for by the one before it.
+
+    Source: Jozefowicz, Zaremba & Sutskever (2015), the filter as it was measured: while a letter
+        is predicted, the right one before it is the input (teacher forcing; from memory, the paper
+        could not be read).
+    Reading: a blank asks for the first letter. Gated cells learn it several times sooner than
+        `memorize`.
+    """
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        batch = super().sample(rng, size)
+        x = batch.x.copy()
+        x[self.items + 1 :] = x[: self.items - 1]
+        return replace(batch, x=x)

@@ -1,0 +1,173 @@
+"""How a search goes on from what it knows: a pure function of its seed and of the records so far.
+
+evolution: the list of the best `keep` cells of Jozefowicz et al. (2015); a random member is looked
+    at again with settings that it has not had, or mutated.
+aging: a population as a queue; the best of `sample` members drawn with replacement is mutated, the
+    child joins, the oldest leaves (Real et al., 2019). Members have passed the first screen.
+random: search without selection. Every candidate comes from a reference by 1 to `walk` mutations;
+    screens, settings and budget are those of the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbench.draw import Draw
+from rnnbench.equations.trace import trace
+from rnnbench.errors import UserError
+from rnnbench.search.archive import AGAIN, NEW, REFERENCE, Archive, Asked, Member
+from rnnbench.search.design import Screen
+from rnnbench.search.graph import Graph, not_recurrent, reference
+from rnnbench.search.identity import fingerprint, known, reads
+from rnnbench.search.mutate import TRIES, mutant
+from rnnbench.search.screens import Order, drawn, seeds_of
+from rnnbench.search.writing import Idle, compiled, function_text
+
+
+@dataclass(frozen=True)
+class Read:
+    """A graph as a cell: its text, what it computes, our cell that computes the same."""
+
+    text: str
+    fingerprint: str
+    known: str | None
+
+
+def read(candidate: Graph, name: str, inputs: str) -> Read:
+    """Raises Idle or UserError where it is no cell."""
+    text = function_text(candidate, name, inputs)
+    program = trace(compiled(text, name))  # type: ignore[arg-type]
+    if why := not_recurrent(reads(program)):  # what simplifying has taken away
+        raise Idle(why)
+    found = fingerprint(program)
+    return Read(text, found, known().get(found))
+
+
+class Proposals:
+    """The moves of one search, method and seed."""
+
+    def __init__(self, archive: Archive, method: str, seed: int) -> None:
+        self.archive, self.search = archive, archive.search
+        self.method, self.seed, self.draw = method, seed, Draw(seed)
+
+    def references(self) -> list[Asked]:
+        """Round 0: the cells that the search starts from."""
+        made = []
+        for slot, name in enumerate(self.search.references):
+            cell = read(reference(name), name, self.search.inputs)
+            made.append(
+                Asked(
+                    *(0, slot, REFERENCE, name, "", reference(name)),
+                    *(cell.text, cell.fingerprint, cell.known, 0, 0, True),
+                )
+            )
+        return made
+
+    def round(self, number: int) -> list[Asked]:
+        """The moves of a round, from what was known when it began."""
+        taken = set(self.archive.prints)
+        made: list[Asked] = []
+        for slot in range(self.search.round):
+            rng = self.draw(f"{self.method} {slot}", number)
+            again = self.method == "evolution" and rng.random() < self.search.again
+            members = [member for _, member in self.archive.ranked()[: self.search.keep]]
+            if again and any(self._untried(member) for member in members):
+                made.append(self._again(number, slot, members, rng))
+            else:
+                before = self.archive.count + sum(one.move == NEW for one in made)
+                made.append(self._new(number, slot, before + 1, taken, rng))
+                taken.add(made[-1].fingerprint)
+        return made
+
+    def _untried(self, member: Member) -> bool:
+        return any(
+            len(member.tried.get(screen.name, ())) < screen.size for screen in self.search.fitness
+        )
+
+    def _again(
+        self, number: int, slot: int, members: list[Member], rng: np.random.Generator
+    ) -> Asked:
+        able = [member for member in members if self._untried(member)]
+        member = able[int(rng.integers(len(able)))]
+        return Asked(
+            *(number, slot, AGAIN, member.name, member.name, member.graph, member.text),
+            *(member.fingerprint, member.known, 0, 0, True),
+        )
+
+    def _new(
+        self, number: int, slot: int, count: int, taken: set[str], rng: np.random.Generator
+    ) -> Asked:
+        name, draws, twins = f"cell_{count:04}", 0, 0
+        for _ in range(TRIES):
+            parent, steps = self._parent(rng)
+            candidate = parent.graph
+            for _ in range(steps):
+                candidate, tried = mutant(candidate, rng, self.search.grammar)
+                draws += tried - 1
+            try:
+                cell = read(candidate, name, self.search.inputs)
+            except (Idle, UserError):
+                draws += 1
+                continue
+            if cell.fingerprint in taken:
+                twins += 1
+                continue
+            through = bool(self.search.through) and count % self.search.through == 0
+            return Asked(
+                *(number, slot, NEW, name, parent.name, candidate),
+                *(cell.text, cell.fingerprint, cell.known, draws, twins, through),
+            )
+        raise RuntimeError(f"no new cell in {TRIES:,} mutants; the grammar allows too few")
+
+    def _parent(self, rng: np.random.Generator) -> tuple[Member, int]:
+        """Whom to mutate, and how often."""
+        if self.method == "random":
+            names = self.search.references
+            chosen = self.archive.members[names[int(rng.integers(len(names)))]]
+            return chosen, int(rng.integers(1, self.search.walk + 1))
+        if self.method == "evolution":
+            members = [member for _, member in self.archive.ranked()[: self.search.keep]]
+            return members[int(rng.integers(len(members)))], 1
+        living = [m for m in self.archive.members.values() if self.archive.passed(m) > 0]
+        queue = sorted(living, key=lambda member: member.born)[-self.search.keep :]
+        sample = [queue[int(rng.integers(len(queue)))] for _ in range(self.search.sample)]
+        return max(sample, key=self._standing), 1
+
+    def _standing(self, member: Member) -> tuple[int, float, int]:
+        return (
+            self.archive.passed(member),
+            self.archive.fitness(member) or 0.0,
+            -member.born,
+        )
+
+    def order(self, asked: Asked) -> Order:
+        """What to train for a move."""
+        screens = self.search.fitness if asked.move == AGAIN else self.search.screens
+        return Order(
+            name=asked.name,
+            text=asked.text,
+            settings={screen.name: self._settings(asked, screen) for screen in screens},
+            needed={} if asked.move != NEW else self.archive.needed(),
+            seeds={screen.name: seeds_of(screen, self.seed) for screen in screens},
+            through=asked.through,
+        )
+
+    def _settings(self, asked: Asked, screen: Screen) -> tuple[int, ...]:
+        """Settings of the grid: for a child, some of the parent's best and some at random; for a
+        member that is looked at again, such as it has not had.
+        """
+        before = self.archive.members.get(asked.name)
+        tried = set(before.tried.get(screen.name, ())) if before else set()
+        chosen: list[int] = []
+        parent = self.archive.members.get(asked.parent) if asked.move == NEW else None
+        if parent is not None:
+            chosen = self._best(parent, screen)[: round(screen.inherit * screen.settings)]
+        purpose = f"{self.method} {asked.round} {asked.slot}"
+        left = screen.settings - len(chosen)
+        return (*chosen, *drawn(screen, self.seed, purpose, tried | set(chosen), left))
+
+    def _best(self, member: Member, screen: Screen) -> list[int]:
+        """The settings that were tried on a member, best first, diverged ones left out."""
+        goal = self.archive.stages[screen.name].goal
+        known = {k: s for k, s in member.tried.get(screen.name, {}).items() if s is not None}
+        return sorted(known, key=lambda k: (-known[k] if goal == "max" else known[k], k))

@@ -1,0 +1,152 @@
+"""What the searches of a YAML have found, as data frames and CSV files.
+
+incumbents: the best fitness after so many candidates and so many seconds. screens: how many passed.
+ranks: Kendall's τ of each screen's score with the fitness. cost: seconds, failures included.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from rnnbench.runs.records import write
+from rnnbench.search.archive import NEW, Archive, lines
+from rnnbench.search.design import Search
+from rnnbench.search.run import passed
+from rnnbench.search.screens import Stages, composed
+
+FEWEST = 5  # cells, for a rank correlation
+
+
+def journals(search: Search, results: Path) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+    """(method, seed, records) of every search of this YAML."""
+    for path in sorted((results / search.name).glob("*/journal.jsonl")):
+        header, *records = lines(path)
+        if header["digest"] == search.digest:
+            yield (
+                header["method"],
+                header["seed"],
+                sorted(records, key=lambda r: (r["round"], r["slot"])),
+            )
+
+
+def incumbents(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
+    """A row per candidate: method, seed, cells, settings, seconds of work, fitness of the best."""
+    rows = []
+    for method, seed, records in journals(search, results):
+        archive, seconds, settings = Archive(search, stages), 0.0, 0
+        for record in records:
+            archive.fold(record)
+            seconds += record["seconds"]
+            settings += sum(len(one["settings"]) for one in record["trained"])
+            if search.relative_to not in archive.members:
+                continue
+            ranked = [pair for pair in archive.ranked() if pair[1].name not in search.references]
+            best, member = ranked[0] if ranked else (None, None)
+            rows.append(
+                {
+                    "method": method,
+                    "seed": seed,
+                    "cells": archive.count,
+                    "settings": settings,
+                    "seconds": seconds,
+                    "fitness": best,
+                    "cell": member.name if member else "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def screens(search: Search, results: Path) -> pd.DataFrame:
+    """A row per search and screen: candidates that came to it and passed it, seconds spent there,
+    draws that were no cells, and twins.
+    """
+    rows = []
+    for method, seed, records in journals(search, results):
+        fresh = [r for r in records if r["move"] == NEW]
+        before = len(fresh)
+        for name, count in passed(fresh, search).items():
+            trained = [t for r in fresh for t in r["trained"] if t["screen"] == name]
+            rows.append(
+                {
+                    "method": method,
+                    "seed": seed,
+                    "screen": name,
+                    "came": before,
+                    "passed": count,
+                    "share": count / len(fresh) if fresh else float("nan"),
+                    "seconds": sum(t["seconds"] for t in trained),
+                }
+            )
+            before = count
+    return pd.DataFrame(rows)
+
+
+def ranks(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
+    """Kendall's τ between what a screen scores and the fitness, over the candidates that went
+    through all screens whatever they scored: a sample of the whole range.
+    """
+    scores: dict[str, list[float]] = {name: [] for name in stages}
+    ends: list[float] = []
+    for _, _, records in journals(search, results):
+        archive = Archive(search, stages)
+        for record in records:
+            archive.fold(record)
+        sampled = [r["name"] for r in records if r["move"] == NEW and r["through"]]
+        for name in sampled:
+            member = archive.members[name]
+            if all(screen in member.tried for screen in stages):
+                for screen in stages:
+                    scores[screen].append(archive.share(member, screen))
+                ends.append(min(archive.share(member, s.name) for s in search.fitness))
+    rows = []
+    for name, values in scores.items():
+        tau = p = float("nan")
+        if len(ends) >= FEWEST:
+            found = stats.kendalltau(values, ends)
+            tau, p = float(found.statistic), float(found.pvalue)
+        rows.append({"screen": name, "cells": len(ends), "tau": tau, "p": p})
+    return pd.DataFrame(rows)
+
+
+def cost(search: Search, results: Path) -> pd.DataFrame:
+    """A row per search: candidates, refused draws, twins, settings trained, hours of work and of
+    waiting.
+    """
+    rows = []
+    for method, seed, records in journals(search, results):
+        fresh = [r for r in records if r["move"] == NEW]
+        rows.append(
+            {
+                "method": method,
+                "seed": seed,
+                "cells": len(fresh),
+                "no_cells": sum(r["draws"] for r in fresh),
+                "twins": sum(r["twins"] for r in fresh),
+                "failed": sum(bool(r["failed"]) for r in fresh),
+                "settings": sum(len(t["settings"]) for r in records for t in r["trained"]),
+                "work_hours": sum(r["seconds"] for r in records) / 3600,
+                "clock_hours": max((r["clock"] for r in records), default=0.0) / 3600,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def frames(search: Search, results: Path) -> Mapping[str, pd.DataFrame]:
+    stages = composed(search.screens)
+    return {
+        "incumbents": incumbents(search, stages, results),
+        "screens": screens(search, results),
+        "ranks": ranks(search, stages, results),
+        "cost": cost(search, results),
+    }
+
+
+def write_all(search: Search, results: Path) -> Path:
+    """Every frame as a CSV file; the folder."""
+    folder = results / search.name / "tables"
+    for name, frame in frames(search, results).items():
+        write(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
+    return folder
