@@ -85,7 +85,7 @@ def refused(rnnbench, place):
     [
         (
             "train cell=lsmt",
-            "unknown cell 'lsmt'; did you mean 'lstm'? (52 cells: rnnbench list cells)",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (56 cells: rnnbench list cells)",
         ),
         (
             "train task=coppy",
@@ -97,14 +97,14 @@ def refused(rnnbench, place):
         ),
         ("train engine=warp", "unknown engine 'warp' (known: auto, loop, native, torch)"),
         ("train debug=tinny", "unknown debug 'tinny'; did you mean 'tiny'? (known: tiny)"),
-        ("train cell= debug=tiny", "unknown cell '' (52 cells: rnnbench list cells)"),
+        ("train cell= debug=tiny", "unknown cell '' (56 cells: rnnbench list cells)"),
         (
             "train -m cell=lstm,lsmt debug=tiny",
-            "unknown cell 'lsmt'; did you mean 'lstm'? (52 cells: rnnbench list cells)",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (56 cells: rnnbench list cells)",
         ),
         (
             "show cell=lsmt",
-            "unknown cell 'lsmt'; did you mean 'lstm'? (52 cells: rnnbench list cells)",
+            "unknown cell 'lsmt'; did you mean 'lstm'? (56 cells: rnnbench list cells)",
         ),
         ("qqqq", "unknown command 'qqqq' (known: "),
         ("list foo", "unknown listing 'foo' (known: cells, studies, tasks)"),

@@ -80,6 +80,10 @@ def test_constants_reach_both_sides():
 
 # Sizes at (d=1, n=130) and (d=2, n=64), one bias per gate, no embedding, no read-out.
 PARAMETERS = {
+    "nascell": (136240, 33792),
+    "darts_v1": (304460, 73984),
+    "darts_v2": (304460, 73984),
+    "enas": (405860, 98560),
     # published, or counted from the published equations
     "tanh": (17160, 4288),
     "relu": (17160, 4288),

@@ -40,6 +40,7 @@ FORGETS_NOTHING = {"tanh", "relu", "irnn", "indrnn", "nfg", "lstm_f"} | {
         "s4d",
     ),  # no one bias holds, or none as chrono has it
 }
+FORGETS_NOTHING |= {"nascell", "darts_v1", "darts_v2", "enas"}  # no biases
 WRITES = (
     "lstm",
     "lstm_b",
@@ -121,6 +122,7 @@ def drawn(rule, rows, columns, number, seed=0):
     [
         ("normal", 0.3, "norm", (0, 0.3), 0.3),
         ("scaled", 1.4, "norm", (0, 1.4 / 20), 0.07),  # s / √n, n = 400 columns
+        ("scaled_uniform", 1.4, "uniform", (-1.4 / 20, 2.8 / 20), 1.4 / 20 / 3**0.5),
         ("uniform", 0.5, "uniform", (-0.5, 1.0), 0.5 / 3**0.5),
         ("horizon", 10, "uniform", (0, 2**0.1), 2**0.1 / 12**0.5),
         (
@@ -147,6 +149,7 @@ def test_every_rule_is_tested_here():
     assert set(RULES) - for_decays == {
         "normal",
         "scaled",
+        "scaled_uniform",
         "uniform",
         "horizon",
         "glorot",
@@ -196,6 +199,7 @@ def test_schemes(name):
         "chrono:50": {"W": (6 / 100) ** 0.5, "R": "orthogonal"},
         "identity:0.5": {"W": "normal 0.001", "R": "identity 0.5"},
         "identity": {"W": "normal 0.001", "R": "identity 1"},
+        "scaled_uniform:0.7": {"W": 0.7 / 60**0.5, "R": 0.7 / 60**0.5},
         "scaled:0.7": {"W": f"normal {0.7 / 60**0.5}", "R": f"normal {0.7 / 60**0.5}"},
         "scaled": {"W": f"normal {1 / 60**0.5}", "R": f"normal {1 / 60**0.5}"},
     }

@@ -47,6 +47,31 @@ def maximum(a: complex, b: complex) -> complex:
     return a if a.real > b.real else b
 
 
+def highway_tree(genes: str, leaves: Sequence[int], w: Weights, x: Vector, h: Vector) -> States:
+    """A step of DARTS' and ENAS' cells. genes: 'relu 0 tanh 1', activation and predecessor of each
+    node; the new state is the mean of the leaves. Nodes read the blocks g1 s1 g2 s2 …
+    """
+    functions: dict[str, Callable[[complex], complex]] = {
+        "relu": relu,
+        "tanh": cmath.tanh,
+        "sigmoid": sigmoid,
+        "identity": lambda v: v,
+    }
+    units, words = range(len(h)), genes.split()
+    gate = [sigmoid(dot(w["W.g"][k], x) + dot(w["R.g"][k], h)) for k in units]
+    new = [cmath.tanh(dot(w["W.s"][k], x) + dot(w["R.s"][k], h)) for k in units]
+    values = [[h[k] + gate[k] * (new[k] - h[k]) for k in units]]
+    for node in range(len(words) // 2):
+        before, f = values[int(words[2 * node + 1])], functions[words[2 * node]]
+        row = []
+        for k in units:
+            c = sigmoid(dot(w[f"R.g{node + 1}"][k], before))
+            v = f(dot(w[f"R.s{node + 1}"][k], before))
+            row.append(before[k] + c * (v - before[k]))
+        values.append(row)
+    return ([sum(values[leaf][k] for leaf in leaves) / len(leaves) for k in units],)
+
+
 def sequence(
     step: Step, w: Weights, inputs: Sequence[Vector], state: States
 ) -> tuple[list[Vector], States]:

@@ -42,7 +42,7 @@ def search_cells(asked: Asked) -> None:
     if asked.replicate:
         from rnnbench.search.replicate import replicate
 
-        replicate(search, results, how)
+        replicate(search, results, how.get("workers"), asked.plan)
         return
     methods = _methods(asked.methods) if asked.methods else search.methods[:1]
     seeds = _seeds(asked.seeds)
