@@ -8,6 +8,7 @@ the equations look like: z ⊙ h + (1 - z) ⊙ n and n + z ⊙ (h - n) are the G
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from inspect import isfunction
 
 import torch
 from torch import Tensor
@@ -94,7 +95,9 @@ def _ours() -> Iterator[tuple[str, Callable[..., object], dict[str, float]]]:
         if step is None or step in seen:
             continue
         seen.add(step)
-        yield name, resolve(step, "cell.step"), values.get("constants") or {}
+        function = resolve(step, "cell.step")
+        if isfunction(function):  # else it is a layer of another kind
+            yield name, function, values.get("constants") or {}
 
 
 def reads(program: Program) -> list[set[int]]:

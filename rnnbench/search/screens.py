@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 
 from rnnbench.draw import Draw
-from rnnbench.engine import loop
 from rnnbench.engine.network import Network
 from rnnbench.engine.pack import Pack
 from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError
+from rnnbench.layers.recurrent import Recurrent
 from rnnbench.search.design import Screen
 from rnnbench.search.writing import compiled
 from rnnbench.settings import Cell, Settings, shape
@@ -108,7 +108,7 @@ def untrainable(function: Callable[..., Any]) -> str:
     network = _network(made)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, STEPS, SEQUENCES, UNITS, generator=generator)
-    outputs, _ = network.run(loop.unroll, x, network.zero_state(SEQUENCES))
+    outputs, _ = network.run(None, x, network.zero_state(SEQUENCES))
     largest = outputs.detach().abs().max().item()
     if not largest < LARGEST:
         return f"outputs of {largest:.3g} after {STEPS} steps"
@@ -122,7 +122,7 @@ def untrainable(function: Callable[..., Any]) -> str:
 
 
 def _network(made: Plan) -> Network:
-    network = Network(made, 1, UNITS, UNITS, 1, 1, False, torch.float32, "cpu")
+    network = Network([Recurrent(made)], 1, UNITS, UNITS, 1, False, torch.float32, "cpu")
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, view in network.params.items():
@@ -171,7 +171,7 @@ def pack_of(
     for index in settings:
         drawn = changed(Job(replace(stage.settings, cell=cell), ()), stage.screen.values(index))
         runs += [replace(drawn.settings, seed=seed) for seed in seeds]
-    return Training(Pack(runs, function, _task(stage.settings)))
+    return Training(Pack(runs, Recurrent(plan(function)), _task(stage.settings)))
 
 
 def best_of(scores: Sequence[float | None], goal: str) -> float | None:
