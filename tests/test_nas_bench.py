@@ -2,7 +2,6 @@
 project drew, can be written as cells, and both engines compute what their graphs say.
 """
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
 from rnnbench.equations.plan import plan
 from rnnbench.equations.text import latex, unicode
+from rnnbench.search.recipes import equations, ordered, read, states
 
 COMPILED = 3  # of all: a compiler takes seconds for each
 K, T, B, I, H = 2, 3, 2, 2, 3  # noqa: E741
-LEAKY = 0.01
 WEIGHTS = torch.linspace(-1, 1, K * T * B * H, dtype=torch.float64).view(K, T, B, H)
 
 
@@ -24,13 +23,7 @@ def recipes(mirror):
     path = Path(mirror) / "nas_bench_nlp" / "wikitext2.jsonl"
     if not path.exists():
         pytest.skip(f"no {path}")
-    rows = (json.loads(line) for line in path.read_text("utf-8").splitlines())
-    different = {json.dumps(row["recipe"], sort_keys=True): row["recipe"] for row in rows}
-    return list(different.values())
-
-
-def states(recipe):
-    return [name for name in (f"h_new_{k}" for k in range(4)) if name in recipe]
+    return [one.recipe for one in read(path)]
 
 
 def blocks(recipe, name):
@@ -38,49 +31,6 @@ def blocks(recipe, name):
     inputs = recipe[name]["input"]
     matrices = [(f"{'W' if i == 'x' else 'R'}", f"{name}_{k}") for k, i in enumerate(inputs)]
     return matrices, ("b", name)
-
-
-def equations(recipe, cell):
-    """The recipe as the text of a cell."""
-
-    def line(name):
-        node = recipe[name]
-        op, inputs = node["op"], node["input"]
-        if op == "linear":
-            matrices, bias = blocks(recipe, name)
-            terms = [f"{f}.{m} @ {i}" for (f, m), i in zip(matrices, inputs, strict=True)]
-            return " + ".join([*terms, ".".join(bias)])
-        if op == "blend":
-            gate, one, other = inputs
-            return f"{gate} * {one} + (1 - {gate}) * {other}"
-        if op.startswith("elementwise"):
-            return {"prod": " * ", "sum": " + "}[op.rpartition("_")[2]].join(inputs)
-        (v,) = inputs
-        kinds = {"tanh": f"tanh({v})", "sigm": f"sigmoid({v})"}
-        return kinds.get(op.removeprefix("activation_"), f"where({v} > 0, {v}, {LEAKY} * {v})")
-
-    lines = [f"    {name} = {line(name)}" for name in ordered(recipe)]
-    old = ", ".join(name.replace("new", "prev") for name in states(recipe))
-    return (
-        f"def {cell}(W, R, b, x, {old}):\n"
-        + "\n".join(lines)
-        + f"\n    return {', '.join(states(recipe))}\n"
-    )
-
-
-def ordered(recipe):
-    """The nodes that new states depend on, inputs first."""
-    found = []
-
-    def visit(name):
-        if name in recipe and name not in found:
-            for other in recipe[name]["input"]:
-                visit(other)
-            found.append(name)
-
-    for state in states(recipe):
-        visit(state)
-    return found
 
 
 def literal(recipe, given, k):
@@ -149,6 +99,16 @@ def packed(made, given):
 def quantities(given, outputs, last):
     total = (outputs * WEIGHTS).sum() + sum((state * WEIGHTS[:, 0]).sum() for state in last)
     return outputs, *last, *torch.autograd.grad(total, list(given.values()))
+
+
+def test_what_was_trained_twice_has_two_losses(mirror):
+    path = Path(mirror) / "nas_bench_nlp" / "wikitext2.jsonl"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    known = read(path)
+    assert sum(len(one.losses) for one in known) == 345
+    assert len({one.name for one in known}) == len(known) == 291
+    assert min(known[1].losses) == pytest.approx(4.56758)  # the smallest of its 50, as published
 
 
 def test_every_recipe_is_a_cell(recipes, tmp_path):

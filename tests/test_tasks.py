@@ -467,6 +467,11 @@ def solve_memorize(task, x):
     return certain(np.concatenate([x[task.items :], x[: task.items] - 1]), task.outputs)
 
 
+def solve_recite(task, x):
+    asked = np.zeros_like(x[: task.items])
+    return certain(np.concatenate([asked, x[: task.items] - 1]), task.outputs)
+
+
 def read(ids, alphabet):
     return ["".join(alphabet[i] for i in sequence) for sequence in ids.T]
 
@@ -519,7 +524,7 @@ SOLVE = {
     "adding": solve_adding,
     "copy": solve_copy,
     "memorize": solve_memorize,
-    "recite": solve_memorize,
+    "recite": solve_recite,
     "arithmetic": solve_arithmetic,
     "xml": solve_xml,
     **task_readings.SOLVE,

@@ -167,8 +167,7 @@ class Journal:
                 self.records[line["round"], line["slot"]] = line
         self.clock = max((r["clock"] for r in self.records.values()), default=0.0)
         if not self.path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._append(asdict(header))
+            append(self.path, asdict(header))
 
     def _check(self, found: Mapping[str, Any]) -> None:
         expected = asdict(self.header)
@@ -189,17 +188,22 @@ class Journal:
             "seconds": round(became.seconds, 3),
             "clock": round(clock, 1),
         }
-        self._append(record)
+        append(self.path, record)
         self.records[asked.key()] = json.loads(json.dumps(record))
         return self.records[asked.key()]
 
-    def _append(self, values: Mapping[str, Any]) -> None:
-        torn = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
-        with self.path.open("ab") as file:
-            text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-            file.write(f"{chr(10) if torn else ''}{text}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
+
+def append(path: Path, values: Mapping[str, Any]) -> None:
+    """A line more; it is on the disk when this returns. What a killed process left unfinished
+    stays a line of its own, which is no record.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+    with path.open("ab") as file:
+        text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+        file.write(f"{chr(10) if torn else ''}{text}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

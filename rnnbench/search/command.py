@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rnnbench.console import clock, console, say
 from rnnbench.errors import UserError, unknown
-from rnnbench.search import tables
+from rnnbench.search import proxies, tables
 from rnnbench.search.design import METHODS, Search, checked_budget, read
 from rnnbench.search.graph import reference
 from rnnbench.search.run import RESULTS, Sitting, folder_of
@@ -52,6 +52,11 @@ def search_cells(asked: Asked) -> None:
         _show_plan(search, stages, methods, seeds, budget)
         return
     workers = _workers(how)
+    if search.recipes is not None:
+        made = proxies.measure(search, stages, results / search.name, workers, say)
+        say(made.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        say(f"tables: {results / search.name}")
+        return
     for method in methods:
         for seed in seeds:
             again = _again(asked, method, seed)

@@ -70,6 +70,8 @@ class Search:
     round: candidates proposed together; the list depends on it, not on the number of workers.
     through: every so many candidates one goes through all screens, whatever it scores, so that
     screens can be compared with the end; 0: none.
+    recipes: a file of cells with published losses, in paths.mirror: these are trained in place of
+    candidates, and their scores compared with the losses (`proxies`).
     relative_to: the reference whose scores are 1. digest: of all that decides the list.
     """
 
@@ -93,6 +95,7 @@ class Search:
     replication: Mapping[str, Any]
     claims: Mapping[str, Any]
     digest: str
+    recipes: str | None = None
 
     @property
     def fitness(self) -> tuple[Screen, ...]:
@@ -118,6 +121,7 @@ DEFAULTS: dict[str, Any] = {
     "draws": {},
     "replication": {},
     "claims": {},
+    "recipes": None,
 }
 APART = ("question", "sources", "methods", "seeds", "budget", "replication", "claims")
 GRAMMAR = ("inputs", "mutate", "activations", "elementwise", "nodes", "products")
@@ -154,7 +158,10 @@ def read(name: str) -> Search:
     screens = tuple(
         _screen(file, number, key, table, common, draws) for key, table in tables.items()
     )
-    if not any(screen.fitness for screen in screens):
+    recipes = None if values["recipes"] is None else file.text("recipes", values["recipes"])
+    if recipes is not None and len(screens) != 1:
+        raise file.wrong("screens: recipes are trained by one, whose evaluations are the budgets")
+    if recipes is None and not any(screen.fitness for screen in screens):
         raise file.wrong("screens: at least one needs fitness: true")
     references = file.texts("references", values["references"])
     for one in references:
@@ -181,6 +188,7 @@ def read(name: str) -> Search:
         replication=file.table("replication", values["replication"]),
         claims=file.table("claims", values["claims"]),
         digest=hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12],
+        recipes=recipes,
     )
 
 

@@ -57,7 +57,7 @@ class Sitting:
         """
         hours = float(budget[:-1]) * 3600 if budget.endswith(HOURS) else None
         cells = None if hours else int(budget)
-        with _Pool(self.stages, workers) as pool, _stopped_by_signals():
+        with Pool(self.stages, workers, screened) as pool, _stopped_by_signals():
             try:
                 for number in range(10**9):
                     asked = self._asked(number, cells)
@@ -104,7 +104,7 @@ class Sitting:
             count += one.move == NEW
         return kept
 
-    def _work(self, left: Sequence[Asked], pool: "_Pool") -> None:
+    def _work(self, left: Sequence[Asked], pool: "Pool") -> None:
         by_name = {(one.name, one.slot): one for one in left}
         orders = {key: self.proposals.order(one) for key, one in by_name.items()}
         for key, became in pool.work(orders):
@@ -171,36 +171,38 @@ def _ready(stages: Stages, parent: int) -> None:
     enlist(parent)
 
 
-def _screened(order: Order) -> Screened:
-    return screened(order, _stages)
+def _done(work: Callable[[Order, Stages], Any], order: Order) -> Any:
+    return work(order, _stages)
 
 
-class _Pool:
-    """Workers. One: this process itself."""
+class Pool:
+    """Workers, and what each does with an order. One: this process itself."""
 
-    def __init__(self, stages: Stages, workers: int) -> None:
-        self.stages, self.workers = stages, workers
+    def __init__(self, stages: Stages, workers: int, done: Callable[[Order, Stages], Any]) -> None:
+        self.stages, self.workers, self.done = stages, workers, done
         self.pool: Any = None
 
-    def __enter__(self) -> "_Pool":
+    def __enter__(self) -> "Pool":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(kill_workers=True)
 
-    def work(self, orders: Mapping[Any, Order]) -> Iterator[tuple[Any, Screened]]:
+    def work(self, orders: Mapping[Any, Order]) -> Iterator[tuple[Any, Any]]:
         """Each order's outcome as it ends. One under which a worker dies is worked on again alone;
-        if that takes the worker too, the candidate has failed.
+        if that takes the worker too, the candidate has failed (`Screened`).
         """
         if self.workers == 1:
-            yield from ((key, screened(order, self.stages)) for key, order in orders.items())
+            yield from ((key, self.done(order, self.stages)) for key, order in orders.items())
             return
         from concurrent.futures import as_completed
 
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        futures = {self._started().submit(_screened, order): key for key, order in orders.items()}
+        futures = {
+            self._started().submit(_done, self.done, order): key for key, order in orders.items()
+        }
         lost = []
         for future in as_completed(futures):
             try:
@@ -210,7 +212,7 @@ class _Pool:
         for key in lost:
             self._drop()
             try:
-                yield key, self._started().submit(_screened, orders[key]).result()
+                yield key, self._started().submit(_done, self.done, orders[key]).result()
             except BrokenProcessPool:
                 yield key, Screened(orders[key].name, FINITE, "its worker died twice", (), 0.0)
         if lost:

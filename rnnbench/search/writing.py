@@ -27,7 +27,7 @@ from rnnbench.errors import UserError
 from rnnbench.search.graph import Graph, Node
 
 INPUTS = ("project", "embed")
-HEAD = "from torch import relu, sigmoid, tanh\n"
+FUNCTIONS = ("relu", "sigmoid", "tanh", "where")
 LETTERS = {"sigmoid": "g", "tanh": "t", "relu": "r", "mul": "m", "add": "s", "sub": "s"}
 # how tightly a text holds together
 SUM, PRODUCT, ATOM = range(3)
@@ -59,7 +59,7 @@ def function_text(candidate: Graph, name: str, inputs: str = "project", told: st
 
 def compiled(text: str, name: str) -> Callable[..., Any]:
     """The function of that name in this text; its source can be read back, so that it is a cell."""
-    whole = f"{HEAD}\n\n{text}"
+    whole = f"{_head(text)}\n\n\n{text}"
     place = f"<{name} {zlib.crc32(whole.encode()):08x}>"
     linecache.cache[place] = (len(whole), None, whole.splitlines(keepends=True), place)
     scope: dict[str, Any] = {"__name__": f"candidate_{name}"}
@@ -71,8 +71,14 @@ def compiled(text: str, name: str) -> Callable[..., Any]:
 def file_text(title: str, functions: list[str]) -> str:
     """A file of cells."""
     return "\n\n\n".join(
-        [f'"""{title}"""\n\n{HEAD.rstrip()}', *(f.rstrip() for f in functions), ""]
+        [f'"""{title}"""\n\n{_head(" ".join(functions))}', *(f.rstrip() for f in functions), ""]
     )
+
+
+def _head(text: str) -> str:
+    """The import of what is called in a text."""
+    called = [name for name in FUNCTIONS if re.search(rf"\b{name}\(", text)]
+    return f"from torch import {', '.join(called)}" if called else ""
 
 
 class _Writer:
