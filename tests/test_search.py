@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rnnbench import cli
 from rnnbench.errors import UserError
 from rnnbench.search import run, tables
 from rnnbench.search.archive import Archive, lines
-from rnnbench.search.design import read
+from rnnbench.search.design import METHODS, read
 from rnnbench.search.graph import REFERENCES
 from rnnbench.search.methods import Proposals
 from rnnbench.search.mutate import Grammar, mutant
+from rnnbench.search.pictures import course, draw
 from rnnbench.search.run import Sitting
 from rnnbench.search.screens import Screened, Trained, composed, untrainable
 from rnnbench.search.writing import compiled
@@ -343,3 +345,33 @@ def test_a_journal_is_json_lines(search, stages, tmp_path):
     sat(search, stages, tmp_path / "runs", "random", budget="1")
     for line in Path(tmp_path / "runs" / "journal.jsonl").read_text("utf-8").splitlines():
         json.loads(line)
+
+
+def course_of(method, seed, level):
+    rng = np.random.default_rng((seed, METHODS.index(method)))
+    best, rows = level, []
+    for cells in range(1, 21):
+        best = max(best, level + 0.05 * rng.random())
+        rows.append({"method": method, "seed": seed, "cells": cells, "seconds": 3.0 * cells})
+        rows[-1] |= {"settings": cells, "fitness": best, "cell": "cell_0001"}
+    return rows
+
+
+def test_methods_are_compared_at_the_candidates_that_all_have(tmp_path):
+    """Evolution a little better in each of five searches; one search has come less far."""
+    rows = [r for seed in range(5) for r in course_of("random", seed, 1.0)]
+    rows += [r for seed in range(5) for r in course_of("evolution", seed, 1.1)]
+    made = pd.DataFrame(
+        [r for r in rows if (r["method"], r["seed"]) != ("random", 4) or r["cells"] < 9]
+    )
+    found = tables.methods(made)
+    assert found["cells"].item() == 8 and found["searches"].item() == "5, 5"
+    assert found["difference"].item() == pytest.approx(0.1, abs=0.03) and found["p"].item() < 0.05
+    few = tables.methods(made[made["seed"] < 4])
+    assert np.isnan(few["p"].item())  # four searches a side: nothing is claimed
+    draw(made, "gru", tmp_path / "incumbents.svg")
+    assert (tmp_path / "incumbents.svg").read_text("utf-8").count("<g id=") > 20
+    at, mean, low, high = course(made[made["method"] == "random"], "cells")
+    assert at[0] == 1 and at[-1] == 8
+    last = made[(made["method"] == "random") & (made["cells"] == 8)]["fitness"]
+    assert mean[-1] == pytest.approx(last.mean()) and low[-1] < mean[-1] < high[-1]

@@ -51,7 +51,9 @@ def _by_curve(frame: pd.DataFrame, points: pd.DataFrame | None) -> dict[str, boo
     goals, metrics = frame.set_index("id")["goal"], frame.set_index("id")["metric"]
     points = points[points["column"] == points["id"].map(metrics)]
     return {
-        str(run): still_improving(last_fifth(rows["step"], costs(rows["value"], goals[run])))
+        str(run): still_improving(
+            last_fifth(rows["step"], costs(rows["value"], goals[run]).tolist())
+        )
         for run, rows in points.groupby("id")
     }
 

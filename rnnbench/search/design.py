@@ -166,7 +166,7 @@ def read(name: str) -> Search:
     references = file.texts("references", values["references"])
     for one in references:
         file.one_of("references", one, tuple(REFERENCES))
-    decides = {key: value for key, value in values.items() if key not in APART}
+    decides = {k: v for k, v in values.items() if k not in APART and v is not None}
     return Search(
         name=path.stem,
         question=file.text("question", values["question"]),

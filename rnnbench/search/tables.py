@@ -1,23 +1,28 @@
 """What the searches of a YAML have found, as data frames and CSV files.
 
 incumbents: the best fitness after so many candidates and so many seconds. screens: how many passed.
-ranks: Kendall's τ of each screen's score with the fitness. cost: seconds, failures included.
+ranks: Kendall's τ of each screen's score with the fitness. methods: each against random search.
+cost: seconds, failures included.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 from rnnbench.runs.records import write
 from rnnbench.search.archive import NEW, Archive, lines
 from rnnbench.search.design import Search
+from rnnbench.search.pictures import draw
 from rnnbench.search.run import passed
 from rnnbench.search.screens import Stages, composed
+from rnnbench.stats import families
 
-FEWEST = 5  # cells, for a rank correlation
+FEWEST = 5  # cells for a rank correlation, searches of a method for a test
 
 
 def journals(search: Search, results: Path) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
@@ -111,6 +116,40 @@ def ranks(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def methods(made: pd.DataFrame) -> pd.DataFrame:
+    """Each method against random search of the same number of candidates: the final fitness of
+    repeated searches, two-sided, by the test that reports use.
+
+    made: of `incumbents`. p is NaN for fewer than five searches of either.
+    """
+    if made.empty:
+        return made
+    enough = int(made.groupby(["method", "seed"])["cells"].max().min())
+    last = made[made["cells"] <= enough].groupby(["method", "seed"], as_index=False).last()
+    final = {str(m): rows["fitness"].fillna(0.0).to_numpy() for m, rows in last.groupby("method")}
+    rows = []
+    for method, ours in final.items():
+        theirs = final.get("random")
+        if method == "random" or theirs is None:
+            continue
+        p = math.nan
+        if min(len(ours), len(theirs)) >= FEWEST:
+            p = float(families.pair(-ours, -theirs, np.random.default_rng(0)).p[0])
+        rows.append(
+            {
+                "method": method,
+                "against": "random",
+                "cells": enough,
+                "searches": f"{len(ours)}, {len(theirs)}",
+                "fitness": ours.mean(),
+                "of_random": theirs.mean(),
+                "difference": ours.mean() - theirs.mean(),
+                "p": p,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def cost(search: Search, results: Path) -> pd.DataFrame:
     """A row per search: candidates, refused draws, twins, settings trained, hours of work and of
     waiting.
@@ -136,8 +175,10 @@ def cost(search: Search, results: Path) -> pd.DataFrame:
 
 def frames(search: Search, results: Path) -> Mapping[str, pd.DataFrame]:
     stages = composed(search.screens)
+    made = incumbents(search, stages, results)
     return {
-        "incumbents": incumbents(search, stages, results),
+        "incumbents": made,
+        "methods": methods(made),
         "screens": screens(search, results),
         "ranks": ranks(search, stages, results),
         "cost": cost(search, results),
@@ -145,8 +186,9 @@ def frames(search: Search, results: Path) -> Mapping[str, pd.DataFrame]:
 
 
 def write_all(search: Search, results: Path) -> Path:
-    """Every frame as a CSV file; the folder."""
-    folder = results / search.name / "tables"
-    for name, frame in frames(search, results).items():
+    """Every frame as a CSV file, and the picture of the incumbents; the folder."""
+    folder, made = results / search.name / "tables", frames(search, results)
+    for name, frame in made.items():
         write(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
+    draw(made["incumbents"], search.relative_to, folder / "incumbents.svg")
     return folder
