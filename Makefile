@@ -33,8 +33,8 @@ demo: $(USE)  ## train a GRU on copy memory, show the result and its learning cu
 test: $(WORK)  ## everything that must hold
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-fuzz: $(WORK)  ## ten thousand command lines and a thousand damaged files
-	RNNBENCH_FUZZ=10000 RNNBENCH_DAMAGE=1000 $(BIN)/python -m pytest -n auto tests/test_refusals.py tests/test_damage.py
+fuzz: $(WORK)  ## ten thousand lines, records, settings and checkpoints, a thousand damages a file
+	RNNBENCH_FUZZ=10000 RNNBENCH_DAMAGE=1000 $(BIN)/python -m pytest -n auto tests/test_fuzz.py tests/test_refusals.py tests/test_damage.py
 
 test-fast: $(WORK)  ## what a change breaks most often, in under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(FAST)

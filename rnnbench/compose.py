@@ -78,12 +78,17 @@ class _Rest:
     study: str
 
 
-def run(arguments: Sequence[str], job: Job, report: Report) -> None:
+def run(
+    arguments: Sequence[str],
+    job: Job,
+    report: Report,
+    check: Callable[[Settings], None] = lambda _: None,
+) -> None:
     """`rnnbench train …`: Hydra reads the arguments and calls job(settings, overrides), for -m once
     per combination.
 
     What a job raises goes to report(overrides, error) and does not keep the others from running;
-    None: it is done.
+    None: it is done. check: raises what training would, for --cfg, which trains nothing.
     """
 
     def task(config: DictConfig) -> Any:
@@ -98,13 +103,16 @@ def run(arguments: Sequence[str], job: Job, report: Report) -> None:
     flags, overrides = parted(arguments)
     COMMAND.set(f"rnnbench train {shlex.join(arguments)}")
     before = os.environ.get("HYDRA_FULL_ERROR")
-    if "--resolve" in flags and not {"--cfg", "-c"} & set(flags):
+    shown = bool({"--cfg", "-c"} & {flag.partition("=")[0] for flag in flags})
+    if "--resolve" in flags and not shown:
         raise UserError("--resolve belongs to --cfg: rnnbench train --cfg job --resolve")
     if "--experimental-rerun" in " ".join(flags):
         raise UserError("--experimental-rerun repeats nothing here; use rnnbench repeat RUN_DIR")
     many = bool({"-m", "--multirun"} & set(flags))
-    if {"--cfg", "-c"} & set(flags) and not many:
-        compose(overrides)  # what training would refuse
+    if {"--package", "-p"} & set(flags) and not shown:
+        raise UserError("--package belongs to --cfg: rnnbench train --cfg job --package optim")
+    if shown and not many:
+        check(compose(overrides))
     # Hydra makes a folder for -m and writes into it before we have seen the settings. Runs have
     # their own.
     with tempfile.TemporaryDirectory() as scratch:
@@ -217,6 +225,12 @@ def swept(arguments: Sequence[str], many: bool) -> list[str]:
     Hydra's; trials= asks for a random search.
     """
     names = [a.partition("=")[0] for a in arguments]
+    for name in names:
+        if re.match(r"[+~]*hydra\.(?!launcher|sweeper|searchpath|verbose)", name):
+            raise UserError(
+                f"{name.lstrip('+~')} has no effect: runs land in "
+                f"paths.results/STUDY/TASK/CELL/ID; leave it out"
+            )
     short = [name for name in names if name in SWEEP or name.startswith("cluster.")]
     if short and not many:
         raise UserError(f"{short[0]} belongs to a sweep: rnnbench train -m runs every combination")
@@ -258,6 +272,7 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
             "cell=own needs cell.step=path/to/file.py:function"
             + ("" if step == "???" else f", got {step}")
         )
+    values["cell"]["paper"] = _paper(values["cell"], chosen["cell"])
     values["cell"] |= {
         "name": cell_name(chosen["cell"], step),
         "digest": catalogue.file_digest(step, "cell.step"),
@@ -270,6 +285,29 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
     if digest := catalogue.task_digest(values["task"]):
         values["task"]["digest"] = digest
     return frozen(values)
+
+
+def _paper(cell: Mapping[str, Any], chosen: str) -> Any:
+    """The rules of init=paper by family or family.block, which Hydra takes apart at the dot.
+
+    UserError for one that was typed and has no effect.
+    """
+    if not isinstance(cell.get("paper"), dict):
+        return cell.get("paper")  # which is refused as what it is
+    rules: dict[str, Any] = {}
+    for family, rule in cell["paper"].items():
+        named = rule if isinstance(rule, dict) and rule else {"": rule}
+        rules |= {f"{family}.{block}".rstrip("."): one for block, one in named.items()}
+    scheme = str(cell.get("init")).partition(":")[0]
+    stated = catalogue.read("cell", chosen)["paper"] if chosen in catalogue.choices("cell") else {}
+    used = ("p",) if scheme != "paper" else tuple(rules)  # diagonals start so with any init
+    for key, rule in rules.items():
+        if key not in used and stated.get(key) != rule:
+            raise UserError(
+                f"cell.paper.{key}={rule} has no effect with cell.init={cell.get('init')}; add "
+                f"cell.init=paper, or leave it out"
+            )
+    return rules
 
 
 @lru_cache(maxsize=1000)

@@ -29,7 +29,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def say(text: str) -> None:
     """A line for the person, as it is (no markup)."""
-    console.print(text, markup=False)
+    console.print(text.replace("\x1b", "\\x1b"), markup=False)
 
 
 def put_json(value: Any) -> None:

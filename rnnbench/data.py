@@ -120,6 +120,10 @@ def fetch_all(
     return [place for place in places.values() if place is not None]
 
 
+def is_here(name: str, paths: Paths) -> bool:
+    return name in catalogue() and _place(catalogue()[name], paths).is_file()
+
+
 def fetch(
     name: str, paths: Paths, say: Callable[[str], None] = print, *, replace: bool = False
 ) -> Path:

@@ -114,3 +114,10 @@ def slug(name: str, settings: Sequence[tuple[str, Any]] = ()) -> str:
 
 def _digest(words: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()[:6]
+
+
+def printable(text: str) -> str:
+    """A text as one line that does nothing to a terminal: what cannot be printed as Python writes
+    it, `\\n`, `\\x1b`, `\\udcff`.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -7,10 +7,13 @@ Configuration ends here: nothing behind this module sees a DictConfig. Every key
 import dataclasses
 import json
 import math
+import os
+import re
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -65,6 +68,7 @@ class Cell:
     )
 
     def __post_init__(self) -> None:
+        within("cell", self, forget_bias=(-1e6, 1e6))
         _ = self.start  # is refused here, if at all
 
     @cached_property
@@ -135,8 +139,11 @@ def parameters_asked(match: str | None) -> int | None:
     if match is None:
         return None
     kind, _, number = match.partition(":")
-    if kind != "params" or not number.isdigit() or not int(number):
-        raise UserError(f"model.match must be null or params:N with N > 0, got '{match}'")
+    if kind != "params" or not re.fullmatch(r"0*[1-9][0-9]{,11}", number):
+        raise UserError(
+            f"model.match must be null or params:N with N between 1 and {10**12 - 1:g}, got "
+            f"'{match}'"
+        )
     return int(number)
 
 
@@ -297,6 +304,13 @@ class Paths:
         for key, place in (("results", self.results), ("data", self.data)):
             if not place.strip() or "://" in place or "\0" in place:
                 raise UserError(f"paths.{key} must be a folder of this machine, got '{place}'")
+            refuse_long(f"paths.{key}", place)
+        mirror = self.mirror or ""
+        if "\0" in mirror or not re.match(r"https?://|file://|(?!.*://)", mirror):
+            raise UserError(
+                f"paths.mirror must be null, a folder, or a URL that begins with https://, http:// "
+                f"or file://, got '{mirror}'"
+            )
 
 
 @dataclass(frozen=True)
@@ -396,6 +410,9 @@ def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
     }
 
 
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on Linux; macOS has 255 and 1023
+DEEPEST_PATH = 200  # folders: Python makes them by recursion
+ROOM = 800  # bytes of a path, for study, task, cell, id and the longest name of a file within
 COUNTABLE = 10**15  # more than anybody can count to, and a float can still tell from its neighbours
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -431,6 +448,26 @@ def within(where: str, values: Any, **limits: tuple[float, float | None]) -> Non
                 f"at least {least:g}{finite}" if most is None else f"between {least:g} and {most:g}"
             )
             raise UserError(f"{where}.{key} must be {expected}, got {value}")
+
+
+def refuse_long(key: str, place: str) -> None:
+    """Refuse a path that no file system takes, or that leaves no room for what lies in a run's
+    folder.
+    """
+    parts = [part for part in place.split("/") if len(os.fsencode(part)) > LONGEST_NAME]
+    try:
+        whole = len(os.fsencode(Path(place).expanduser().absolute()))
+    except RuntimeError:
+        raise UserError(f"{key}={place}: no such home folder; write the path out") from None
+    if place.count("/") > DEEPEST_PATH:
+        raise UserError(
+            f"{key} must be a path of at most {DEEPEST_PATH} folders, got '{place[:40]}…'"
+        )
+    if parts or whole > LONGEST_PATH - ROOM:
+        raise UserError(
+            f"{key} must be a path of at most {LONGEST_PATH - ROOM} bytes and {LONGEST_NAME} bytes "
+            f"a name, got {whole} bytes: '{place[:40]}…'"
+        )
 
 
 def one_of(key: str, value: str, known: Any) -> None:

@@ -287,6 +287,7 @@ def test_a_cell_of_ones_own_is_repeated_from_its_file(tmp_path):
             f"cell.step={tmp_path}/mine.py:mine",
             "task=adding",
             "cell.forget=+f",
+            "cell.init=paper",
             "cell.paper.W='scaled 2'",
         ]
     )

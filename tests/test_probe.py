@@ -439,6 +439,13 @@ def test_a_gradient_that_is_not_finite_is_named():
     assert found == "gradient of state h of layer 0 at time step 4"
 
 
+def test_data_that_are_not_finite_are_named():
+    network, batch = made(linear, steps=6)
+    batch.x[0, 4, 2, 1] = math.inf
+    found = first_not_finite(network, 0, batch, "mse", None, network.zero_state(3), None)
+    assert found == "input 1 of sequence 2 in the data, at time step 5"
+
+
 @pytest.mark.parametrize("task", ["copy", "charlm"])
 def test_a_divergence_is_replayed_from_the_checkpoint(task, settings_for, trained, tmp_path):
     """Also in a pack whose other run goes on, and where states are carried from batch to batch."""

@@ -278,7 +278,7 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
 
 def test_records_of_schema_1_are_read_for_ever(tmp_path):
     """As the first version wrote them; what they do not say is None."""
-    old = {key: kind() for key, kind in records.NEEDED.items()} | {"schema": 1}
+    old = LEAST | {"status": "finished"}
     folder = Folder(tmp_path)
     folder.write_record(old)
     found = folder.record()
@@ -444,7 +444,20 @@ LEAST = {
     "cell": "c",
     "task": "t",
     "seed": 0,
-    "settings": {},
+    "settings": {
+        "cell": {"name": "c", "step": "m.c"},
+        "task": {"name": "t", "type": "m.T"},
+        **{key: {} for key in ("model", "optim", "train")},
+        "seed": 0,
+    },
+    "steps": 1,
+    "best": None,
+    "final": {"valid": {}, "test": {"mse": 1.0}},
+    "primary": {"name": "mse", "goal": "min", "value": 1.0},
+    "baseline": {"mse": 1.0},
+    "target": None,
+    "solved_at": None,
+    "seconds": {"train": 1.0},
 }
 
 
@@ -467,6 +480,26 @@ def test_find_lists_what_has_ended(tmp_path):
         find(tmp_path / "study" / "torn")
     with pytest.raises(UserError, match=r"no folder '.*nowhere'.*results/runs"):
         find(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"status": None}, "its status is None"),
+        ({"settings": {}}, "its settings is {}"),
+        ({"seed": True}, "its seed is True"),
+        ({"steps": 10**30}, "its steps is 1000"),
+        ({"seconds": 3}, "its seconds is 3"),
+        ({"primary": {"name": "mse", "goal": "up", "value": 1}}, "its primary is"),
+        ({"primary": {"name": "nll", "goal": "min", "value": 1}}, "it has no score 'nll'"),
+        ({"final": {"valid": {}, "test": {"mse": "good"}}}, "its final is"),
+        ({"target": math.inf}, "its target is inf"),
+    ],
+)
+def test_what_does_not_look_like_a_record_is_none(change, told, tmp_path, capsys):
+    (tmp_path / "record.json").write_text(json.dumps(LEAST | {"status": "finished"} | change))
+    assert Folder(tmp_path).record() is None
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

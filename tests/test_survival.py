@@ -258,3 +258,11 @@ def test_clusters(sweep, tmp_path, undisturbed, module, options):
     same(results(tmp_path), undisturbed)
     assert json.loads(records(tmp_path)[0].read_text())["replicas"] <= 2
     assert not re.search(r"Traceback|Error", done.err + done.out)
+
+
+def test_what_workers_say_stays_with_them(sweep, tmp_path):
+    noise = "print('noise', flush=True); os.write(2, b'more noise')"
+    (tmp_path / "loud.py").write_text(FRAGILE.format(when="True", act=noise))
+    done = sweep("workers=1", runs=RUNS.replace("cell=gru", "cell=loud.py:cell")).wait()
+    assert (done.code, done.err) == (0, "") and "noise" not in done.out
+    assert not list((tmp_path / "results/runs/s/.sweeps").glob("going*"))

@@ -3,6 +3,9 @@ and nothing is lost on the way.
 """
 
 import json
+import os
+import socket
+import subprocess
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -96,7 +99,7 @@ def test_a_job_is_what_it_would_be_alone(planned):
         "cell.constants.beta=0.5,1",
         "~task.target task.length=5,6",
         "model={hidden:3},{hidden:4}",
-        "+cell.paper.x=constant,glorot",
+        "cell.init=paper +cell.paper.x=constant,glorot",
     ],
 )
 def test_unusual_keys(planned, typed):
@@ -137,7 +140,10 @@ def test_changing_a_default_changes_identity(planned):
         ("workers=0", "workers must be at least 1, got 0"),
         ("fail_fast=maybe", "fail_fast must be true or false, got 'maybe'"),
         ("optim.lr=interval(0,1) sampler=sobol", "unknown sampler 'sobol'"),
-        ("optim.lr=interval(0,1) trials=0", "hydra.sweeper.trials must be at least 1, got 0"),
+        (
+            "optim.lr=interval(0,1) trials=0",
+            "hydra.sweeper.trials must be between 1 and 1e+06, got 0",
+        ),
         (
             "optim.lr=tag(log,interval(0,1)) trials=3",
             "optim.lr: interval(0.0, 1.0) must go from a smaller to a larger number, both above 0",
@@ -506,3 +512,25 @@ def test_the_same_sweep_is_noted_once(jobs_for, tmp_path):
         manifest.note(order, "command")
     (note,) = (tmp_path / "runs").rglob("*.json")
     assert len(json.loads(note.read_text())["runs"]) == 2
+
+
+def test_what_killed_sweeps_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    here = socket.gethostname()
+    left = {
+        "going-a": f"{here} {dead.pid}\ncommand",
+        "going-a.log": "words",
+        "going-b": f"{here} {os.getpid()}\ncommand",
+        "going-b.log": "words",
+        "going-c": f"elsewhere {dead.pid}\ncommand",
+        ".going-d." + "0" * 32: "half",
+        "0123456789ab.json": "{}",
+        "notes.txt": "mine",
+    }
+    for name, text in left.items():
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (0, 0))
+    launch.clean(tmp_path)
+    gone = {"going-a", "going-a.log", ".going-d." + "0" * 32}
+    assert {path.name for path in tmp_path.iterdir()} == left.keys() - gone

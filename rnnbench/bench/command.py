@@ -55,6 +55,8 @@ def run(
     steps: whole training steps instead of a layer.
     """
     from rnnbench.console import say
+    from rnnbench.engine.engines import refuse_threads
+    from rnnbench.engine.pack import refuse_above_memory
 
     known = catalogue.cells()
     chosen = distinct(known) if [*cells] == ["all"] else cells or (STEP_CELLS if steps else CELLS)
@@ -67,12 +69,21 @@ def run(
         )
     if min(repeats, *replicas, *(threads or [0])) < 1:
         raise UserError("--repeats, --threads and --replicas take numbers from 1 up")
+    refuse_threads("--threads", max(threads))
     asked: list[Any] = [tuple(map(int, shape.split(","))) for shape in shapes]
     sizes = asked or list(STEP_SHAPES if steps else SHAPES)
     if steps:
         _refuse_for_steps(sizes, threads)
     elif len(replicas) > 1:
         raise UserError(f"--replicas takes one number without --steps, got {len(replicas)}")
+    for batch, length, inputs, units in sizes:
+        refuse_above_memory(
+            f"--shapes {batch},{length},{inputs},{units}",
+            "inputs, outputs and weights",
+            max(replicas, default=1) * (batch * length * (inputs + 2 * units) + units * units),
+            "float32",
+            "smaller ones",
+        )
     _refuse_what_cannot_be_compiled(chosen)
     if peers and find_spec("jax") is None:
         say("JAX is not installed and takes no part: pip install 'rnnbench[bench]'")
@@ -86,7 +97,7 @@ def run(
     record = measured(rounds, repeats, say)
     say(table(record))
     if out:
-        for path in written(record, Path(out)):
+        for path in written(record, Path(out).expanduser()):
             say(str(path))
     return record
 

@@ -134,7 +134,10 @@ def _answer(process: Connection, contender: Contender) -> Any:
     try:
         return process.recv()
     except EOFError:
-        raise RuntimeError(f"{contender} ended; what it said stands above") from None
+        raise UserError(
+            f"{contender.cell} by {contender.way} at {','.join(map(str, contender.shape))} died, "
+            f"perhaps for memory; what it said stands above; use smaller --shapes"
+        ) from None
 
 
 @contextmanager

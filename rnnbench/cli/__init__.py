@@ -10,6 +10,8 @@
 """
 
 import argparse
+import errno
+import io
 import os
 import shlex
 import sys
@@ -19,6 +21,12 @@ from typing import Any, NoReturn
 
 from rnnbench.cli.verbs import VERBS
 from rnnbench.errors import Interrupted, SomeFailed, UserError, unknown
+from rnnbench.formatting import printable
+
+NOT_OURS = (  # what the place that was named causes, not the program
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ESTALE),
+)
 
 EPILOG = """examples:
   rnnbench train cell=gru task=copy                      train one cell on one task
@@ -35,13 +43,16 @@ EPILOG = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal without our signs shows ? for them
     try:
         if arguments[:1] in (["-sc"], ["--shell-completion"]):
             return _complete(arguments)
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
         parser = _parser()
-        options, rest = parser.parse_known_args(arguments)
+        options, rest = parser.parse_known_args(_with_results(arguments))
         words = [
             word for word in rest if hasattr(options, "overrides") and not word.startswith("-")
         ]  # key=value after a flag
@@ -51,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if words:
             options.overrides += words
+        _refuse_long(options)
         return options.verb(options) or 0
     except (KeyboardInterrupt, Interrupted) as stop:
         print(f"rnnbench: interrupted{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
@@ -62,10 +74,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(error)
 
 
+def _with_results(arguments: Sequence[str]) -> list[str]:
+    """paths.results=DIR as --results DIR for the verbs that read runs."""
+    readers = {v.name for v in VERBS if any("--results" in flags for flags, _ in v.arguments)}
+    if not arguments or arguments[0] not in readers:
+        return list(arguments)
+    given = [word for word in arguments if word.startswith("paths.results=")]
+    others = [word for word in arguments if word not in given]
+    return [*others, *(f"--results={word.partition('=')[2]}" for word in given)]
+
+
+def _refuse_long(options: argparse.Namespace) -> None:
+    """Refuse paths that cannot be, before anything is computed for them."""
+    from rnnbench.settings import refuse_long
+
+    for name, value in vars(options).items():
+        if name in ("out", "results", "data", "mirror") and value and "://" not in value:
+            refuse_long(f"--{name}", value)
+
+
 def _told(error: Exception, where: str = "") -> int:
     """Say what went wrong; returns the exit code."""
+    if isinstance(error, OSError) and error.errno in NOT_OURS and error.filename is not None:
+        error = UserError(
+            f"cannot use '{str(error.filename)[:200]}': {error.strerror}; make room or "
+            f"access there, or name another place"
+        )
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's words
+        error = UserError("a path begins with ~, and that home folder is unknown; write it out")
     if isinstance(error, (UserError, SomeFailed)):
-        print(f"rnnbench: {where}{error}", file=sys.stderr)
+        print(f"rnnbench: {printable(f'{where}{error}')}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 3
     traceback.print_exception(error)
     print(
@@ -139,12 +177,17 @@ def _train(arguments: list[str]) -> int:
 
         train(settings, overrides, again)
 
+    def check(settings: Any) -> None:
+        from rnnbench.training.run import refuse
+
+        refuse(settings)
+
     def report(overrides: list[str], error: Exception | None) -> int:
         codes.append(_told(error, f"{shlex.join(overrides)}: " if many else "") if error else 0)
         return codes[-1]
 
     try:
-        compose.run(arguments, job, report)
+        compose.run(arguments, job, report, check)
     except SomeFailed:
         if not codes:  # else they know more
             raise

@@ -5,10 +5,12 @@ Each imports what it needs when it runs, so that help is instant.
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 Options = argparse.Namespace
+RESULTS = "results/runs"  # as config.yaml has it
 
 
 def listing(options: Options) -> None:
@@ -137,21 +139,22 @@ def search(options: Options) -> None:
 
 def status(options: Options) -> None:
     from rnnbench.console import put_json
+    from rnnbench.runs.records import located
     from rnnbench.sweep import status
 
-    study = status.study_folder(options.study, options.results)
+    study = located(options.study, options.results)
     put_json(status.told(study)) if options.json else status.show(study)
 
 
 def collect(options: Options) -> None:
     from rnnbench.console import say
     from rnnbench.runs.collect import collect, restore
-    from rnnbench.sweep.status import study_folder
+    from rnnbench.runs.records import located
 
     if options.restore:
         say(f"{restore(options.study, options.results)} runs put back into {options.results}")
         return
-    study = study_folder(options.study, options.results)
+    study = located(options.study, options.results)
     out = options.out or study / "runs.jsonl"
     say(f"{collect(study, out)} runs in {out}")
 
@@ -170,16 +173,13 @@ def judge(options: Options) -> None:
 def report(options: Options) -> None:
     from rnnbench.console import say
     from rnnbench.report.render import write_report
+    from rnnbench.runs.records import located
     from rnnbench.tools import overseeds
 
-    say(
-        str(
-            write_report(
-                options.places, Path(options.out) if options.out else None, options.baseline
-            )
-        )
-    )
-    for folder in map(Path, options.places):
+    places = [located(place, options.results) for place in options.places]
+    out = Path(options.out).expanduser() if options.out else None
+    say(str(write_report([str(place) for place in places], out, options.baseline)))
+    for folder in places:
         if folder.is_dir() and not options.out and overseeds.write(folder):
             say(f"mean, low and high over seeds, for TensorBoard: {folder / overseeds.FOLDER}")
 
@@ -189,8 +189,9 @@ def curves(options: Options) -> None:
     from rnnbench.console import say
     from rnnbench.runs import records
 
-    found = records.find(options.folder)
-    path = Path(options.out) if options.out else Path(options.folder).expanduser() / "curves.png"
+    folder = records.located(options.folder, options.results)
+    found = records.find(folder)
+    path = Path(options.out).expanduser() if options.out else folder / "curves.png"
     say(
         f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in "
         f"{plots.save(plots.learning_curves(found), path)}"
@@ -216,12 +217,37 @@ def bench(options: Options) -> None:
         put_json(record)
 
 
+def _runs(words: Sequence[str], results: str) -> list[str]:
+    """Names of studies and folders as folders of runs; words with `=` and such as they are."""
+    from rnnbench.runs.records import located, run_folders
+
+    found: list[str] = []
+    for word in words:
+        place = "=" not in word and word[:1] not in "~+"
+        found += map(str, run_folders(located(word, results))) if place else [word]
+    return found
+
+
+def _run(word: str, results: str) -> str:
+    """The one run of a name or folder. UserError if it holds several."""
+    from rnnbench.errors import UserError
+
+    found = _runs([word], results)
+    if len(found) > 1:
+        raise UserError(f"'{word}' holds {len(found)} runs; name the folder of one: {found[0]}")
+    return found[0]
+
+
 def probe(options: Options) -> None:
     from rnnbench.tools.opening import trusting
     from rnnbench.tools.probe import probe
 
+    elsewhere = options.results != RESULTS and any("=" in word for word in options.asked)
+    asked = [*_runs(options.asked, options.results)]
+    if elsewhere:  # settings, one of which is where results land
+        asked.append(f"paths.results='{options.results}'")
     with trusting(options.trust):
-        probe(options.asked, options.multirun, options.out)
+        probe(asked, options.multirun, options.out)
 
 
 def evaluate(options: Options) -> None:
@@ -229,21 +255,24 @@ def evaluate(options: Options) -> None:
     from rnnbench.tools.eval import rows, run_eval
     from rnnbench.tools.opening import trusting
 
+    words = _runs(options.arguments, options.results)
     with trusting(options.trust), aside(options.json):
-        evaluations = run_eval(options.arguments, options.out, options.weights)
+        evaluations = run_eval(words, options.out, options.weights)
     if options.json:
         put_json(rows(evaluations))
 
 
 def repeat(options: Options) -> None:
     from rnnbench.console import aside, put_json
+    from rnnbench.runs.records import located
     from rnnbench.tools.opening import trusting
     from rnnbench.tools.repeat import Repeated, rows, run_repeat
 
     done: list[Repeated] = []
+    places = [str(located(place, options.results)) for place in options.places]
     try:
         with trusting(options.trust), aside(options.json):
-            run_repeat(options.places, options.draw, options.seed, done)
+            run_repeat(places, options.draw, options.seed, done)
     finally:  # where numbers differ, too
         if options.json and done:
             put_json(rows(done))
@@ -255,7 +284,7 @@ def sample(options: Options) -> None:
 
     with trusting(options.trust):
         run_sample(
-            options.folder,
+            _run(options.folder, options.results),
             options.prompt,
             options.length,
             options.temperature,
@@ -270,7 +299,7 @@ def export(options: Options) -> None:
     from rnnbench.tools.opening import trusting
 
     with trusting(options.trust):
-        run_export(options.folder, options.to, options.out, options.weights)
+        run_export(_run(options.folder, options.results), options.to, options.out, options.weights)
 
 
 def study(options: Options) -> None:

@@ -27,10 +27,16 @@ def verb(name: str, help: str, run: Callable[[Options], int | None], *arguments:
 
 
 RESULTS = argument(
-    "--results", default="results/runs", help="paths.results (default: results/runs)"
+    "--results",
+    metavar="DIR",
+    default=actions.RESULTS,
+    help=f"where studies lie, also written paths.results=DIR (default: {actions.RESULTS})",
+)
+PLACES = argument(
+    "places", nargs="+", metavar="PLACE", help="studies by name, folders of runs, runs.jsonl files"
 )
 STUDY = argument("study", help="its name in paths.results, or its folder")
-RUN = argument("folder", metavar="RUN_DIR", help="the folder of a run")
+RUN = argument("folder", metavar="RUN", help="the folder of a run, or a study that has one run")
 WEIGHTS = argument(
     "--weights",
     metavar="WEIGHTS",
@@ -222,7 +228,8 @@ VERBS = (
         "report",
         "tables, figures and a page from finished runs",
         actions.report,
-        argument("places", nargs="+", metavar="PLACE", help="folders of runs, or runs.jsonl files"),
+        PLACES,
+        RESULTS,
         argument(
             "--baseline",
             metavar="CELL",
@@ -234,7 +241,8 @@ VERBS = (
         "curves",
         "draw the learning curves of finished runs",
         actions.curves,
-        argument("folder", help="a run, or a folder of runs"),
+        argument("folder", metavar="PLACE", help="a study by name, a run, or a folder of runs"),
+        RESULTS,
         argument(
             "--out", help="picture to write (.png, .svg, .pdf); default: curves.png in the folder"
         ),
@@ -299,9 +307,10 @@ VERBS = (
         argument(
             "asked",
             nargs="+",
-            metavar="RUN_DIR|key=value",
-            help="run folders, or what train takes: cell=lstm task=copy",
+            metavar="PLACE|key=value",
+            help="runs, as studies or folders, or what train takes: cell=lstm task=copy",
         ),
+        RESULTS,
         argument(
             "--out",
             metavar="DIR",
@@ -317,9 +326,10 @@ VERBS = (
         argument(
             "arguments",
             nargs="+",
-            metavar="RUN_DIR|key=value",
-            help="folders of runs, and what to change: task.length=50,100,200",
+            metavar="PLACE|key=value",
+            help="runs, as studies or folders, and what to change: task.length=50,100,200",
         ),
+        RESULTS,
         argument(
             "--out",
             help="picture of the curve (.png, .svg, .pdf), numbers beside it; default: "
@@ -333,7 +343,8 @@ VERBS = (
         actions.repeat,
         JSON,
         TRUST,
-        argument("places", nargs="+", metavar="PLACE", help="folders of runs, or runs.jsonl files"),
+        PLACES,
+        RESULTS,
         argument(
             "--draw",
             type=int,
@@ -348,6 +359,7 @@ VERBS = (
         actions.sample,
         TRUST,
         RUN,
+        RESULTS,
         argument(
             "--prompt",
             help="what comes before; music: notes such as 'C3 G3 E4 | D3 A3 F4', a frame each "
@@ -374,6 +386,7 @@ VERBS = (
         actions.export,
         TRUST,
         RUN,
+        RESULTS,
         argument(
             "--to",
             metavar="FORMAT",

@@ -40,6 +40,10 @@ def first_not_finite(
         if not parameter.isfinite().all():
             return f"parameter {name}"
     one = first(batch, k)
+    read = (("input", one.x), *([("target", one.y)] if one.mask is None else []))
+    for name, values in read:
+        if not values.isfinite().all():
+            return f"{name} {_place((~values.isfinite()).nonzero()[0].tolist()[1:])}"
     before = [tuple(s[k : k + 1] for s in state) for state in states]
     if network.stack[0].plan is None:
         return _in_layers(alone, one, before, loss)
@@ -83,6 +87,13 @@ def _in_layers(alone: Network, batch: Stacked, states: Sequence[State], loss: Lo
         if not prediction.isfinite().all():
             return "prediction"
         return "" if loss(prediction, batch).isfinite().all() else "loss"
+
+
+def _place(at: Sequence[int]) -> str:
+    """Where a number of (T, B, …) or (B, …) stands."""
+    if len(at) < 3:
+        return f"of sequence {at[0]} in the data"
+    return f"{at[2]} of sequence {at[1]} in the data, at time step {at[0] + 1}"
 
 
 def _named(layer: Recorded, t: int) -> str:

@@ -39,15 +39,20 @@ def prepared(engine: Engine) -> str:
             f"engine.device={device}: this machine has CUDA devices 0 to "
             f"{torch.cuda.device_count() - 1}"
         )
-    processors = os.cpu_count() or 1
-    if engine.threads is not None and engine.threads > 2 * processors:
-        raise UserError(
-            f"engine.threads={engine.threads}: this machine has {processors} processors; use at "
-            f"most {2 * processors} threads"
-        )
     if engine.threads is not None:
+        refuse_threads("engine.threads", engine.threads)
         torch.set_num_threads(engine.threads)
     return device
+
+
+def refuse_threads(key: str, threads: int) -> None:
+    """Refuse more threads than two a processor: a machine stands still, or the process dies."""
+    processors = os.cpu_count() or 1
+    if threads > 2 * processors:
+        raise UserError(
+            f"{key}={threads}: this machine has {processors} processors; use at most "
+            f"{2 * processors} threads"
+        )
 
 
 def chosen(

@@ -154,7 +154,7 @@ class Pack:
             f"train.batch={size} sequences of {steps} steps",
             "activations",
             size * steps * kept * len(self.runs),
-            model,
+            model.dtype,
             "smaller batches",
         )
         if not self.feeder.training(0, size).last and model.bidirectional:
@@ -279,10 +279,13 @@ def width(stack: Sequence[Layer], model: Model, task: Task) -> int:
             f"model.match={model.match}: {'one unit' if step == 1 else f'{step} units'} alone has "
             f"{least} parameters on this task; ask for at least that"
         )
-    while (
-        parameters(stack, task, hidden + step) <= wanted
-    ):  # grows fast: widths are in the thousands at most
-        hidden += step
+    ahead = step
+    while parameters(stack, task, hidden + ahead) <= wanted:
+        ahead *= 2
+    while ahead >= step:
+        if parameters(stack, task, hidden + ahead) <= wanted:
+            hidden += ahead
+        ahead //= 2
     return min(hidden, hidden + step, key=lambda h: abs(parameters(stack, task, h) - wanted))
 
 
@@ -319,15 +322,15 @@ def fits(stack: Sequence[Layer], model: Model, task: Task, hidden: int, replicas
         f"model.hidden={hidden}, model.layers={model.layers}",
         "parameters and optimiser",
         needed,
-        model,
+        model.dtype,
         "fewer units",
     )
 
 
-def refuse_above_memory(asked: str, what: str, numbers: int, model: Model, remedy: str) -> None:
+def refuse_above_memory(asked: str, what: str, numbers: int, dtype: str, remedy: str) -> None:
     """Refuse what needs more numbers in memory than this machine can hold."""
     needed, present = (
-        numbers * (8 if model.dtype == "float64" else 4) / 2**30,
+        numbers * (8 if dtype == "float64" else 4) / 2**30,
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
     )
     if needed > present:

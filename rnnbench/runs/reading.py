@@ -25,9 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import check_yaml
+from rnnbench.runs.form import ENDED
 from rnnbench.runs.records import SCHEMA, Folder, Row, is_record, parsed
 
-ENDED = ("finished", "stopped", "diverged")  # these are results; "failed" is none
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 LONGEST, DEEPEST = 1_000_000, 20  # bytes and levels of a config.yaml that a run may leave
 SHOWN = 5  # line numbers of one file in the warning

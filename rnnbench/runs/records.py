@@ -27,19 +27,11 @@ from omegaconf import OmegaConf
 
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, seal_yaml
+from rnnbench.runs.form import flaw, is_shallow
 from rnnbench.settings import Settings
 
 SCHEMA = 2  # what each adds: see `upgraded`
 LONGEST = 80  # bytes of a name of study, task or cell
-NEEDED = {  # what every record has
-    "id": str,
-    "study": str,
-    "cell": str,
-    "task": str,
-    "seed": int,
-    "status": str,
-    "settings": dict,
-}
 TORN = re.compile(r"\..+\.[0-9a-f]{32}")  # the name of a file while it is written, see `write`
 LATER: tuple[
     tuple[str, str, Any], ...
@@ -177,7 +169,10 @@ class Folder:
             return _ignored(self.record_path, "it cannot be read")
         if is_record(found):
             return upgraded(found)
-        return _ignored(self.record_path, f"it is no record of schema 1 to {SCHEMA}")
+        told = ""
+        if isinstance(found, dict) and found.get("schema") in range(1, SCHEMA + 1):
+            told = flaw(found)
+        return _ignored(self.record_path, told or f"it is no record of schema 1 to {SCHEMA}")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """The record, which knows the checksum of each file that lies beside it now."""
@@ -229,7 +224,12 @@ def parsed(data: bytes) -> Any:
     """What JSON of ours holds. Raises ValueError or RecursionError; of these Damaged for what was
     whole once.
     """
-    return check_json(json.loads(data))
+    found = check_json(json.loads(data))
+    if not is_shallow(found):
+        raise ValueError("nested too deeply")
+    if b"\\ud" in data.lower():  # half a character, which no file can hold
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def is_record(found: Any) -> bool:
@@ -240,7 +240,7 @@ def is_record(found: Any) -> bool:
         and 1 <= found["schema"] <= SCHEMA
     ):
         return False
-    return all(isinstance(found.get(key), kind) for key, kind in NEEDED.items())
+    return not flaw(found)
 
 
 def upgraded(record: dict[str, Any]) -> dict[str, Any]:
@@ -273,6 +273,24 @@ def find(place: str | Path) -> list[tuple[Folder, dict[str, Any]]]:
     if not found:
         raise UserError(f"no finished run under '{place}': no readable record.json in it")
     return found
+
+
+def located(place: str, results: str) -> Path:
+    """What a user calls a place with runs: the name of a study (or more of the path) in the folder
+    of results, else a path. UserError where nothing is named.
+    """
+    if not place.strip("\0 "):
+        raise UserError("a place with runs has a name: a study, a folder or a file, got ''")
+    inside = Path(results).expanduser() / place
+    return inside if inside.is_dir() else Path(place).expanduser()
+
+
+def run_folders(place: Path) -> list[Path]:
+    """The folder of a run that this is, else every one with a record below it, else the place."""
+    own = [place / name for name in ("config.yaml", "record.json")]
+    if not place.is_dir() or any(path.exists() for path in own):
+        return [place]
+    return sorted(path.parent for path in place.rglob("record.json")) or [place]
 
 
 def write(path: Path, content: str | bytes) -> None:

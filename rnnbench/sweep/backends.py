@@ -65,7 +65,7 @@ def loky(
                 pack = waiting.popleft()
                 if number not in pools:
                     pools[number] = ProcessPoolExecutor(
-                        1, initializer=enlist, initargs=(here.parent,), env=environment
+                        1, initializer=enlist, initargs=(here.parent, here.log), env=environment
                     )
                 try:
                     ended = pools[number].submit(work, pack, here).result()

@@ -19,6 +19,7 @@ from rnnbench.settings import one_of, within
 Swept = ChoiceSweep | RangeSweep | IntervalSweep
 Choices = dict[str, str]  # override key → value, as typed
 CROSSED = "crossed"  # seed=tag(crossed, range(3)): every draw of a random search with each of them
+MOST = 1_000_000  # runs of one sweep
 COMPLEMENT = "complement"  # tag(complement, log, interval(a, b)): one minus the value is drawn
 
 
@@ -56,6 +57,8 @@ def axes(
             )
             continue
         discrete = override.is_discrete_sweep()
+        if isinstance(value, RangeSweep):
+            _refuse_many(key, _length(value))
         values = tuple(override.sweep_string_iterator()) if discrete else ()
         plain = isinstance(value, ChoiceSweep) and value.simple_form
         crossed = plain or is_group(key) or CROSSED in getattr(value, "tags", ())
@@ -78,11 +81,29 @@ def grid(axes: Sequence[Axis]) -> Iterator[Choices]:
             raise UserError(
                 f"{axis.key}=interval(…) has no list of values; draw from it with trials=20"
             )
+    _refuse_many("the sweep", math.prod(len(axis.values) for axis in axes))
     keys = [axis.key for axis in axes]
     return (
         dict(zip(keys, values, strict=True))
         for values in itertools.product(*(axis.values for axis in axes))
     )
+
+
+def _length(values: RangeSweep) -> float:
+    try:
+        return (float(values.stop or 0) - float(values.start or 0)) / float(values.step)
+    except ZeroDivisionError:
+        return 0  # Hydra says so
+    except OverflowError:
+        return math.inf
+
+
+def _refuse_many(what: str, count: float) -> None:
+    if not count <= MOST:
+        raise UserError(
+            f"{what} has {count:.3g} values, more than the {MOST:,} runs that a sweep can have; "
+            f"choose fewer"
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +118,7 @@ class Draws:
 
     def __post_init__(self) -> None:
         one_of("sampler", self.sampler, ("random", "quasi"))
-        within("hydra.sweeper", self, trials=(1, None), seed=(0, 2**32 - 1))
+        within("hydra.sweeper", self, trials=(1, MOST), seed=(0, 2**32 - 1))
 
 
 def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
@@ -113,6 +134,7 @@ def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
             "a random search needs something to draw: key=interval(low, high), key=choice(a, b) "
             "or key=range(low, high)"
         )
+    _refuse_many("the sweep", draws.trials * math.prod(len(axis.values) for axis in crossed))
     trials = list(_drawn(drawn, draws))
     return (combination | trial for combination in grid(crossed) for trial in trials)
 

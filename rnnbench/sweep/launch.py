@@ -21,7 +21,7 @@ from uuid import uuid4
 from rnnbench.console import STOPPING
 from rnnbench.errors import Interrupted, SomeFailed, UserError
 from rnnbench.runs.lock import holder
-from rnnbench.runs.records import Folder, write
+from rnnbench.runs.records import TORN, Folder, write
 from rnnbench.settings import one_of
 from rnnbench.sweep import manifest
 from rnnbench.sweep.backends import BACKENDS, gpus
@@ -31,6 +31,7 @@ from rnnbench.sweep.progress import Progress
 from rnnbench.sweep.view import View
 from rnnbench.sweep.work import Ended, Orders, lost
 
+TORN_AFTER = 60  # seconds after which nobody writes a file any more
 DEATHS = 3  # after so many workers died under a run, it is recorded as failed
 
 
@@ -72,8 +73,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     workers = options.workers or default_workers(jobs)
     study = next(iter(unique)).parents[2].absolute()
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
-    for left in going.parent.glob("going-*"):
-        _remove_dead(left)
+    clean(going.parent)
     write(going, f"{socket.gethostname()} {os.getpid()}\n{command}")
     progress = Progress(unique, options.retry)
     stopping = Stopping(going)
@@ -85,8 +85,9 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
             f"workers were stopped at once; to go on from the last checkpoints:\n  {command}"
         ) from None
     finally:
-        with suppress(OSError):
-            going.unlink()
+        for left in (going, Orders(going, Path.cwd()).log):
+            with suppress(OSError):
+                left.unlink()
     states = progress.states()
     if stopping.asked and states["left"]:
         raise Interrupted(f"what was running is saved; to go on:\n  {command}")
@@ -103,16 +104,35 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     return bool(progress.fresh())
 
 
-def _remove_dead(going: Path) -> None:
-    """Remove what a sweep of this machine left behind that was killed."""
-    with suppress(OSError, ValueError):
-        host, process = going.read_text("utf-8").splitlines()[0].split()
-        if host != socket.gethostname():
-            return
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            going.unlink()
+def clean(folder: Path) -> None:
+    """Remove what sweeps of this machine that were killed have left in a folder `.sweeps`: orders,
+    what their workers said, half-written files.
+    """
+    for left in [path for path in folder.glob(".*") if TORN.fullmatch(path.name)]:
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > TORN_AFTER:
+                left.unlink()
+    for going in folder.glob("going-*"):
+        if going.suffix == ".log":
+            continue
+        with suppress(OSError, ValueError):
+            host, process = going.read_text("utf-8").splitlines()[0].split()
+            if host == socket.gethostname() and not _lives(int(process)):
+                going.unlink()
+    for log in folder.glob("going-*.log"):
+        if not log.with_suffix("").exists():
+            with suppress(OSError):
+                log.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
@@ -155,7 +175,8 @@ def settle(
             progress.failed_unrecorded(folder, unrecorded)
         deaths[folder] += status == "interrupted" and not orders.stopped()
     if ended is None and not orders.stopped():
-        view.say(f"a worker died; its {len(pack)} runs go on from their checkpoints")
+        said = last_words(orders.log)
+        view.say(f"a worker died{said}; its {len(pack)} runs go on from their checkpoints")
         deaths.update(Folder.of(job.settings).path for job in pack)
     left = progress.left()
     for job in pack:
@@ -164,6 +185,14 @@ def settle(
             became = lost(job, DEATHS)
             if became.unrecorded:
                 progress.failed_unrecorded(path, became.unrecorded)
+
+
+def last_words(log: Path) -> str:
+    """Of all workers, for who wonders why one died: the last line that they said."""
+    with suppress(OSError):
+        if lines := log.read_text("utf-8", "replace").strip().splitlines():
+            return f" (the last that workers said: {lines[-1][:200]})"
+    return ""
 
 
 def default_workers(jobs: Sequence[Job]) -> int:

@@ -41,13 +41,16 @@ def note(runs: Sequence[Path], command: str) -> None:
 
 def members(study: Path) -> Iterator[Member]:
     """Every run that was planned for a study or is in its folder. UserError if there is none."""
-    names = {
-        "/".join(path.parent.parts[-3:])
-        for kind in ("config.yaml", "record.json")
-        for path in study.glob(f"*/*/*/{kind}")
-    }
-    for file in sorted(study.glob(".sweeps/*.json")):
-        names |= set(_planned(file))
+    try:
+        names = {
+            "/".join(path.parent.parts[-3:])
+            for kind in ("config.yaml", "record.json")
+            for path in study.glob(f"*/*/*/{kind}")
+        }
+        for file in sorted(study.glob(".sweeps/*.json")):
+            names |= set(_planned(file))
+    except OSError as error:  # a folder that goes while we look, as in /proc
+        raise UserError(f"cannot read '{error.filename or study}': {error.strerror}") from None
     if not names:
         raise UserError(
             f"no runs in '{study}'; a study is a folder of paths.results, named by study=NAME"

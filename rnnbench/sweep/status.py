@@ -19,12 +19,6 @@ STATES = ("done", "diverged", "failed", "running", "interrupted", "missing")
 SHOWN = 10  # failures
 
 
-def study_folder(name: str, results: str) -> Path:
-    """The folder of a study: a name under `results`, or the folder itself."""
-    inside = Path(results).expanduser() / name
-    return inside if inside.is_dir() else Path(name).expanduser()
-
-
 def show(study: Path) -> None:
     """Print the table. UserError if the study has no runs."""
     found = list(members(study))

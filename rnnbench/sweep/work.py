@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,11 @@ class Orders:
     going: Path
     place: Path
     parent: int | None = None
+
+    @property
+    def log(self) -> Path:
+        """What workers of this machine say, beside their orders."""
+        return self.going.with_name(f"{self.going.name}.log")
 
     def stopped(self) -> bool:
         try:
@@ -80,10 +85,15 @@ class Quiet:
         return self.orders.stopped()
 
 
-def enlist(parent: int) -> None:
-    """Make this process a worker: Ctrl-C is its parent's affair, SIGTERM saves, and it leaves when
-    its parent has died.
+def enlist(parent: int, log: Path) -> None:
+    """Make this process a worker: Ctrl-C is its parent's affair, SIGTERM saves, it leaves when its
+    parent has died, and what it and its libraries say goes into the file `log`.
     """
+    with suppress(OSError):
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
 
     def leave() -> None:
         while os.getppid() == parent and not LEAVING.is_set():

@@ -12,6 +12,7 @@ from typing import Any
 from rnnbench import __version__
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged
+from rnnbench.runs.form import ALWAYS, SECTIONS, flaw, is_shallow
 from rnnbench.runs.reading import read_settings
 from rnnbench.runs.records import SCHEMA, Folder, is_record, parsed, unchanged, upgraded
 from rnnbench.training.checkpoint import lacking
@@ -40,11 +41,11 @@ def record(folder: Folder) -> dict[str, Any] | None:
         ) from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if not is_record(found):
-        written = (
-            "is no record of a run"
-            if not isinstance(schema, int) or schema <= SCHEMA
-            else f"is a record of schema {schema}"
-        )
+        written = "is no record of a run"
+        if isinstance(schema, int) and 1 <= schema <= SCHEMA:
+            written += f" ({flaw(found)})"
+        elif isinstance(schema, int):
+            written = f"is a record of schema {schema}"
         raise UserError(
             f"{folder.record_path} {written}; this version of rnnbench ({__version__}) reads "
             f"schema 1 to {SCHEMA}"
@@ -76,8 +77,12 @@ def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
             f"cannot read {path} ({type(error).__name__}): the file is torn or no YAML; train "
             f"this run anew"
         ) from None
-    if not isinstance(values, dict) or not isinstance(values.get("task"), dict):
-        raise UserError(f"{path} does not hold the settings of a run")
+    wanted = ALWAYS["settings"]
+    if not wanted(values) or not is_shallow(values):
+        raise UserError(
+            f"{path} does not hold the settings of a run: {', '.join(SECTIONS)} with the name and "
+            f"code of cell and task, and a seed; train this run anew"
+        )
     kept = {key: value for key, value in values.items() if key not in ("paths", "engine", "study")}
     if ended is not None and any(
         ended["settings"].get(key) != value for key, value in kept.items()
@@ -87,7 +92,7 @@ def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
             f"{path} was edited: its {key} is not what record.json says that the run was trained "
             f"with; restore it"
         )
-    return values
+    return dict(values)
 
 
 def best(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from rnnbench.dynamics.gradients import WHOLE
 from rnnbench.dynamics.measure import SEQUENCES, Plain, measured
 from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
-from rnnbench.formatting import listing
+from rnnbench.formatting import inert, listing
 from rnnbench.layers import layer_of
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder, finite
@@ -303,7 +303,8 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
             shown = {path.stem: path for path in sorted(place.glob("*.png"))}
             add_pictures(Folder(one.home).board_path / "probe", shown)
     add_file(
-        folder / "probes.csv", pd.DataFrame(rows(probes)).to_csv(index=False, float_format="%.5g")
+        folder / "probes.csv",
+        pd.DataFrame(rows(probes)).map(inert).to_csv(index=False, float_format="%.5g"),
     )
     families = {
         one.family: [other.found for other in probes if other.family == one.family]

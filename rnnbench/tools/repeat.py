@@ -16,7 +16,8 @@ from rich.table import Table
 from rnnbench.console import Screen, console, number, say
 from rnnbench.errors import Interrupted, SomeFailed, UserError
 from rnnbench.runs.collect import put_back
-from rnnbench.runs.reading import ENDED, Run, gather
+from rnnbench.runs.form import ENDED
+from rnnbench.runs.reading import Run, gather
 from rnnbench.runs.records import Folder, finite
 from rnnbench.settings import Settings
 from rnnbench.tools.opening import as_trained
@@ -86,7 +87,11 @@ def anew(run: Run, scratch: Path) -> Settings:
     if run.beside is not None:
         folder = Folder(scratch / "was" / run.record["id"])
         put_back(run, folder)
-    _, settings = as_trained(folder, run.record)
+    try:
+        _, settings = as_trained(folder, run.record)
+    except UserError as refused:  # a scratch folder is no name for what stands in a file
+        named = str(refused).replace(str(folder.path), f"run {run.record['id']} of {run.place}")
+        raise UserError(named) from None
     return replace(settings, paths=replace(settings.paths, results=str(scratch / "now")))
 
 

@@ -50,7 +50,7 @@ def replay(opened: Opened) -> Replay | None:
         return None
     training = Training(opened.pack())
     saved = checkpoint(opened.folder, opened.settings.train.steps)
-    if why := misfit(saved, training.checkpoint(0)):
+    if why := misfit(saved, training.checkpoint(0), training.carried(saved["step"])):
         raise UserError(f"{opened.folder.last_path} is no checkpoint of this run: {why}")
     training.resume([saved])
     progress = training.progress[0]

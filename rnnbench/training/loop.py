@@ -350,6 +350,11 @@ class Training:
             "seconds": dict(self.seconds),
         }
 
+    def carried(self, step: int) -> list[State] | None:
+        """The states that the batch at `step` starts from, as zeros; None where it starts anew."""
+        batch = self.pack.feeder.training(step, self.pack.train.batch)
+        return self.pack.network.zero_state(batch.x.shape[2]) if batch.carry else None
+
     def resume(self, saved: list[dict[str, Any]]) -> None:
         """Go on where the checkpoints of all runs, made at the same step, left off."""
         network, pack = self.pack.network, self.pack
@@ -366,7 +371,7 @@ class Training:
         ):
             restore(state, {name: torch.stack([s[key][name] for s in saved]) for name in state})
         carried = [s["states"] for s in saved]
-        if carried[0] is not None:
+        if self.carried(saved[0]["step"]) and carried[0] is not None:
             self.states = [
                 tuple(
                     torch.stack(rows).to(network.flat.device) for rows in zip(*layer, strict=True)

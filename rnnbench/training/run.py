@@ -54,6 +54,19 @@ class Fetch:
         return path
 
 
+class Absent(Exception):
+    """A data file is not in the cache."""
+
+
+class Present(Fetch):
+    """The way to data files that are here already."""
+
+    def __call__(self, name: str) -> Path:
+        if not data.is_here(name, self.paths):
+            raise Absent(name)
+        return super().__call__(name)
+
+
 def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
     """The task of these settings, able to reach its data."""
     fields = {k: v for k, v in settings.task.items() if k not in ("type", "name", "digest")}
@@ -76,6 +89,18 @@ def check_task(task: Task, settings: Settings) -> None:
         raise
     except Exception as error:
         raise UserError(f"task.type: {catalogue.blame(error, settings.task['type'])}") from error
+
+
+def refuse(settings: Settings) -> None:
+    """Raise what training with these settings would, before its first step; nothing is fetched or
+    written. Where data are not here, what depends on them stays unknown.
+    """
+    try:
+        task = load_task(settings, print).bound(Present(settings.paths, print))
+        check_task(task, settings)
+        Pack([settings], layer_of(settings.cell, settings.model), task)
+    except Absent:
+        pass
 
 
 def run_pack(
@@ -133,7 +158,8 @@ def _train(
 ) -> list[Record]:
     training = Training(pack)
     if saved:
-        reasons = {k: misfit(one, training.checkpoint(k)) for k, one in enumerate(saved)}
+        carried = training.carried(saved[0]["step"])
+        reasons = {k: misfit(one, training.checkpoint(k), carried) for k, one in enumerate(saved)}
         if any(reasons.values()):
             raise Misfit({k: why for k, why in reasons.items() if why})
         training.resume(saved)

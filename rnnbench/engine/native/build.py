@@ -7,10 +7,13 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +34,7 @@ LINKED = ("-shared", "-fPIC", "-pthread")
 PATIENCE = 300  # seconds that a compiler may take
 OTHERS_WRITE = 0o022
 LIBRARIES = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # how a shared library starts: Linux, macOS
+NOEXEC = ("not permitted", "ermission denied", "failed to map segment")  # what loaders say of it
 LOADED = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
@@ -113,6 +117,10 @@ def _guard(folder: Path) -> None:
         raise PermissionError(f"{folder} belongs to another user")
     if folder.stat().st_mode & OTHERS_WRITE:
         folder.chmod(0o700)
+    for left in folder.glob("tmp*"):  # of processes that were killed while they compiled
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 10 * PATIENCE:
+                shutil.rmtree(left)
 
 
 def _is_sound(path: Path) -> bool:
@@ -157,7 +165,7 @@ def _rehearse(built: Path, command: str) -> None:
     if done.returncode == 0:
         return
     said = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
-    if "not permitted" in said or "ermission denied" in said:  # mounted noexec
+    if any(words in said for words in NOEXEC):
         raise PermissionError(f"nothing can be loaded from {built.parent.parent}")
     raise _unfit(command, f"what it writes cannot be loaded: {said}")
 
@@ -171,7 +179,8 @@ def _unfit(command: str, said: str) -> UserError:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        place = re.sub(r"/tmp\w{8}(/.*)?$", "", str(error.filename))  # another one each time
+        return f"{place}: {error.strerror}"
     return " ".join(str(error).split())
 
 
