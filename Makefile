@@ -6,7 +6,7 @@ WORK := .venv/.work
 FAST := tests/test_trace.py tests/test_layers.py tests/test_optimizers.py tests/test_init.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint wheel clean
+.PHONY: help install demo test test-fast lint docs wheel clean
 
 help:      ## list the chores
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -44,6 +44,9 @@ lint: $(WORK)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(WORK)  ## the documentation as a site, in build/site/html: no network, no broken link
+	$(BIN)/python scripts/site.py
 
 wheel: $(USE)  ## build a wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

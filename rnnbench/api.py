@@ -11,11 +11,11 @@ may be a name, a file ("mycell.py:mycell"), or a function or class of the sessio
 written down. In a notebook progress and results are shown as HTML.
 """
 
-import ast
 import hashlib
 import html
 import inspect
 import re
+import symtable
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -304,8 +304,7 @@ def _gather(thing: Any, imports: dict[str, str], parts: dict[str, str]) -> None:
         ) from None
     known = vars(sys.modules[thing.__module__])
     parts[thing.__name__] = ""  # begun: it may name itself
-    names = [node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
-    for name in dict.fromkeys(names):
+    for name in _globals(symtable.symtable(source, thing.__name__, "exec")):
         if name not in known or name in parts or name in imports:
             continue
         value = known[name]
@@ -325,6 +324,16 @@ def _gather(thing: Any, imports: dict[str, str], parts: dict[str, str]) -> None:
                 f"both into a file and give file.py:{thing.__name__}"
             )
     parts[thing.__name__] = parts.pop(thing.__name__) + source
+
+
+def _globals(scope: symtable.SymbolTable) -> Iterator[str]:
+    """The names that a piece of source takes from its session, not its arguments and locals."""
+    top = scope.get_type() == "module"
+    for symbol in scope.get_symbols():
+        if symbol.is_referenced() and (top or symbol.is_global()):
+            yield symbol.get_name()
+    for inner in scope.get_children():
+        yield from _globals(inner)
 
 
 def _public(value: Any, home: str) -> str:

@@ -347,6 +347,8 @@ def cell_name(chosen: str, step: str) -> str:
 
 def frozen(values: dict[str, Any]) -> Settings:
     """Plain values, complete, as settings; each of a type and within limits, or a UserError."""
+    if "logger" in values:  # like paths, it says nothing of a run's numbers
+        values["paths"] = values["paths"] | {"logger": values.pop("logger")}
     parts: dict[str, Any] = {
         name: typed(schema, values.pop(name), name) for name, schema in SECTIONS.items()
     }

@@ -289,18 +289,34 @@ class Engine:
         within("engine", self, threads=(1, None))
 
 
+LOGGERS = ("tensorboard", "csv", "wandb", "mlflow")
+
+
 @dataclass(frozen=True)
 class Paths:
     """results: where runs land. data: the cache of data files.
 
-    mirror: a folder or URL asked before the internet.
+    mirror: a folder or URL asked before the internet. logger: who is told of a run while it
+        trains, one of LOGGERS, a list of them, or none; typed as `logger=`.
     """
 
     results: str
     data: str
     mirror: str | None
+    logger: Any = "tensorboard"
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The same as names."""
+        if self.logger in (None, "none"):
+            return ()
+        return (self.logger,) if isinstance(self.logger, str) else tuple(self.logger)
 
     def __post_init__(self) -> None:
+        if self.logger is not None and not isinstance(self.logger, (str, list, tuple)):
+            raise UserError(f"logger must be a name or a list of names, got {self.logger}")
+        for name in self.loggers:
+            one_of("logger", str(name), LOGGERS)
         for key, place in (("results", self.results), ("data", self.data)):
             if not place.strip() or "://" in place or "\0" in place:
                 raise UserError(f"paths.{key} must be a folder of this machine, got '{place}'")

@@ -157,6 +157,7 @@ def test_what_cannot_work_is_refused(quick, settings, said):
 # Functions and classes of the session
 
 RATE = 0.5
+x, z = np.zeros(3), object()  # of the session, and no business of an argument or a local below
 
 
 def squash(x):

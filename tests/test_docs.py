@@ -20,7 +20,7 @@ from rnnbench.settings import OPTIMIZERS, SCHEDULES, Cell, Engine, Model, Optim,
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = "\n".join(page.read_text("utf-8") for page in PAGES)  # what a user reads
-FILLED_IN = {"name", "digest"}  # by compose
+FILLED_IN = {"name", "digest", "logger"}  # by compose
 
 
 def read(name):
@@ -47,6 +47,7 @@ def test_every_section_is_here():
         "defaults",
         "seed",
         "study",
+        "logger",
         "hydra",
         "cell",
         "model",

@@ -92,7 +92,8 @@ def anew(run: Run, scratch: Path) -> Settings:
     except UserError as refused:  # a scratch folder is no name for what stands in a file
         named = str(refused).replace(str(folder.path), f"run {run.record['id']} of {run.place}")
         raise UserError(named) from None
-    return replace(settings, paths=replace(settings.paths, results=str(scratch / "now")))
+    paths = replace(settings.paths, results=str(scratch / "now"), logger="none")
+    return replace(settings, paths=paths)
 
 
 def repeat(run: Run, settings: Settings) -> Repeated:

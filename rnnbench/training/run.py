@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import torch
 
 from rnnbench import catalogue, data
-from rnnbench.board import Board, name_run
 from rnnbench.draw import Draw
 from rnnbench.engine.pack import Pack, flops, in_steps
 from rnnbench.engine.provenance import peak_memory, provenance
@@ -25,6 +24,7 @@ from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.checking import check, is_ours
 from rnnbench.tasks.contract import Task
+from rnnbench.trackers import Trackers
 from rnnbench.training.checkpoint import Misfit, lacking, misfit
 from rnnbench.training.look import look
 from rnnbench.training.loop import Training
@@ -140,7 +140,11 @@ def run_pack(
             )
         try:
             made = _train(
-                pack, [overrides[k] for k in group], [s for k in group if (s := saved[k])], watch
+                pack,
+                [overrides[k] for k in group],
+                [s for k in group if (s := saved[k])],
+                watch,
+                say,
             )
         except Misfit as found:
             for k, why in found.reasons.items():
@@ -154,7 +158,11 @@ def run_pack(
 
 
 def _train(
-    pack: Pack, overrides: Sequence[Sequence[str]], saved: list[dict[str, Any]], watch: Watcher
+    pack: Pack,
+    overrides: Sequence[Sequence[str]],
+    saved: list[dict[str, Any]],
+    watch: Watcher,
+    say: Callable[[str], None],
 ) -> list[Record]:
     training = Training(pack)
     if saved:
@@ -167,11 +175,11 @@ def _train(
     for folder, run, typed_in in zip(folders, pack.runs, overrides, strict=True):
         folder.open(run, typed_in)
     boards = [
-        Board(folder.board_path, p.rows, ["optim.lr", "seed", *(w.split("=")[0] for w in words)])
-        for folder, p, words in zip(folders, training.progress, overrides, strict=True)
+        Trackers(folder, run, p.rows, words, say)
+        for folder, run, p, words in zip(
+            folders, pack.runs, training.progress, overrides, strict=True
+        )
     ]
-    for folder, run in zip(folders, pack.runs, strict=True):
-        name_run(folder.board_path, run.optim.lr, run.seed)
     watch.start(pack, training.step)
     try:
         _advance(training, folders, boards, watch)
@@ -186,7 +194,7 @@ def _train(
 
 
 def _advance(
-    training: Training, folders: list[Folder], boards: list[Board], watch: Watcher
+    training: Training, folders: list[Folder], boards: list[Trackers], watch: Watcher
 ) -> None:
     """Update, validate and save until every run has ended."""
     pack = training.pack  # whole; training's shrinks
@@ -213,7 +221,7 @@ def _advance(
             _save(training, folders)
 
 
-def _look(training: Training, rows: list[list[Row]], boards: list[Board]) -> None:
+def _look(training: Training, rows: list[list[Row]], boards: list[Trackers]) -> None:
     """Look inside every run that was validated, if it is time: into the last of its new rows and on
     its board.
     """
@@ -282,7 +290,7 @@ def _of_layers(pack: Pack) -> Record:
 
 
 def _conclude(
-    training: Training, k: int, result: dict[str, Any], folder: Folder, board: Board
+    training: Training, k: int, result: dict[str, Any], folder: Folder, board: Trackers
 ) -> Record:
     """Write what run k leaves; the record last."""
     pack, progress = training.pack, training.progress[k]

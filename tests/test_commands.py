@@ -1,0 +1,124 @@
+"""Every command of the README and of docs/ runs, with a budget that proves nothing else."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rnnbench import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = {"train.steps": "2", "train.eval_every": "2", "train.batch": "2", "workers": "1"}
+SMALL |= {"trials": "2", "seed": "0", "model.match": "params:400"}
+DATA = ("chorales", "smnist", "charlm", "memorize=")  # tasks whose files a mirror has
+GIVEN = re.compile(r"NAME|PLACE|FOLDER|STUDY|…|CELL\b")  # a place for something
+
+
+def commands(page):
+    """What a page says to type, in its order."""
+    found = []
+    text = re.sub(r" *\\\n +", " ", page.read_text("utf-8"))
+    for block in re.findall(r"```console\n(.*?)```", text, re.S):
+        found += [line[2:] for line in block.splitlines() if line.startswith("$ rnnbench ")]
+    rest = re.sub(r"```.*?```", "", text, flags=re.S)
+    for inline in re.findall(r"`(rnnbench [^`]+)`", rest):
+        if " " in inline.removeprefix("rnnbench ") and not GIVEN.search(inline):
+            found.append(inline)
+    return list(dict.fromkeys(re.sub(r"\s+# .*", "", line) for line in found))
+
+
+EVERY = {line: page.stem for page in reversed(PAGES) for line in reversed(commands(page))}
+EVERY = [(page, line) for line, page in reversed(EVERY.items())]  # each once, in order
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("typed")
+    page = (ROOT / "docs" / "cells.md").read_text("utf-8")
+    (folder / "mycell.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    random = np.random.default_rng(0)
+    lines = ["machine,when,x,y,fault"]
+    for machine in range(20):
+        for when in range(6):
+            x, y = random.normal(size=2)
+            lines.append(f"m{machine},{when},{x:.3f},{y:.3f},{'yes' if machine % 2 else 'no'}")
+    (folder / "sensors.csv").write_text("\n".join(lines) + "\n")
+    hours = "\n".join(f"{k},{np.sin(k / 4):.3f}" for k in range(2000))
+    (folder / "load.csv").write_text(f"hour,load\n{hours}\n")
+    np.savez(folder / "sensors.npz", x=random.normal(size=(20, 6, 2)), y=np.arange(20) % 2)
+    cases = [f"{k % 3}.5,1.0,{k}.0,2.0:{'ab'[k % 2]}" for k in range(20)]
+    head = (
+        "@problemName x\n@timestamps false\n@missing false\n@univariate true\n@equalLength true\n"
+    )
+    (folder / "JapaneseVowels_TRAIN.ts").write_text(
+        f"{head}@seriesLength 4\n@classLabel true a b\n@data\n" + "\n".join(cases) + "\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "text.txt").write_text("ROMEO: it is the east, and Juliet is the sun.\n" * 200)
+        for task in (["task=adding"], ["task=charlm", "task.corpus=text.txt"]):
+            tiny = ["train.steps=2", "train.eval_every=2", "debug=tiny", "engine=loop"]
+            assert cli.main(["train", "cell=gru", *task, *tiny, "study=run"]) == 0
+    return folder
+
+
+def globbed(word):
+    """What a shell makes of a word."""
+    return [word] if "*" not in word else sorted(map(str, Path().glob(word)))
+
+
+def small(line):
+    """A command with a tiny budget."""
+    task = "charlm" if " sample " in line else "adding"
+    (run,) = Path("results/runs/run").glob(f"{task}/gru/*")
+    words = shlex.split(line.replace("RUN_DIR", str(run)))[1:]
+    words = [made for word in words for made in globbed(word)]
+    verb, rest = words[0], words[1:]
+    if verb == "train":
+        if "--plan" in rest or "--cfg" in rest or "--help" in rest:
+            return words
+        many = "-m" in rest
+        keep = [w for w in rest if not w.startswith(("backend=", "cluster.", "debug=", "engine="))]
+        names = [w.partition("=")[0] for w in keep]
+        changed = [f"{n}={SMALL[n]}" if n in SMALL else w for n, w in zip(names, keep, strict=True)]
+        more = {"train.steps": "2", "train.eval_every": "2", "train.batch": "2"}
+        more |= {"workers": "1"} if many else {}
+        added = [f"{k}={v}" for k, v in more.items() if k not in names]
+        return ["train", *changed, *added, "debug=tiny", "engine=loop"]
+    if verb == "bench":
+        return [*words, "--repeats", "1", "--shapes", "2,3,2,4"]
+    if verb == "probe" and "=" in line:
+        return [*words, "task.length=5"]
+    if verb == "picture":
+        return [
+            *words,
+            *{"cliff": ["updates=3"], "sensitivity": ["steps=3", "units=2"]}.get(rest[0], []),
+        ]
+    if verb == "repeat":
+        return ["repeat", str(run)]
+    if verb == "data":
+        return ["data", "list"]
+    if verb == "study":
+        return ["study", "forgetbias", "--scale", "smoke", "--plan"]
+    return words
+
+
+@pytest.mark.parametrize(("page", "line"), EVERY, ids=[f"{p}: {c[9:60]}" for p, c in EVERY])
+def test_a_command_runs(page, line, place, monkeypatch, request, capsys):
+    if any(f"task={name}" in line for name in DATA):
+        monkeypatch.setenv("RNNBENCH_MIRROR", request.getfixturevalue("mirror"))
+    monkeypatch.chdir(place)
+    try:
+        code = cli.main(small(line))
+    except SystemExit as end:  # --help
+        code = end.code or 0
+    said = capsys.readouterr()
+    if "engine.device=cuda" in line and not torch.cuda.is_available():
+        assert code == 2 and "cuda" in said.err
+        return
+    assert code == 0, said.err
