@@ -84,7 +84,7 @@ class Wandb:
             self.run.log(values, step=step)
 
     def close(self, settings: Mapping[str, Any] | None, scores: Scores | None) -> None:
-        self.run.config.update(dict(flat(settings or {})))
+        self.run.config.update(dict(flat(settings or {})))  # type: ignore[no-untyped-call]
         self.run.summary.update(dict(scores or {}))
         self.run.finish(exit_code=0 if settings is not None else 1)
 

@@ -2,18 +2,23 @@
 said.
 """
 
-import builtins
+import hashlib
+import importlib.metadata
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
+from statsmodels.datasets import co2
 
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
-from rnnbench.tasks.archive import Archive
+from rnnbench.tasks.archive import Archive, _load
 from rnnbench.tasks.arrays import Arrays
 from rnnbench.tasks.checking import check
 from rnnbench.tasks.contract import Batch, Generated
@@ -274,7 +279,6 @@ TS = """@problemName t
 
 
 def test_an_archive_is_read_with_its_test_file(tmp_path):
-    pytest.importorskip("aeon")
     rng = np.random.default_rng(0)
     for part, count in (("TRAIN", 20), ("TEST", 6)):
         cases = [
@@ -291,23 +295,125 @@ def test_an_archive_is_read_with_its_test_file(tmp_path):
         Archive(path=str(tmp_path / "Bad.ts")).batch(Draw(0), 0, 1)
 
 
-@pytest.mark.parametrize("module", ["aeon.datasets", "pyarrow"])
-def test_without_an_extra(monkeypatch, tmp_path, module):
-    real = builtins.__import__
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1,2:3,4", r"line 8: the case|line 8: 1 channels|unknown label in .* line 8"),
+        ("1,2:3,x:up", r"Bad.ts line 8: channel 2 step 2 is no number: 'x'"),
+        ("1,2:3:up", r"line 8: channels have 1 to 2 steps"),
+        ("1,2:3,4:upp", r"unknown label in .*line 8: 'upp'; did you mean 'up'"),
+        ("up", r"line 8: a case is values, a colon and a label"),
+        ("1,2:?,4:up", r"Bad.ts case 2.*no value|Bad.ts.*task.missing"),
+    ],
+)
+def test_an_archive_is_refused_by_line_and_place(tmp_path, line, said):
+    (tmp_path / "Bad.ts").write_text(TS + f"1,2:3,4:up\n{line}\n" + "1,2:3,5:down\n" * 9)
+    with pytest.raises(UserError, match=said) as error:
+        Archive(path=str(tmp_path / "Bad.ts")).batch(Draw(0), 0, 1)
+    assert "\n" not in str(error.value)
 
-    def absent(name, *rest):
-        if name.partition(".")[0] == module.partition(".")[0]:
-            raise ImportError(name)
-        return real(name, *rest)
 
-    monkeypatch.setattr(builtins, "__import__", absent)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TS.replace("@timestamps false", "@timestamps true"), "has time stamps"),
+        (TS.replace("@classLabel true up down", "@classLabel false"), "has no labels"),
+        (TS.replace("@data\n", ""), "has no line @data|stands before @data"),
+        (TS, "holds no cases"),
+        (TS.replace("@univariate false", "@dimension 3") + "1:2:up", r"2 channels, @dimension"),
+        (
+            TS.replace("@equalLength false", "@equalLength true\n@seriesLength 4") + "1,2:3,4:up",
+            r"2 steps, @seriesLength says 4",
+        ),
+    ],
+)
+def test_an_archive_is_refused_by_what_its_head_says(tmp_path, text, said):
+    (tmp_path / "Bad.ts").write_text(text)
+    with pytest.raises(UserError, match=said):
+        Archive(path=str(tmp_path / "Bad.ts")).batch(Draw(0), 0, 1)
+
+
+# What aeon 1.6.0 reads in the files that it comes with: cases, SHA-256 of all values in order
+BY_AEON = {
+    "BasicMotions_TRAIN": (40, "1467d48f605c36dc"),
+    "BasicMotions_TEST": (40, "d7c9cecd8fc766c1"),
+    "GunPoint_TRAIN": (50, "748a525d588e92ab"),
+    "GunPoint_TEST": (150, "51cd476673ce88a6"),
+    "JapaneseVowels_TRAIN": (270, "0d4b8547fc22b3c0"),
+    "JapaneseVowels_TEST": (370, "d3fea94bcca6cafb"),
+    "Covid3Month_TRAIN": (140, "6516f13d9055def3"),
+    "Covid3Month_TEST": (61, "8fe707cc0daca6af"),
+}
+
+
+@pytest.fixture(scope="session")
+def archive():
+    """The data folder of aeon, or another with NAME/NAME_TRAIN.ts, in RNNBENCH_ARCHIVE."""
+    if folder := os.environ.get("RNNBENCH_ARCHIVE"):
+        return Path(folder)
+    try:
+        files = importlib.metadata.files("aeon") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs RNNBENCH_ARCHIVE, or the files of aeon (pip install --no-deps aeon)")
+    (path,) = (file for file in files if file.name == "GunPoint_TRAIN.ts")
+    return Path(path.locate()).parents[1]
+
+
+@pytest.mark.parametrize("name", BY_AEON)
+def test_archives_are_read_as_aeon_reads_them(archive, name):
+    cases, labels = _load(archive / name.rpartition("_")[0] / f"{name}.ts")
+    values = b"".join(np.ascontiguousarray(case).tobytes() for case in cases)
+    assert (len(cases), hashlib.sha256(values).hexdigest()[:16]) == BY_AEON[name]
+    assert len(labels) == len(cases)
+
+
+def test_without_an_extra(monkeypatch, tmp_path):
+    def absent(*_):
+        raise ImportError("pyarrow")
+
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(pd, "read_parquet", absent)
     with pytest.raises(UserError, match="pip install"):
-        if module == "pyarrow":
-            monkeypatch.setattr(pd, "read_parquet", lambda _: absent("pyarrow"))
-            Table(path=str(tmp_path / "t.parquet"), target="x").batch(Draw(0), 0, 1)
-        else:
-            Archive(path="x.ts").batch(Draw(0), 0, 1)
+        Table(path=str(tmp_path / "t.parquet"), target="x").batch(Draw(0), 0, 1)
+
+
+# Data sets that come with statsmodels and scikit-learn
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_real_series_with_time_stamps_and_gaps(tmp_path, kind):
+    """Weekly carbon dioxide of Mauna Loa, 59 of 2,284 values missing, forecast."""
+    frame = co2.load_pandas().data
+    frame.index.name = "date"
+    frame = frame.reset_index()
+    path = tmp_path / f"co2.{kind}"
+
+    def read(table, **settings):
+        table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
+        given = {"path": str(path), "target": "co2", "time": "date", "kind": "forecast"}
+        return Table(**given, window=52, ahead=4, **settings)
+
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    gap = frame["co2"].isna().to_numpy().argmax() + 1 + (kind == "csv")  # after its header
+    with pytest.raises(UserError, match=rf"co2\.{kind} row {gap}, column 'co2' has no value"):
+        read(frame).batch(Draw(0), 0, 8)
+    frame["co2"] = frame["co2"].ffill()
+    task = read(frame)
+    batch = task.batch(Draw(0), 0, 8)
+    assert batch.x.shape == (52, 8, 1)
+    tested = frame["co2"].to_numpy()[round(0.85 * len(frame)) :]
+    ahead = np.square(tested[4:] - tested[:-4]).mean()  # the present value as the forecast
+    assert task.baseline["mse"] == pytest.approx(ahead, rel=0.1)
+
+
+def test_real_images_as_sequences(tmp_path):
+    digits = load_digits()
+    np.savez(tmp_path / "digits.npz", x=digits.images, y=digits.target)
+    task = Arrays(path=str(tmp_path / "digits.npz"), kind="classification")
+    assert (task.inputs, task.outputs) == (8, 10)
+    counted = sum(len(pieces(task, part)) for part in SPLITS)
+    assert counted == pytest.approx(0.3 * len(digits.target), abs=2)
 
 
 # What is wrong with a table is said with row and column

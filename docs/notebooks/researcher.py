@@ -92,5 +92,7 @@ random = np.random.default_rng(0)
 x = random.normal(size=(60, 15, 2)).cumsum(axis=1)
 np.savez("walks.npz", x=x, y=(x[:, -1, 0] > 0).astype(int))
 few = {key: value for key, value in settings.items() if not key.startswith("task.")}
-run = rnnbench.train(cell=leaky, task="arrays", **{"task.path": "walks.npz"}, **few)
+run = rnnbench.train(
+    cell=leaky, task="arrays", **{"task.path": "walks.npz", "task.kind": "classification"}, **few
+)
 run
