@@ -39,8 +39,11 @@ EVERY = [(page, line) for line, page in reversed(EVERY.items())]  # each once, i
 def place(tmp_path_factory):
     """A folder with the files that the pages speak of."""
     folder = tmp_path_factory.mktemp("typed")
-    page = (ROOT / "docs" / "cells.md").read_text("utf-8")
-    (folder / "mycell.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    for page in PAGES:  # what a page shows as a file
+        for name, code in re.findall(
+            r"```python\n# (\w+\.py)\n(.*?)```", page.read_text("utf-8"), re.S
+        ):
+            (folder / name).write_text(code)
     random = np.random.default_rng(0)
     lines = ["machine,when,x,y,fault"]
     for machine in range(20):
