@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnbench.engine import loop, native
+from rnnbench.engine import library, loop, native
 from rnnbench.engine.layer import Unroll
 from rnnbench.engine.loop import Params, State
 from rnnbench.engine.native.untraced import untraced
@@ -30,7 +30,8 @@ from rnnbench.equations.plan import Plan, plan
 from rnnbench.errors import UserError
 
 States = Tensor | tuple[Tensor, ...]
-ENGINES = ("auto", "native", "loop")
+ENGINES = ("auto", "native", "torch", "loop")
+ACCELERATORS = ("cuda", "xpu", "mps")  # where torch has kernels of its own for its layers
 _tracing = threading.RLock()  # one plan and one compilation, however many ask at once
 _chosen: dict[tuple[int, str, torch.dtype, str], Unroll] = {}
 
@@ -43,7 +44,9 @@ class Recurrent(nn.Module):
     forget_bias: the bias that keeps the memory, whatever its sign in this cell; for a cell of your
         own say which it is with `forget`: "+f" or "-z". init: as `cell.init=`; None: the cell's.
     constants: the equations' keyword-only arguments. engine: "native" (CPU, float32 and float64),
-        "loop" (anywhere, twice differentiable), or "auto".
+        "torch" (the kernels of nn.LSTM, nn.GRU and nn.RNN, for cells that they compute; cuDNN on
+        CUDA), "loop" (anywhere, twice differentiable), or "auto": native on the CPU, elsewhere
+        torch where it computes the cell, else the loop.
 
     module(input, hx=None) → output, states. input: (T, B, I), with `batch_first` (B, T, I), alone
     (T, I), or a PackedSequence; output: the same with D·H for I. States begin with zeros. They are
@@ -136,9 +139,10 @@ class Recurrent(nn.Module):
         self, input: Tensor | PackedSequence, hx: States | None = None
     ) -> tuple[Tensor | PackedSequence, States]:
         """The outputs of the last layer at every step, and the states after the last step."""
-        loop = self.engine == "loop" or not cast(Tensor, self.W_l0).is_cpu
+        elsewhere = self.engine == "auto" and not cast(Tensor, self.W_l0).is_cpu
+        traced = self.engine == "loop" or (elsewhere and library.why_not(self._plan) is not None)
         made: tuple[Tensor | PackedSequence, States]
-        made = self._outputs(input, hx) if loop else _untraced_outputs(self, input, hx)
+        made = self._outputs(input, hx) if traced else _untraced_outputs(self, input, hx)
         return made
 
     def _outputs(
@@ -413,14 +417,25 @@ def _engine(name: str, plan: Plan, dtype: torch.dtype, device: str) -> Unroll:
     key = (id(plan), name, dtype, device)
     if key not in _chosen:
         with _tracing:
-            reason = native.why_not(plan, dtype, device) if name != "loop" else None
-            if reason and name == "native":
-                raise UserError(f"engine='native': {reason}")
-            if reason and device == "cpu":
-                warnings.warn(f"computed by the loop, which is slower: {reason}", stacklevel=4)
-            slow = name == "loop" or reason
-            _chosen[key] = loop.unroll if slow else native.unroll
+            _chosen[key] = _choose(name, plan, dtype, device)
     return _chosen[key]
+
+
+def _choose(name: str, plan: Plan, dtype: torch.dtype, device: str) -> Unroll:
+    """The engine of that name, or the fastest one. UserError if it does not compute the cell."""
+    if name == "loop":
+        return loop.unroll
+    if name == "torch" or (name == "auto" and device in ACCELERATORS):
+        reason = library.why_not(plan)
+        if reason and name == "torch":
+            raise UserError(f"engine='torch': {reason}")
+        return loop.unroll if reason else library.unroll
+    reason = native.why_not(plan, dtype, device)
+    if reason and name == "native":
+        raise UserError(f"engine='native': {reason}")
+    if reason and device == "cpu":
+        warnings.warn(f"computed by the loop, which is slower: {reason}", stacklevel=5)
+    return loop.unroll if reason else native.unroll
 
 
 def _stretches(lengths: Sequence[int]) -> list[tuple[int, int, int]]:

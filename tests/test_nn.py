@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from rnnbench.engine import native
+from rnnbench import nn as nn_module
+from rnnbench.engine import library, loop, native
 from rnnbench.engine.native import build
 from rnnbench.errors import UserError
 from rnnbench.nn import Recurrent
@@ -35,7 +36,7 @@ def own_cache(tmp_path_factory):
         yield
 
 
-ENGINES = [pytest.param("native", marks=needs_compiler), "loop"]
+ENGINES = [pytest.param("native", marks=needs_compiler), "torch", "loop"]
 PEERS = [  # ours, torch's, the gates in torch's order, the bias inside the reset
     ("lstm", nn.LSTM, "ifzo", None),
     ("gru_reset_after", nn.GRU, "rzn", "m"),
@@ -248,6 +249,15 @@ def test_a_second_derivative_is_refused_by_native_and_had_from_loop():
     assert torch.autograd.gradgradcheck(lambda x: module(x)[0], (x,))
 
 
+def test_the_kernels_of_torch_are_taken_where_they_compute_the_cell():
+    lstm, mine = Recurrent("lstm", D, H)._plan, Recurrent(halved, D, H)._plan
+    for device in ("cuda", "mps"):
+        assert nn_module._engine("auto", lstm, torch.float32, device) is library.unroll
+        assert nn_module._engine("auto", mine, torch.float32, device) is loop.unroll
+    with pytest.raises(UserError, match=r"engine='torch': torch.nn is not known to compute halved"):
+        Recurrent(halved, D, H, engine="torch")(torch.ones(2, D))
+
+
 # Cells and their starts
 
 
@@ -452,7 +462,7 @@ import torch
 from rnnbench.nn import Recurrent
 
 torch.manual_seed(0)
-engine, native = sys.argv[1], sys.argv[1] == "native"
+engine, native = sys.argv[1], sys.argv[1] != "loop"
 units = 50 if native else 4
 layer, head = Recurrent("lstm", 3, units, engine=engine), torch.nn.Linear(units, 1)
 weights = [*layer.parameters(), *head.parameters()]

@@ -5,13 +5,16 @@ name and its shape start it alike, and a replica does not depend on its pack.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnbench.draw import Draw
 from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError, unknown
-from rnnbench.settings import Cell
+
+if TYPE_CHECKING:  # a layer in a program of somebody else needs no configuration
+    from rnnbench.settings import Cell
 
 Array = np.ndarray
 
@@ -110,7 +113,7 @@ SCHEMES = {
 
 
 def initial(
-    plan: Plan, cell: Cell, draw: Draw, layer: int, inputs: int, hidden: int, horizon: int | None
+    plan: Plan, cell: "Cell", draw: Draw, layer: int, inputs: int, hidden: int, horizon: int | None
 ) -> dict[str, Array]:
     """The parameters of one layer of one replica, shaped as in `Plan.shapes`.
 
@@ -136,7 +139,7 @@ def initial(
     return {name: np.concatenate(parts, -1) for name, parts in tensors.items()}
 
 
-def block_rules(plan: Plan, cell: Cell) -> dict[tuple[str, str], str]:
+def block_rules(plan: Plan, cell: "Cell") -> dict[tuple[str, str], str]:
     """(family, block) → rule, from `cell.init`.
 
     Diagonals start as the paper has them, else at 0; biases at 0.
@@ -196,7 +199,7 @@ def _drawn(
 
 
 def _memory(
-    plan: Plan, cell: Cell, draw: Draw, layer: int, hidden: int, horizon: int | None
+    plan: Plan, cell: "Cell", draw: Draw, layer: int, hidden: int, horizon: int | None
 ) -> dict[tuple[str, str], Array]:
     """What forget_bias or chrono initialisation put into the biases of the gates that hold and
     write memory.

@@ -9,7 +9,7 @@ Axes: K replicas   T time steps   B batch   I input width   H units.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from rnnbench.engine.init import glorot
 from rnnbench.engine.loop import Params, State
 from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError
-from rnnbench.settings import Cell
+
+if TYPE_CHECKING:  # a layer in a program of somebody else needs no configuration
+    from rnnbench.settings import Cell
 
 Shapes = dict[str, tuple[int, ...]]
 Draws = Callable[[str], np.random.Generator]  # the stream of each parameter, by its name
@@ -90,7 +92,7 @@ class Layer:
         raise NotImplementedError
 
     def initial(
-        self, cell: Cell, draw: Draw, index: int, inputs: int, hidden: int, horizon: int | None
+        self, cell: "Cell", draw: Draw, index: int, inputs: int, hidden: int, horizon: int | None
     ) -> dict[str, np.ndarray]:
         """How the parameters of one replica start, by the name of each, as in `shapes`.
 
@@ -112,7 +114,7 @@ class Layer:
             made[name] = drawn.reshape(shape)
         return made
 
-    def refuse_gates(self, cell: Cell) -> None:
+    def refuse_gates(self, cell: "Cell") -> None:
         """Refuse what sets the recurrent matrices and gates of a cell, where there are none."""
         asked = {
             f"cell.init={cell.init}": cell.init not in ("paper", "orthogonal", "glorot"),
