@@ -100,7 +100,10 @@ def _moved(
             return found[0]
         return found[1] + os.path.relpath(copy, page.parent) + found[3]
 
-    return LINK.sub(moved, text)
+    def unlinked(found: re.Match[str]) -> str:  # a folder of the repository has no page
+        return found[1] if (home / found[2]).is_dir() else found[0]
+
+    return LINK.sub(moved, re.sub(r"\[([^\]]*)\]\(([^)\s#:]+)\)", unlinked, text))
 
 
 def write_reference(folder: Path) -> None:
@@ -159,18 +162,20 @@ def cells(pictures: Path) -> Iterator[str]:
         if "step" not in values:
             continue
         cell = typed(Cell, values | {"name": name}, f"cell={name}")
-        planned = plan(catalogue.resolve(cell.step, "cell.step"), cell.constants)
-        said = show.about_cell(cell, planned)
-        yield f"## {name}\n\n{said.summary}\n"
-        yield f"```text\n{unicode(planned.program)}\n```\n"
-        (pictures / f"{name}.svg").write_text(diagram(planned.program, name), "utf-8")
-        yield f"![{name} drawn: states, gates, products and sums](cells/{name}.svg)\n"
-        for word, text in (
-            ("Source", said.source),
-            ("Reading", said.reading),
-            ("Forget gate", " ".join(show.gates(cell))),
-            ("Parameters", planned.formula),
-        ):
+        found = catalogue.resolve(cell.step, "cell.step")
+        said = show.about_cell(cell, found.__doc__)
+        yield f"## {name}\n\n{_plain(said.summary)}\n"
+        facts = {"Source": said.source, "Reading": said.reading}
+        if inspect.isfunction(found):
+            planned = plan(found, cell.constants)
+            yield f"```text\n{unicode(planned.program)}\n```\n"
+            (pictures / f"{name}.svg").write_text(diagram(planned.program, name), "utf-8")
+            yield f"![{name} drawn: states, gates, products and sums](cells/{name}.svg)\n"
+            facts |= {"Forget gate": " ".join(show.gates(cell)), "Parameters": planned.formula}
+        else:
+            definition = "\n".join(show.placed(cell, 100).definition)
+            yield f"```text\n{definition}\n```\n"
+        for word, text in facts.items():
             if text:
                 yield f"*{word}:* {_plain(text)}\n"
 

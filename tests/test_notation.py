@@ -1,5 +1,6 @@
 """Cells in the letters of lectures and books, and drawn: the same equations."""
 
+import inspect
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,11 @@ from rnnbench.charts.cell import diagram
 from rnnbench.equations import notation
 from rnnbench.equations.trace import trace
 
-CELLS = [name for name in choices("cell") if name != "own"]
+CELLS = [
+    name
+    for name in choices("cell")
+    if name != "own" and inspect.isfunction(resolve(read("cell", name)["step"], "cell.step"))
+]
 SVG = "{http://www.w3.org/2000/svg}"
 
 

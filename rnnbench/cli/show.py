@@ -283,7 +283,10 @@ def draw_cell(cell: Cell, path: str) -> Path:
     place = Path(path).expanduser()
     if place.suffix != ".svg":
         raise UserError(f"--diagram must end with .svg, got '{path}'")
-    program = trace(resolve(cell.step, "cell.step"), cell.constants)
+    found = resolve(cell.step, "cell.step")
+    if isinstance(found, type):
+        raise UserError(f"{cell.name} is a layer, not equations of one step: nothing to draw")
+    program = trace(found, cell.constants)
     return add_file(place, diagram(program, cell.name))
 
 
