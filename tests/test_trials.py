@@ -9,6 +9,7 @@ from scipy import stats
 from test_verdicts import runs
 
 from rnnbench.claims.design import read
+from rnnbench.report.results import Results
 from rnnbench.stats import compare, selection, trials
 from rnnbench.stats.importance import importance
 
@@ -111,6 +112,17 @@ def test_what_took_long_is_attributed_as_scores_are(study):
     assert share["train.input_noise"] > 0.9 > 0.1 > share["optim.lr"]
     share = importance(search, rng, repeats=1).table.set_index("parameter")["mean"]
     assert share["optim.lr"] > 0.8
+
+
+def test_a_report_analyses_the_trials_alone(study):
+    """Forty trials a cell, not the ten runs besides that repeat the best."""
+    for sample in study.samples.values():
+        noise = sample.runs["seed"] % 17 / 17.0  # a second setting, without which none is analysed
+        sample.runs["train.input_noise"] = noise
+    known = read("odyssey", "small")
+    found = Results(study, [known]).importances
+    assert [one.n for one in found.values()] == [40, 40]
+    assert [one.n for one in Results(study).importances.values()] == [50, 50]
 
 
 def test_a_study_names_the_seeds_of_its_search():

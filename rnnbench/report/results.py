@@ -20,6 +20,7 @@ from rnnbench.stats.compare import Comparison, standing
 from rnnbench.stats.importance import Importance, importance, searched
 from rnnbench.stats.selection import Result, Sample, Study, Variant
 from rnnbench.stats.statistics import FEWEST
+from rnnbench.stats.trials import trials
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,16 @@ class Results:
 
     @cached_property
     def importances(self) -> dict[Result, Importance]:
-        """The analyses of the searches in which two settings or more differ, refused ones too."""
-        return {
-            result: importance(sample.runs, _generator(result))
-            for result, sample in self.study.samples.items()
-            if len(searched(sample.runs)) > 1
-        }
+        """The analyses of the searches in which two settings or more differ, refused ones too: of
+        the trials alone, where a study says which they are.
+        """
+        seeds = frozenset[int]().union(*(one.search_seeds for one in self.known))
+        made = {}
+        for result, sample in self.study.samples.items():
+            runs = trials(sample.runs, seeds) if seeds else sample.runs
+            if len(searched(runs)) > 1:
+                made[result] = importance(runs, _generator(result))
+        return made
 
     @cached_property
     def ranks(self) -> ranks.Ranks:
