@@ -21,6 +21,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from rnnbench.catalogue import config_dir, read
+from rnnbench.runs.improvement import of_rows
 from rnnbench.runs.records import SCHEMA, Folder, finite, run_id
 from rnnbench.settings import Cell, Engine, Model, Optim, Paths, Settings, Train, typed
 
@@ -221,6 +222,7 @@ def invent(
         "settings": asdict(run),
         "hidden": hidden,
         "params": blocks * hidden * (hidden + scale.width) + hidden,
+        "flops": 2 * blocks * hidden * (hidden + scale.width + 5) + 2 * hidden,
         "steps": ends,
         "best": best,
         "final": {"valid": last, "test": final},
@@ -232,6 +234,7 @@ def invent(
         "baseline": {name: value for name, value in scores(scale, 0.0).items() if name != "loss"},
         "target": target,
         "solved_at": solved_at,
+        "last_fifth": of_rows(rows, scale.metrics[0], scale.goal),
         "seconds": {"warmup": 0.05, "train": ends / rate, "eval": 0.02 * len(rows)},
         "throughput": {"steps_per_s": rate, "sequences_per_s": rate * run.train.batch},
         "peak_memory_bytes": 273_309_696,
