@@ -65,14 +65,6 @@ def listing(words: Sequence[str], joint: str = "and") -> str:
     return f" {joint} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def by_first(pairs: Sequence[tuple[str, str]]) -> str:
-    """`a on x and y; b on z`, from (a, x), (a, y), (b, z)."""
-    found: dict[str, list[str]] = {}
-    for first, second in pairs:
-        found.setdefault(first, []).append(second)
-    return "; ".join(f"{first} on {listing(seconds)}" for first, seconds in found.items())
-
-
 def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 

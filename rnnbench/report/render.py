@@ -73,11 +73,9 @@ def write_report(
     if not places:
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
     frame = load(*places)
-    if known is None:
-        known = [
-            one for label in sorted(set(frame["study"].astype(str))) if (one := of_label(label))
-        ]
-    results = Results(study(frame, baseline, {key for one in known for key in one.searched}), known)
+    known = known_studies(frame) if known is None else known
+    searched = {key for one in known for key in one.searched}
+    results = Results(study(frame, baseline, searched), known)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
     put_files(folder, rendered(results), "report", adopt=is_report(folder))

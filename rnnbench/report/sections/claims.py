@@ -54,7 +54,7 @@ def parts(results: Results) -> Iterator[Part]:
     }
     for known, judged in results.judged:
         tail = "" if len(results.known) == 1 else f"-{known.label}"
-        yield f"{counted(judged)} {_rules(judged)}"
+        yield counted(judged)
         yield claims_table(f"claims{tail}", judged)
         yield from forests(f"claims{tail}", known.label, judged)
         yield cases_table(f"cases{tail}", judged, of)
@@ -87,7 +87,8 @@ def claims_table(name: str, judged: Sequence[Judged]) -> Table:
         Column("conditions here", lambda one: one.claim.differs, PROSE, key="differs", wide=True),
         Column("source", lambda one: one.claim.source, PROSE),
     ]
-    return Table(name, "What papers found, and whether it holds here", columns, judged)
+    caption = "What papers found, and whether it holds here"
+    return Table(name, caption, columns, judged, [_rules(judged)])
 
 
 def forests(name: str, label: str, judged: Sequence[Judged]) -> Iterator[Chart]:
