@@ -93,11 +93,11 @@ def setting(key: str, value: Any) -> str:
     return f"{number_said} {words}" if key in ("steps", "epochs") else f"{words} {number_said}"
 
 
-def slug(name: str, settings: Sequence[tuple[str, Any]] = ()) -> str:
+def slug(name: str, settings: Sequence[tuple[str, str]] = ()) -> str:
     """The name of a file that a person can type: `adding-length-50`. Names that differ make slugs
     that differ: what cannot be typed is left out, and then a few digits of a digest are added.
     """
-    words = [str(word) for pair in ((name,), *settings) for word in pair]
+    words = [name, *(word for pair in settings for word in pair)]
     plain = [re.sub(r"[^a-z0-9_.]+", "-", word.lower()).strip("-.") for word in words]
     made = "-".join(word for word in plain if word)
     typed = all(re.fullmatch(r"[a-z0-9_][a-z0-9_.:]*", word) for word in words)

@@ -74,9 +74,9 @@ def ranks(average: Mapping[Variant, float], cd: float, caption: str) -> Chart:
     """
     cells = sorted(average, key=lambda cell: (average[cell], cell))
     data = pd.DataFrame([{"cell": cell.label, "rank": average[cell]} for cell in cells])
-    low, end = average[cells[0]], max(*average.values(), 2)
-    x = alt.X("rank:Q", title="average rank", scale=alt.Scale(domain=[1, math.ceil(end)]))
-    band = pd.DataFrame([{"low": low, "high": min(low + cd, math.ceil(end))}])
+    low, top = average[cells[0]], math.ceil(max(*average.values(), 2))
+    x = alt.X("rank:Q", title="average rank", scale=alt.Scale(domain=[1, top], nice=False))
+    band = pd.DataFrame([{"low": low, "high": min(low + cd, top)}])
     y = chart.row_of(cells)
     colour = chart.colour(cells, shown=False)
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
@@ -111,7 +111,8 @@ def solved_by_length(task: Variant, lines: Lines) -> Chart:
         f"{task.label}: share of runs that reached the target against the length. Bars: 95 % "
         f"intervals (Clopper and Pearson)."
     )
-    y = {"axis": alt.Axis(format="%"), "scale": alt.Scale(domain=[0, 1])}
+    axis = alt.Axis(format="%", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    y = {"axis": axis, "scale": alt.Scale(domain=[-0.03, 1.03], nice=False)}
     marks = _along(pd.DataFrame(rows), list(lines), task.label, "share solved", y)
     return chart.make(f"solved-{task.slug}", caption, marks, list(lines))
 
@@ -166,14 +167,14 @@ def _along(
     said = ["cell:N", "length:Q", "value:Q", "low:Q", "high:Q", "n:Q"]
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
     sure = base.transform_filter("!datum.beyond")
-    colour = chart.colour(cells, line=True)
+    colour = chart.colour(cells)
     value = alt.Y("value:Q", title=name, **y)
     layers = [
         sure.mark_rule(strokeWidth=1.2).encode(
             x=x, y=alt.Y("low:Q", **y), y2="high:Q", color=colour
         ),
         sure.mark_line(strokeWidth=1.6).encode(
-            x=x, y=value, color=colour, strokeDash=chart.dash(cells)
+            x=x, y=value, color=colour, strokeDash=chart.dash(cells, shown=False)
         ),
         sure.mark_point(size=60, filled=True, opacity=1).encode(
             x=x, y=value, color=colour, shape=chart.shape(cells), tooltip=said

@@ -27,6 +27,7 @@ from rnnbench.stats.selection import Sample, Variant
 
 SHOWN = 12  # cells that are drawn until one asks for more
 WIDTH, HEIGHT, ROW = 450, 270, 19  # of a plot, and of a row where cells stand one below another
+LETTERS = 90  # of a legend, to a line
 DIGITS = 5  # of numbers in a description
 GREY, PALE = "#595959", "#d9d9d9"
 ON = "indexof(shown, datum.cell) >= 0"  # whether a row's cell is switched on
@@ -47,7 +48,7 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": {"gridColor": "#ececec", "titleFontWeight": "normal", "labelLimit": 260},
     "axisY": {"labelOverlap": True},
-    "legend": {"labelLimit": 320, "symbolSize": 110, "columns": 4, "orient": "bottom"},
+    "legend": {"labelLimit": 320, "symbolSize": 110, "orient": "bottom"},
     "header": {"labelFontWeight": "bold", "labelLimit": 260},
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal"},
 }
@@ -209,7 +210,8 @@ def legend(cells: Sequence[Variant], line: bool = False) -> alt.Legend:
     """Of those that are drawn. line: as lines."""
     shown = [cell.label for cell in cells[:SHOWN]]
     style = {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.2} if line else {}
-    return alt.Legend(title=None, values=shown, symbolOpacity=1, **style)
+    columns = max(1, LETTERS // (max(map(len, shown), default=1) + 6))
+    return alt.Legend(title=None, values=shown, symbolOpacity=1, columns=columns, **style)
 
 
 def colour(cells: Sequence[Variant], shown: bool = True, line: bool = False) -> alt.Color:
@@ -219,10 +221,11 @@ def colour(cells: Sequence[Variant], shown: bool = True, line: bool = False) -> 
     return alt.Color("cell:N", scale=scale, legend=legend(cells, line) if shown else None)
 
 
-def dash(cells: Sequence[Variant]) -> alt.StrokeDash:
+def dash(cells: Sequence[Variant], shown: bool = True) -> alt.StrokeDash:
     styles = look(cells)
     scale = alt.Scale(domain=list(styles), range=[dashes(style) for style in styles.values()])
-    return alt.StrokeDash("cell:N", scale=scale, legend=legend(cells, line=True))
+    known = legend(cells, line=True) if shown else None
+    return alt.StrokeDash("cell:N", scale=scale, legend=known)
 
 
 def dashes(style: Style) -> list[float]:

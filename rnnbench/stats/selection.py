@@ -65,7 +65,7 @@ class Variant:
     @property
     def slug(self) -> str:
         """The part of a file's name."""
-        return slug(self.name, self.settings)
+        return slug(self.name, [(key, said(value)) for key, value in self.settings])
 
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{key}={said(value)}" for key, value in self.settings)])

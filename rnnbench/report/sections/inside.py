@@ -9,7 +9,7 @@ from rnnbench.charts import dynamics
 from rnnbench.charts.chart import Picture
 from rnnbench.charts.probes import TIMES, Probed, Short, short
 from rnnbench.charts.style import style_of
-from rnnbench.formatting import listing, number, plural, slug
+from rnnbench.formatting import listing, number, plural
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import TEXT, Column, Entry, Format, Part, Table, run_place
@@ -57,7 +57,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
         time = one.times[-1]
         if one.found[time]["shown"]["gates"]:
             yield _picture(
-                f"gates-{task.slug}-{slug(cell.name, cell.settings)}",
+                f"gates-{task.slug}-{cell.slug}",
                 dynamics.gate_map(one.found[time]),
                 f"{cell.label} on {task.label}, {TIMES[time]}: every gate on one validation "
                 f"sequence, units down and time across; dark is open.",
