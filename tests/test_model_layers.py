@@ -25,6 +25,7 @@ from rnnbench.layers.tcn import TCN
 from rnnbench.layers.transformer import POSITIONS, Transformer, rotated
 from rnnbench.report.sections import design
 from rnnbench.runs.records import Folder, run_id
+from rnnbench.tasks.chorales import Chorales
 from rnnbench.tools.opening import open_run
 from rnnbench.tools.text import continuation
 from rnnbench.training.loop import Training
@@ -357,6 +358,12 @@ def test_exprnn_is_the_exponential_of_a_skew_matrix_and_stays_orthogonal(setting
         z = x[0, t, 0].numpy() @ own["W"] + h @ R
         h = np.sign(z) * np.maximum(np.abs(z) + own["b"], 0)
         np.testing.assert_allclose(found[0, t, 0].numpy(), h, rtol=1e-10)
+
+
+def test_music_goes_on_in_evaluation_others_do_not(settings_for, pack_of):
+    """Pieces longer than max_length are read in windows, whose context is the window before."""
+    assert Chorales(max_length=20).going_on == 20 and Chorales(max_length=None).going_on is None
+    assert pack_of(settings_for("cell=tcn", "task=copy")).network.context == 0
 
 
 @pytest.mark.parametrize("cell", ["tcn", "transformer", "gru model.block=residual"])

@@ -65,7 +65,7 @@ class Pack:
             task.symbols,
             dtype,
             self.device,
-            context(self.stack, self.feeder),
+            context(self.stack, task),
         )
         self._initialise()
         self.compiled = self.engine == "native"  # also what is not the layer's
@@ -305,14 +305,11 @@ def flops(stack: Sequence[Layer], task: Task, hidden: int) -> int:
     return layers + 2 * stack[-1].width(hidden) * task.outputs
 
 
-def context(stack: Sequence[Layer], feeder: Feeder) -> int:
+def context(stack: Sequence[Layer], task: Task) -> int:
     """Steps of the window before that layers without states are shown, where sequences go on from
-    window to window: as many as a window of training has. 0: none.
+    window to window; 0: none.
     """
-    if stack[0].names:
-        return 0
-    window = feeder.training(1, 1)
-    return window.x.shape[1] if window.carry else 0
+    return 0 if stack[0].names else task.going_on or 0
 
 
 def fits(stack: Sequence[Layer], model: Model, task: Task, hidden: int, replicas: int) -> None:

@@ -109,6 +109,10 @@ class CharLM(Task):
     def epoch(self, size: int) -> int:
         return len(self.text.train) // size // self.window
 
+    @property
+    def going_on(self) -> int:
+        return self.window
+
     def batch(self, draw: Draw, step: int, size: int) -> Batch:
         """x, y: (window, size).
 

@@ -85,6 +85,10 @@ class Chorales(Task):
             pieces += [frames[start : end + 1] for start, end in pairwise(borders)]
         return sorted(pieces, key=len)
 
+    @property
+    def going_on(self) -> int | None:
+        return self.max_length
+
     def epoch(self, size: int) -> int:
         return len(self.pieces) // size
 

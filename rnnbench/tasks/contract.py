@@ -125,6 +125,11 @@ class Task:
         return None
 
     @property
+    def going_on(self) -> int | None:
+        """Steps of a window, where sequences go on from window to window (`Batch.carry`)."""
+        return None
+
+    @property
     def stops(self) -> tuple[int, ...]:
         """The symbols that end a sentence, where the task is made of sentences."""
         return ()

@@ -132,7 +132,7 @@ def open_run(
         task.symbols,
         dtype,
         device,
-        context(stack, Feeder(task, (settings.seed,), dtype, device)),
+        context(stack, task),
     )
     step = _fill(network, folder, record, weights, settings.train.steps)
     return Opened(
