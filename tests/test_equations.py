@@ -224,6 +224,19 @@ SLIPS = [
     ("tanh", "squashed(", "sigmoid("),
     ("relu", "rectified(", "squashed("),
     ("indrnn", "rectified(", "squashed("),
+    ("lem", "R.y @ z", "R.y @ y"),  # as an implementation of other people's has it
+    ("cornn", "- epsilon * z)", "- epsilon * y)"),
+    ("cornn", "y = y + dt * z", "y = y + dt * dt * z"),
+    ("unicornn", "+ alpha * y)", "- alpha * y)"),
+    ("ligru", "z * h + (1 - z) * n", "(1 - z) * h + z * n"),
+    ("sru", "p.r * c + b.r", "p.r * h + b.r"),
+    ("sru", "r * c + (1 - r)", "r * tanh(c) + (1 - r)"),
+    ("fastgrnn", "* (1 - z) + sigmoid(p.n)", "* (1 - z) - sigmoid(p.n)"),
+    ("star", "return tanh((1 - k) * h + k * z)", "return (1 - k) * h + k * z"),
+    ("lru", "R.c @ next_re - R.d", "R.c @ next_re + R.d"),
+    ("lru", "exp(p.g)", "p.g"),
+    ("rglru", "sqrt(1 - a**2)", "(1 - a)"),
+    ("s4d", "+ angle * q) / square", "- angle * q) / square"),
 ]
 
 

@@ -268,8 +268,8 @@ def test_decays_start_on_the_ring_of_their_paper():
     }
     for name, radius in radii.items():
         assert follows(radius**2, "uniform", 0.9**2, 0.999**2 - 0.9**2), name
-    assert follows(np.exp(lru["p", "theta"]), "uniform", 0, 6.28)
-    assert not lru["p", "gamma"].any()
+    assert follows(np.exp(lru["p", "t"]), "uniform", 0, 6.28)
+    assert not lru["p", "g"].any()
 
 
 def test_modes_and_steps_of_s4d_lin():
@@ -281,7 +281,7 @@ def test_modes_and_steps_of_s4d_lin():
 
 def test_scales_that_are_learnt_start_as_in_the_papers():
     fast, waves = blocks("fastgrnn"), blocks("unicornn")
-    assert (fast["p", "zeta"] == 1).all() and (fast["p", "nu"] == -4).all()
+    assert (fast["p", "z"] == 1).all() and (fast["p", "n"] == -4).all()
     assert follows(waves["p", "y"], "uniform", 0, 1)
     assert follows(waves["p", "s"], "uniform", -0.1, 0.2)
 

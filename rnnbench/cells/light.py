@@ -34,12 +34,13 @@ def fastgrnn(W, R, p, b, x, h):
 
     Source: Kusupati et al. (2018), FastGRNN: a fast, accurate, stable and tiny kilobyte sized gated
         recurrent neural network, eqs. 5 to 7.
-    Reading: full rank, nothing quantised; ζ and ν are one per unit, not one per layer.
+    Reading: full rank, nothing quantised; ζ and ν, here z and n, are one per unit, not one per
+        layer.
     """
     s = W.h @ x + R.h @ h
     z = sigmoid(s + b.z)
     n = tanh(s + b.n)
-    return (sigmoid(p.zeta) * (1 - z) + sigmoid(p.nu)) * n + z * h
+    return (sigmoid(p.z) * (1 - z) + sigmoid(p.n)) * n + z * h
 
 
 def star(W, R, b, x, h):

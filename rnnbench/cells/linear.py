@@ -9,19 +9,20 @@ def lru(W, R, p, x, y, re, im):
 
     Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences, eqs. 3
         to 6.
-    Reading: two real states stand for the complex one. Inputs are normalised by √(1 − |λ|²), which
-        follows λ, times e^γ, which is learnt; the authors learn the whole factor from that start.
-        The skip connection is dense, since inputs and units differ in number.
+    Reading: two real states stand for the complex one; t is the paper's θ, g its γ. Inputs are
+        normalised by √(1 − |λ|²), which follows λ, times e^g, which is learnt; the authors learn
+        the whole factor from that start. The skip connection is dense, since inputs and units
+        differ in number.
     """
     radius = exp(-exp(p.nu))
-    angle = exp(p.theta)
+    angle = exp(p.t)
     a = radius * cos(angle)
-    b = radius * sin(angle)
-    scale = sqrt(1 - radius**2) * exp(p.gamma)
+    q = radius * sin(angle)
+    scale = sqrt(1 - radius**2) * exp(p.g)
     u = scale * (W.u @ x)
     v = scale * (W.v @ x)
-    next_re = a * re - b * im + u
-    next_im = b * re + a * im + v
+    next_re = a * re - q * im + u
+    next_im = q * re + a * im + v
     y = R.c @ next_re - R.d @ next_im + W.d @ x
     return y, next_re, next_im
 
@@ -49,16 +50,16 @@ def s4d(W, p, x, y, re, im):
         one; the step size is learnt.
     """
     step = exp(p.dt)
-    decay = exp(p.a)
-    turn = p.w
-    size = exp(-decay * step)
-    a = size * cos(turn * step)
-    b = size * sin(turn * step)
-    # (Ā − 1) / A, with A = −decay + i turn
-    square = decay * decay + turn * turn
-    g = (decay * (1 - a) + turn * b) / square
-    h = (turn * (1 - a) - decay * b) / square
+    decay = exp(p.a) * step
+    angle = p.w * step
+    size = exp(-decay)
+    a = size * cos(angle)
+    q = size * sin(angle)
+    # (Ā − 1) / A = Δ (Ā − 1) / (ΔA), with ΔA = −decay + i angle
+    square = (decay * decay + angle * angle) / step
+    g = (decay * (1 - a) + angle * q) / square
+    k = (angle * (1 - a) - decay * q) / square
     u = W.u @ x
-    next_re = a * re - b * im + g * u
-    next_im = b * re + a * im + h * u
+    next_re = a * re - q * im + g * u
+    next_im = q * re + a * im + k * u
     return 2 * (p.c * next_re - p.s * next_im) + p.d * u, next_re, next_im

@@ -15,6 +15,9 @@ States = tuple[Vector, ...]
 Weights = Mapping[str, Any]  # "W.z" → rows, one per unit; "b.z" → a number per unit
 Step = Callable[..., States]  # step(weights, x, *states) → new states
 
+# a complex number whose parts are numbers of this arithmetic: (real, imaginary)
+Pair = tuple[complex, complex]
+
 STEP = 1e-100
 
 
@@ -70,6 +73,24 @@ def highway_tree(genes: str, leaves: Sequence[int], w: Weights, x: Vector, h: Ve
             row.append(before[k] + c * (v - before[k]))
         values.append(row)
     return ([sum(values[leaf][k] for leaf in leaves) / len(leaves) for k in units],)
+
+
+def times(a: Pair, b: Pair) -> Pair:
+    """A product of complex numbers."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def over(a: Pair, b: Pair) -> Pair:
+    """A quotient of complex numbers."""
+    size = b[0] * b[0] + b[1] * b[1]
+    found = times(a, (b[0], -b[1]))
+    return found[0] / size, found[1] / size
+
+
+def turned(log_size: complex, angle: complex) -> Pair:
+    """e^(log_size + i·angle)."""
+    size = cmath.exp(log_size)
+    return size * cmath.cos(angle), size * cmath.sin(angle)
 
 
 def sequence(

@@ -8,25 +8,18 @@ state is a pair (real, imaginary) of such numbers, multiplied by hand.
 import cmath
 
 from rnnbench.evidence import arithmetic
-from rnnbench.evidence.arithmetic import States, Vector, Weights, affine, dot, sigmoid
-
-Pair = tuple[complex, complex]
-
-
-def times(a: Pair, b: Pair) -> Pair:
-    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def over(a: Pair, b: Pair) -> Pair:
-    size = b[0] * b[0] + b[1] * b[1]
-    found = times(a, (b[0], -b[1]))
-    return found[0] / size, found[1] / size
-
-
-def turned(log_size: complex, angle: complex) -> Pair:
-    """e^(log_size + i·angle)."""
-    size = cmath.exp(log_size)
-    return size * cmath.cos(angle), size * cmath.sin(angle)
+from rnnbench.evidence.arithmetic import (
+    Pair,
+    States,
+    Vector,
+    Weights,
+    affine,
+    dot,
+    over,
+    sigmoid,
+    times,
+    turned,
+)
 
 
 def lem(w: Weights, x: Vector, y: Vector, z: Vector, dt: float = 1.0) -> States:
@@ -97,7 +90,7 @@ def fastgrnn(w: Weights, x: Vector, h: Vector) -> States:
     for k in range(len(h)):
         shared = dot(w["W.h"][k], x) + dot(w["R.h"][k], h)
         z = sigmoid(shared + w["b.z"][k])
-        weight = sigmoid(w["p.zeta"][k]) * (1 - z) + sigmoid(w["p.nu"][k])
+        weight = sigmoid(w["p.z"][k]) * (1 - z) + sigmoid(w["p.n"][k])
         made.append(weight * cmath.tanh(shared + w["b.n"][k]) + z * h[k])
     return (made,)
 
@@ -117,8 +110,8 @@ def lru(w: Weights, x: Vector, y: Vector, re: Vector, im: Vector) -> States:
     state: list[Pair] = []
     for k in range(len(y)):
         log_size = -cmath.exp(w["p.nu"][k])
-        decayed = times(turned(log_size, cmath.exp(w["p.theta"][k])), (re[k], im[k]))
-        scale = cmath.sqrt(1 - cmath.exp(2 * log_size)) * cmath.exp(w["p.gamma"][k])
+        decayed = times(turned(log_size, cmath.exp(w["p.t"][k])), (re[k], im[k]))
+        scale = cmath.sqrt(1 - cmath.exp(2 * log_size)) * cmath.exp(w["p.g"][k])
         drive = scale * dot(w["W.u"][k], x), scale * dot(w["W.v"][k], x)
         state.append((decayed[0] + drive[0], decayed[1] + drive[1]))
     new_re, new_im = [s[0] for s in state], [s[1] for s in state]
