@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from rnnbench.cells.gru import gru
 from rnnbench.cells.lstm import lstm
+from rnnbench.cli import main
 from rnnbench.engine.layer import Place
 from rnnbench.engine.network import Network, stacked
 from rnnbench.equations.plan import plan
@@ -429,3 +430,19 @@ def test_settings_of_a_layer_are_used_or_refused(asked, told, settings_for, pack
 def test_a_width_that_matches_parameters_is_one_that_heads_divide(settings_for, pack_of):
     pack = pack_of(settings_for("cell=transformer", "task=adding", "model.match=params:20000"))
     assert pack.hidden % 8 == 0 and abs(pack.network.count / 20_000 - 1) < 0.25
+
+
+@pytest.mark.parametrize("flag", ["--latex", "--source", "--verify"])
+def test_what_is_about_equations_refuses_a_layer(flag, capsys):
+    assert main(["show", "cell=tcn", flag]) == 2
+    told = capsys.readouterr().err
+    assert f"{flag} is about equations, and cell=tcn is a layer of another kind" in told
+
+
+def test_a_layer_is_shown_by_formulas_and_counts(capsys):
+    assert main(["show", "cell=tcn", "task=copy"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2 levels of kernel 7: receptive field 37 steps" in told
+    assert "block_d(x) = relu(P x + relu(conv(relu(conv(x)))))" in told
+    count = TCN(levels=2).count(10, 64)
+    assert f"{count:,} with d = 10 inputs and n = 64 units" in told

@@ -45,6 +45,9 @@ def listing(options: Options) -> None:
     show_remembered(["list", options.what, *flags, *options.overrides], show_list)
 
 
+EQUATIONS = ("diagram", "latex", "source", "verify", "notation")  # what `show` knows of cells alone
+
+
 def show(options: Options) -> int:
     from rnnbench.cli.remembered import show_remembered
 
@@ -55,11 +58,19 @@ def show(options: Options) -> int:
         from rnnbench.cli import show
         from rnnbench.compose import compose
         from rnnbench.console import console, put_json, say
+        from rnnbench.errors import UserError
         from rnnbench.layers import is_layer
         from rnnbench.training.run import load_task
 
         settings = compose(options.overrides)
         cell = settings.cell
+        layer = is_layer(catalogue.resolve(cell.step, "cell.step"))
+        asked = [flag for flag in EQUATIONS if getattr(options, flag)]
+        if layer and asked:
+            raise UserError(
+                f"--{asked[0]} is about equations, and cell={cell.name} is a layer of another "
+                f"kind: rnnbench show cell={cell.name} prints its formulas and counts"
+            )
         if options.diagram:
             say(f"{cell.name} drawn in {show.draw_cell(cell, options.diagram)}")
             return
@@ -73,7 +84,7 @@ def show(options: Options) -> int:
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
         task, hidden = load_task(settings, print), settings.model.hidden
         inputs = task.inputs
-        if is_layer(catalogue.resolve(cell.step, "cell.step")):
+        if layer:
             known = (cell, inputs, hidden, task.horizon)
             if options.json:
                 put_json(show.layer_facts(*known))
