@@ -1,6 +1,8 @@
 """`--json`: what a verb shows, for programs, and nothing else on standard output."""
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +71,14 @@ def test_eval_and_repeat(here, capsys):
     (again,) = said(capsys, "repeat", folder, "--json")
     assert again["recorded"]["mse"] == again["again"]["mse"] == row["value"]
     assert again["difference"] == 0
+
+
+def test_the_tables_of_a_report(here, capsys):
+    made = said(capsys, "report", "debug", "--json")
+    with Path(made["page"]).parent.joinpath("tables").joinpath("runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [str(row["cell"]) for row in made["tables"]["runs"]] == [row["cell"] for row in rows]
+    assert len(made["tables"]) >= 2
 
 
 def test_bench(capsys):

@@ -182,17 +182,21 @@ def judge(options: Options) -> None:
 
 
 def report(options: Options) -> None:
-    from rnnbench.console import say
-    from rnnbench.report.render import write_report
+    from rnnbench.console import aside, put_json, say
+    from rnnbench.report.render import tables, write_report
     from rnnbench.runs.records import located
     from rnnbench.tools import overseeds
 
     places = [located(place, options.results) for place in options.places]
     out = Path(options.out).expanduser() if options.out else None
-    say(str(write_report([str(place) for place in places], out, options.baseline)))
-    for folder in places:
-        if folder.is_dir() and not options.out and overseeds.write(folder):
-            say(f"mean, low and high over seeds, for TensorBoard: {folder / overseeds.FOLDER}")
+    with aside(options.json):
+        page = Path(write_report([str(place) for place in places], out, options.baseline))
+        say(str(page))
+        for folder in places:
+            if folder.is_dir() and not options.out and overseeds.write(folder):
+                say(f"mean, low and high over seeds, for TensorBoard: {folder / overseeds.FOLDER}")
+    if options.json:
+        put_json({"page": str(page), "tables": tables(page.parent)})
 
 
 def curves(options: Options) -> None:

@@ -236,6 +236,7 @@ VERBS = (
             help="the cell that others are compared with; default: lstm, else the first",
         ),
         argument("--out", metavar="DIR", help="where to write; default: report in the first place"),
+        JSON,
     ),
     verb(
         "curves",

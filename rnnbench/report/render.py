@@ -82,6 +82,17 @@ def write_report(
     return folder / OVERVIEW
 
 
+def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The tables of a report that was written, by name: rows by column, None where there is no
+    value.
+    """
+    found = {}
+    for path in sorted((folder / "tables").glob("*.csv")):
+        frame = pd.read_csv(path).astype(object)
+        found[path.stem] = frame.where(frame.notna(), None).to_dict("records")
+    return found
+
+
 def known_studies(frame: pd.DataFrame) -> list[Known]:
     """The studies whose label these runs carry."""
     labels = sorted(set(frame["study"].astype(str)))
