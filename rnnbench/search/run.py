@@ -168,7 +168,7 @@ _stages: Stages = {}
 def _ready(stages: Stages, parent: int) -> None:
     global _stages  # of this worker
     _stages = stages
-    enlist(parent)
+    enlist(parent, Path(os.devnull))  # what goes wrong comes back as an error
 
 
 def _done(work: Callable[[Order, Stages], Any], order: Order) -> Any:
