@@ -368,6 +368,7 @@ def test_methods_are_compared_at_the_candidates_that_all_have(tmp_path):
     assert found["cells"].item() == 8 and found["searches"].item() == "5, 5"
     assert found["difference"].item() == pytest.approx(0.1, abs=0.03) and found["p"].item() < 0.05
     few = tables.methods(made[made["seed"] < 4])
+    assert found["verdict"].item() == "reproduced" and few["verdict"].item() == "not resolved"
     assert np.isnan(few["p"].item())  # four searches a side: nothing is claimed
     draw(made, "gru", tmp_path / "incumbents.svg")
     assert (tmp_path / "incumbents.svg").read_text("utf-8").count("<g id=") > 20

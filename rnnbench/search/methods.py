@@ -66,16 +66,17 @@ class Proposals:
     def round(self, number: int) -> list[Asked]:
         """The moves of a round, from what was known when it began."""
         taken = set(self.archive.prints)
+        listed = [member for _, member in self.archive.ranked()[: self.search.keep]]
+        able = [member for member in listed if self._untried(member)]
         made: list[Asked] = []
         for slot in range(self.search.round):
             rng = self.draw(f"{self.method} {slot}", number)
             again = self.method == "evolution" and rng.random() < self.search.again
-            members = [member for _, member in self.archive.ranked()[: self.search.keep]]
-            if again and any(self._untried(member) for member in members):
-                made.append(self._again(number, slot, members, rng))
+            if again and able:
+                made.append(_again(number, slot, able[int(rng.integers(len(able)))]))
             else:
                 before = self.archive.count + sum(one.move == NEW for one in made)
-                made.append(self._new(number, slot, before + 1, taken, rng))
+                made.append(self._new(number, slot, before + 1, listed, taken, rng))
                 taken.add(made[-1].fingerprint)
         return made
 
@@ -84,22 +85,18 @@ class Proposals:
             len(member.tried.get(screen.name, ())) < screen.size for screen in self.search.fitness
         )
 
-    def _again(
-        self, number: int, slot: int, members: list[Member], rng: np.random.Generator
-    ) -> Asked:
-        able = [member for member in members if self._untried(member)]
-        member = able[int(rng.integers(len(able)))]
-        return Asked(
-            *(number, slot, AGAIN, member.name, member.name, member.graph, member.text),
-            *(member.fingerprint, member.known, 0, 0, True),
-        )
-
     def _new(
-        self, number: int, slot: int, count: int, taken: set[str], rng: np.random.Generator
+        self,
+        number: int,
+        slot: int,
+        count: int,
+        listed: list[Member],
+        taken: set[str],
+        rng: np.random.Generator,
     ) -> Asked:
         name, draws, twins = f"cell_{count:04}", 0, 0
         for _ in range(TRIES):
-            parent, steps = self._parent(rng)
+            parent, steps = self._parent(listed, rng)
             candidate = parent.graph
             for _ in range(steps):
                 candidate, tried = mutant(candidate, rng, self.search.grammar)
@@ -119,15 +116,14 @@ class Proposals:
             )
         raise RuntimeError(f"no new cell in {TRIES:,} mutants; the grammar allows too few")
 
-    def _parent(self, rng: np.random.Generator) -> tuple[Member, int]:
+    def _parent(self, listed: list[Member], rng: np.random.Generator) -> tuple[Member, int]:
         """Whom to mutate, and how often."""
         if self.method == "random":
             names = self.search.references
             chosen = self.archive.members[names[int(rng.integers(len(names)))]]
             return chosen, int(rng.integers(1, self.search.walk + 1))
         if self.method == "evolution":
-            members = [member for _, member in self.archive.ranked()[: self.search.keep]]
-            return members[int(rng.integers(len(members)))], 1
+            return listed[int(rng.integers(len(listed)))], 1
         living = [m for m in self.archive.members.values() if self.archive.passed(m) > 0]
         queue = sorted(living, key=lambda member: member.born)[-self.search.keep :]
         sample = [queue[int(rng.integers(len(queue)))] for _ in range(self.search.sample)]
@@ -171,3 +167,11 @@ class Proposals:
         goal = self.archive.stages[screen.name].goal
         known = {k: s for k, s in member.tried.get(screen.name, {}).items() if s is not None}
         return sorted(known, key=lambda k: (-known[k] if goal == "max" else known[k], k))
+
+
+def _again(number: int, slot: int, member: Member) -> Asked:
+    """A member that is looked at again."""
+    return Asked(
+        *(number, slot, AGAIN, member.name, member.name, member.graph, member.text),
+        *(member.fingerprint, member.known, 0, 0, True),
+    )

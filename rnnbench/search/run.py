@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,17 +60,19 @@ class Sitting:
         cells = None if hours else int(budget)
         with Pool(self.stages, workers, screened) as pool, _stopped_by_signals():
             try:
-                for number in range(10**9):
-                    asked = self._asked(number, cells)
-                    left = [one for one in asked if one.key() not in self.journal.records]
-                    if left and hours is not None and self.clock >= hours:
-                        break
-                    self._work(left, pool)
-                    for one in asked:
-                        self.archive.fold(self.journal.records[one.key()])
+                for number in count():
+                    known = self._whole(number)
+                    if known is None:
+                        asked = self._asked(number, cells)
+                        left = [one for one in asked if one.key() not in self.journal.records]
+                        if left and hours is not None and self.clock >= hours:
+                            break
+                        self._work(left, pool)
+                    for record in known or [self.journal.records[one.key()] for one in asked]:
+                        self.archive.fold(record)
                     if number == 0:
                         self._check_reference()
-                    if left:
+                    if known is None:
                         say(self._progress(cells, hours))
                     if cells is not None and self.archive.count >= cells:
                         break
@@ -91,17 +94,23 @@ class Sitting:
                     f"compared with it: give the screen more steps, or draws that do not diverge"
                 )
 
+    def _whole(self, number: int) -> list[dict[str, Any]] | None:
+        """The records of a round that has ended, so that it need not be proposed again."""
+        size = self.search.round if number else len(self.search.references)
+        found = [self.journal.records.get((number, slot)) for slot in range(size)]
+        return None if None in found else [record for record in found if record]
+
     def _asked(self, number: int, cells: int | None) -> list[Asked]:
         """The moves of a round; the last one ends where the budget does."""
         asked = self.proposals.references() if number == 0 else self.proposals.round(number)
         if cells is None:
             return asked
-        kept, count = [], self.archive.count
+        kept, made = [], self.archive.count
         for one in asked:
-            if count == cells:
+            if made == cells:
                 break
             kept.append(one)
-            count += one.move == NEW
+            made += one.move == NEW
         return kept
 
     def _work(self, left: Sequence[Asked], pool: "Pool") -> None:
@@ -117,7 +126,7 @@ class Sitting:
         spent = self.clock
         total = max(len(fresh), 1)
         shares = " → ".join(
-            f"{name} {count / total:.0%}" for name, count in passed(fresh, self.search).items()
+            f"{name} {number / total:.0%}" for name, number in passed(fresh, self.search).items()
         )
         if hours is not None:
             left, goal = hours - spent, ""

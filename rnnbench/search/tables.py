@@ -6,7 +6,7 @@ cost: seconds, failures included.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import pandas as pd
 from scipy import stats
 
 from rnnbench.runs.records import write
-from rnnbench.search.archive import NEW, Archive, lines
+from rnnbench.search.archive import NEW, Archive, Member, lines
 from rnnbench.search.design import Search
 from rnnbench.search.pictures import draw
 from rnnbench.search.run import passed
 from rnnbench.search.screens import Stages, composed
 from rnnbench.stats import families
 
+ALPHA = 0.05
 FEWEST = 5  # cells for a rank correlation, searches of a method for a test
 
 
@@ -42,14 +43,19 @@ def incumbents(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
     rows = []
     for method, seed, records in journals(search, results):
         archive, seconds, settings = Archive(search, stages), 0.0, 0
+        best: tuple[float, Member] | None = None
         for record in records:
             archive.fold(record)
             seconds += record["seconds"]
             settings += sum(len(one["settings"]) for one in record["trained"])
             if search.relative_to not in archive.members:
                 continue
-            ranked = [pair for pair in archive.ranked() if pair[1].name not in search.references]
-            best, member = ranked[0] if ranked else (None, None)
+            if record["name"] in search.references:  # to which every fitness is relative
+                best = _best(archive, archive.members.values())
+            else:
+                best = _best(
+                    archive, [archive.members[record["name"]], *([best[1]] if best else [])]
+                )
             rows.append(
                 {
                     "method": method,
@@ -57,11 +63,22 @@ def incumbents(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
                     "cells": archive.count,
                     "settings": settings,
                     "seconds": seconds,
-                    "fitness": best,
-                    "cell": member.name if member else "",
+                    "fitness": best[0] if best else None,
+                    "cell": best[1].name if best else "",
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _best(archive: Archive, members: Iterable[Member]) -> tuple[float, Member] | None:
+    """The best of these with its fitness, references aside."""
+    known = [
+        (fitness, member)
+        for member in members
+        if member.name not in archive.search.references
+        and (fitness := archive.fitness(member)) is not None
+    ]
+    return max(known, key=lambda pair: (pair[0], -pair[1].born), default=None)
 
 
 def screens(search: Search, results: Path) -> pd.DataFrame:
@@ -120,7 +137,8 @@ def methods(made: pd.DataFrame) -> pd.DataFrame:
     """Each method against random search of the same number of candidates: the final fitness of
     repeated searches, two-sided, by the test that reports use.
 
-    made: of `incumbents`. p is NaN for fewer than five searches of either.
+    made: of `incumbents`. verdict: on "mutation beats random search"; p is NaN, and nothing is
+        resolved, for fewer than five searches of either.
     """
     if made.empty:
         return made
@@ -145,9 +163,16 @@ def methods(made: pd.DataFrame) -> pd.DataFrame:
                 "of_random": theirs.mean(),
                 "difference": ours.mean() - theirs.mean(),
                 "p": p,
+                "verdict": _verdict(p, ours.mean() - theirs.mean()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _verdict(p: float, difference: float) -> str:
+    if not p < ALPHA:
+        return "not resolved"
+    return "reproduced" if difference > 0 else "contradicted"
 
 
 def cost(search: Search, results: Path) -> pd.DataFrame:
