@@ -1,6 +1,7 @@
 """A layer of another kind than a cell comes from outside the package and trains beside cells."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -129,6 +130,26 @@ def test_what_it_cannot_do_is_refused(settings, pack_of, asked, told):
         pack_of(settings(asked))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("return tanh(total), state", "return tanh(total)", "returns the outputs and the states"),
+        ("tanh(total), state", "total[..., :1], state", r"shape \(2, 4, 3, 1\).*\(2, 4, 3, 2\)"),
+        ("tanh(total), state", "tanh(total), (total,)", "a state keeps its shape"),
+        ("tanh(total), state", "total.flip(1), state", "changes with the input of a later one"),
+        ("total = b[", "total = missing[", r"conv\.py:\d+: NameError: name 'missing'"),
+        ("self.taps = int(width)", "self.taps = int(other)", r"conv\.py:\d+: NameError"),
+        ('"b": (hidden,)}', '"c": (hidden,)}', r"conv\.py:\d+: KeyError: 'b'"),
+    ],
+)
+def test_a_slip_in_a_layer_is_told_before_training(old, new, told, settings, trained):
+    assert CONVOLUTION.count(old) == 1
+    Path("conv.py").write_text(CONVOLUTION.replace(old, new))
+    with pytest.raises(UserError, match=told):
+        trained(settings())
+    assert not list(Path().glob("runs/**/config.yaml"))
+
+
 def test_matching_asks_the_layer(settings, pack_of):
     pack = pack_of(settings("model.match=params:2000"))
     widths = {h: h * (4 * 10 + 1) + 9 * (h + 1) for h in range(1, 100)}
@@ -166,8 +187,10 @@ def test_verbs_work_or_say_why_not(settings, trained, capsys):
 def test_where_it_broke_is_named(settings, pack_of):
     pack = pack_of(settings(task=["task=adding", "task.length=9"]))
     batch = pack.feeder.training(0, 3)
-    batch.x[0, 5, 1] = torch.inf * torch.tensor([1.0, 0.0])  # 0 · inf
+    batch = replace(batch, x=torch.full_like(batch.x, 2))
+    with torch.no_grad():  # 12e38 is infinite now; a step later it meets its opposite
+        pack.network.params["0.W"][:, 0], pack.network.params["0.W"][:, 1] = 3e38, -3e38
     zero = pack.network.zero_state(3)
     loss = partial(mean_loss, pack.task.loss)
     found = first_not_finite(pack.network, 0, batch, pack.task.loss, loss, zero, None)
-    assert found == "output of layer 0 at time step 6"
+    assert found == "output of layer 0 at time step 2"

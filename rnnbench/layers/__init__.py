@@ -8,7 +8,7 @@ import inspect
 from dataclasses import replace
 from typing import Any
 
-from rnnbench.catalogue import resolve
+from rnnbench.catalogue import blame, resolve
 from rnnbench.engine.layer import Layer
 from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
@@ -67,5 +67,8 @@ def _bare(cell: Cell) -> Layer:
                 raise UserError(
                     f"cell.{key}.{name}: {target.__name__} has {', '.join(known) or 'none'}"
                 )
-    made: Layer = target(**cell.constants, **cell.options)
+    try:
+        made: Layer = target(**cell.constants, **cell.options)
+    except Exception as error:  # of a user's class, whatever its constructor makes of its arguments
+        raise UserError(f"cell.step: {blame(error, cell.step)}") from error
     return made

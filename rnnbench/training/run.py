@@ -18,6 +18,7 @@ from rnnbench.engine.pack import Pack, flops, in_steps
 from rnnbench.engine.provenance import peak_memory, provenance
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.layers import layer_of
+from rnnbench.layers.checking import check_layer
 from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
 from rnnbench.runs.improvement import of_rows
 from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
@@ -98,7 +99,9 @@ def refuse(settings: Settings) -> None:
     try:
         task = load_task(settings, print).bound(Present(settings.paths, print))
         check_task(task, settings)
-        Pack([settings], layer_of(settings.cell, settings.model), task)
+        kind = layer_of(settings.cell, settings.model)
+        check_layer(kind, task, settings)
+        Pack([settings], kind, task)
     except Absent:
         pass
 
@@ -117,6 +120,7 @@ def run_pack(
     first = runs[0]
     kind, task = layer_of(first.cell, first.model), load_task(first, say)
     check_task(task, first)
+    check_layer(kind, task, first)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
     saved = [_checkpoint(run, say) for run in runs]
