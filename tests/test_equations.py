@@ -235,7 +235,7 @@ SLIPS = [
     ("star", "return tanh((1 - k) * h + k * z)", "return (1 - k) * h + k * z"),
     ("lru", "R.c @ next_re - R.d", "R.c @ next_re + R.d"),
     ("lru", "exp(p.g)", "p.g"),
-    ("rglru", "sqrt(1 - a**2)", "(1 - a)"),
+    ("rglru", "sqrt(rest)", "rest"),
     ("s4d", "+ angle * q) / square", "- angle * q) / square"),
 ]
 

@@ -1,6 +1,6 @@
 """Linear recurrences: the state of a unit decays and turns, nothing bends it on the way."""
 
-from torch import cos, exp, sigmoid, sin, sqrt
+from torch import clamp, cos, exp, sigmoid, sin, sqrt
 from torch.nn.functional import softplus
 
 
@@ -33,12 +33,14 @@ def rglru(W, p, b, x, h, *, c=8.0):
     Source: De et al. (2024), Griffin: mixing gated linear recurrences with local attention for
         efficient language models, eqs. 1 to 4.
     Reading: gates are dense and x is projected to the units; in the paper the widths are equal and
-        gates are block-diagonal.
+        gates are block-diagonal. Where a is next to 1 the slope of the root is cut at 1000, as in
+        the authors' code.
     """
     r = sigmoid(W.r @ x + b.r)
     i = sigmoid(W.i @ x + b.i)
     a = exp(-c * r * softplus(p.a))
-    return a * h + sqrt(1 - a**2) * (i * (W.h @ x))
+    rest = clamp(1 - a**2, min=2.5e-7)
+    return a * h + sqrt(rest) * (i * (W.h @ x))
 
 
 def s4d(W, p, x, y, re, im):
