@@ -162,6 +162,7 @@ def test_ahead_by_chance_is_not_better(invented, monkeypatch):
     monkeypatch.setattr(tool, "CONFIRMED", 0.0)
     found = ask()
     assert found.verdict == "undecided" and "ahead, but not confirmed" in str(found)
+    assert any("larger budget does not change this" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("task", "sign"), [("adding", 1), ("memorize", -1)])

@@ -187,6 +187,7 @@ def judge(
     flags = ["--by", by, "--budget", str(budget), "--margin", margin]
     command = shlex.join(["rnnbench", "judge", cell, "--against", against, *words, *flags])
     question = _asked((cell, against), words, by, budget, margin, command)
+    _note(question, {})  # that it was asked
     rates, tried = _search(question)
     return _decide(question, rates, tried)
 
@@ -527,7 +528,9 @@ def _notes(asked: Question, found: Verdict, undone: float) -> Iterator[str]:
             f"{plural(same, 'other question')} stand{'s' * (same == 1)} in this ledger, and each "
             f"answer may be wrong in 5 of 100"
         )
-    if found.verdict == UNDECIDED and found.fresh is None:
+    if found.verdict == UNDECIDED and found.fresh is not None:
+        yield "a larger budget does not change this; another task, or other settings, may"
+    elif found.verdict == UNDECIDED:
         runs = (found.runs - 2 * found.n) + 4 * round(found.n * sequential.GROWTH)
         yield f"--budget {runs} adds seeds to these"
 
