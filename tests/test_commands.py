@@ -111,7 +111,7 @@ def small(line):
     if verb == "judge":
         tiny = ["train.steps=2", "train.eval_every=2", "train.batch=2", "debug=tiny", "workers=1"]
         kept = [word for word in words if not word.startswith("workers=")]
-        return [*kept, *tiny, "engine=loop", "optim.lr=0.01", "--budget", "10"]
+        return [*kept, *tiny, "engine=loop", "optim.lr=0.01", "--budget", "20"]
     if verb == "study":
         return ["study", "forgetbias", "--scale", "smoke", "--plan"]
     return words

@@ -46,6 +46,12 @@ def test_the_site(site, monkeypatch, tmp_path, capsys):
             assert mark not in text, page
 
 
+def test_every_page_is_in_the_site():
+    listed = (ROOT / "docs" / "site.yml").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"- {page.name}\n" in listed, page.name
+
+
 def test_a_link_that_leads_nowhere_is_told(site, monkeypatch, tmp_path):
     (tmp_path / "a.html").write_text('<h1 id="x"></h1><a href="b.html#y"></a><img src="c.png">')
     (tmp_path / "b.html").write_text('<a href="a.html#x"></a><a href="https://x.org">x</a>')
