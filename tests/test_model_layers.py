@@ -27,6 +27,7 @@ from rnnbench.layers.transformer import POSITIONS, Transformer, rotated
 from rnnbench.report.sections import design
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.tasks.chorales import Chorales
+from rnnbench.tools.eval import run_eval
 from rnnbench.tools.opening import open_run
 from rnnbench.tools.text import continuation
 from rnnbench.training.loop import Training
@@ -430,6 +431,23 @@ def test_settings_of_a_layer_are_used_or_refused(asked, told, settings_for, pack
 def test_a_width_that_matches_parameters_is_one_that_heads_divide(settings_for, pack_of):
     pack = pack_of(settings_for("cell=transformer", "task=adding", "model.match=params:20000"))
     assert pack.hidden % 8 == 0 and abs(pack.network.count / 20_000 - 1) < 0.25
+
+
+@pytest.mark.parametrize("cell", ["tcn", "transformer", "stackrnn"])
+def test_other_lengths_are_scored_with_the_layers_that_were_trained(
+    cell, settings_for, trained, capsys
+):
+    """Levels follow from the horizon that was trained; a stack has cells for what is run."""
+    asked = f"cell={cell} task=reverse task.length=3 model.hidden=8 train.steps=2 train.batch=2"
+    run = settings_for(*asked.split(), "train.eval_every=2", "train.eval_limit=1")
+    trained(run)
+    folder = Folder.of(run).path
+    run_eval([str(folder), "task.length=3,30", "train.eval_limit=1"])
+    assert "30" in capsys.readouterr().out
+    here, longer = (open_run(folder, changes) for changes in (None, {"task.length": 30}))
+    assert longer.network.count == here.network.count
+    if cell == "stackrnn":
+        assert longer.network.stack[0].cells > here.network.stack[0].cells
 
 
 @pytest.mark.parametrize("flag", ["--latex", "--source", "--verify"])

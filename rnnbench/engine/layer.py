@@ -33,7 +33,8 @@ Unroll = Callable[[Plan, Params, Tensor, State], tuple[Tensor, State]]  # what c
 class Place:
     """Where a layer stands: the `index`-th of so many, in a network for a task.
 
-    horizon: the longest lag that matters in the task, in steps; None: the task names none.
+    horizon: the longest lag that matters in the task that it is trained on, in steps; None: the
+    task names none. reach: the same of the task that it is run on, which may be longer.
     symbols: whether the first layer reads symbols. stops: those of them that end a sentence.
     """
 
@@ -42,6 +43,7 @@ class Place:
     horizon: int | None
     symbols: bool
     stops: tuple[int, ...] = ()
+    reach: int | None = None
 
 
 class Layer:

@@ -174,9 +174,11 @@ def stacked(
     horizon: int | None,
     symbols: bool,
     stops: tuple[int, ...] = (),
+    reach: int | None = None,
 ) -> tuple[Layer, ...]:
     """So many layers of one kind, each in its place (see `Place`)."""
-    places = [Place(index, layers, horizon, symbols, stops) for index in range(layers)]
+    reach = horizon if reach is None else reach
+    places = [Place(index, layers, horizon, symbols, stops, reach) for index in range(layers)]
     return tuple(map(kind.at, places))
 
 

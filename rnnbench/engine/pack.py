@@ -32,10 +32,13 @@ from rnnbench.tasks.contract import Task
 class Pack:
     """Everything that training K runs needs: task, data, network, optimiser, schedule, engine.
 
-    kind: of layer, that the network is made of.
+    kind: of layer, that the network is made of. horizon: of the task that it was trained on, where
+    it is run on another of the same shape.
     """
 
-    def __init__(self, runs: Sequence[Settings], kind: Layer, task: Task) -> None:
+    def __init__(
+        self, runs: Sequence[Settings], kind: Layer, task: Task, horizon: int | None = None
+    ) -> None:
         assert all(shape(run) == shape(runs[0]) for run in runs), (
             "the runs of a pack have equal shapes"
         )
@@ -45,7 +48,10 @@ class Pack:
         dtype, model = getattr(torch, first.model.dtype), first.model
         self.device = prepared(first.engine)
         self.engine, self.unroll = kind.chosen(first.engine.name, self.device, dtype, len(runs))
-        self.stack = stacked(kind, model.layers, task.horizon, task.symbols, task.stops)
+        trained = task.horizon if horizon is None else horizon
+        self.stack = stacked(
+            kind, model.layers, trained, task.symbols, task.stops, reach=task.horizon
+        )
         if first.train.probe_every and self.stack[0].plan is None:
             raise UserError(
                 f"train.probe_every={first.train.probe_every} looks into the equations of cells; "

@@ -48,7 +48,8 @@ class StackRNN(Stepped):
         for name in ("stacks", "size"):
             whole(name, getattr(self, name))
         whole("cells", self.cells, 0)
-        return self if self.cells else replace(self, cells=max(TOP, place.horizon or 50))
+        longest = max(place.horizon or 50, place.reach or 0)
+        return self if self.cells else replace(self, cells=max(TOP, longest))
 
     @property
     def told(self) -> str:

@@ -52,7 +52,7 @@ AFTERWARDS = (
 class Opened:
     """A run, opened. network: of one replica (K = 1). step: of the weights, where it is known.
 
-    record: None while a run has not ended.
+    record: None while a run has not ended. horizon: of the task that it was trained on.
     """
 
     folder: Folder
@@ -63,6 +63,7 @@ class Opened:
     network: Network
     unroll: Unroll | None
     step: int | None
+    horizon: int | None
 
     @property
     def plan(self) -> Plan:
@@ -92,6 +93,7 @@ class Opened:
             [replace(self.settings, train=replace(train, batch=batch or train.batch))],
             layer_of(self.settings.cell, self.settings.model),
             self.task,
+            self.horizon,
         )
         pack.network.flat.copy_(self.network.flat)
         return pack
@@ -115,14 +117,18 @@ def open_run(
     values, trained = as_trained(folder, record, changes)
     settings = _typed(changed(values, changes)) if changes else trained
     kind, task = layer_of(settings.cell, still(settings.model)), load_task(settings, say)
+    before = task
     if any(key.startswith("task.") for key in changes or {}):
-        _refuse_other_shape(load_task(trained, say), task, changes or {})
+        before = load_task(trained, say)
+        _refuse_other_shape(before, task, changes or {})
     model = settings.model
     dtype = getattr(torch, model.dtype)
     engine, device, unroll = _here(
         settings.engine, kind, dtype, asked=any(key.startswith("engine.") for key in changes or {})
     )
-    stack = stacked(kind, model.layers, task.horizon, task.symbols, task.stops)
+    stack = stacked(
+        kind, model.layers, before.horizon, task.symbols, task.stops, reach=task.horizon
+    )
     network = Network(
         stack,
         1,
@@ -136,7 +142,15 @@ def open_run(
     )
     step = _fill(network, folder, record, weights, settings.train.steps)
     return Opened(
-        folder, replace(settings, engine=engine), record, task, kind, network, unroll, step
+        folder,
+        replace(settings, engine=engine),
+        record,
+        task,
+        kind,
+        network,
+        unroll,
+        step,
+        before.horizon,
     )
 
 
