@@ -21,70 +21,65 @@ def html(table: Table) -> Markup:
     """A table that scrolls sideways where it is too wide; heads become buttons where
     scripts run. Rows say which task and cell they are about, for the filters.
     """
-    heads = Markup("").join(
-        Markup('<th scope="col" class="{}">{}{}</th>').format(
-            c.format.kind, c.head, Markup(" <small>{}</small>").format(c.unit) if c.unit else ""
-        )
+    heads = "".join(
+        f'<th scope="col" class="{c.format.kind}">{escape(c.head)}'
+        f"{f' <small>{escape(c.unit)}</small>' if c.unit else ''}</th>"
         for c in table.columns
     )
     bodies = []
     for heading, found in table.groups:
-        tag = Markup("<tr{}>{}</tr>")
-        lines = [tag.format(_about(table, line.row), _html_row(line)) for line in found]
+        lines = [f"<tr{_about(table, line.row)}>{_html_row(line)}</tr>" for line in found]
         if heading:
-            cell = Markup('<tr class="heading"><th scope="rowgroup" colspan="{}">{}</th></tr>')
-            lines.insert(0, cell.format(len(table.columns), heading))
-        bodies.append(Markup("<tbody>\n{}\n</tbody>").format(Markup("\n").join(lines)))
-    notes = Markup("").join(Markup("<p>{}</p>").format(note) for note in table.notes)
-    folded = Markup('<details class="notes"><summary>How to read this table</summary>{}</details>')
+            span = f'<th scope="rowgroup" colspan="{len(table.columns)}">{escape(heading)}</th>'
+            lines.insert(0, f'<tr class="heading">{span}</tr>')
+        bodies.append("<tbody>\n" + "\n".join(lines) + "\n</tbody>")
+    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    if notes:
+        notes = f'<details class="notes"><summary>How to read this table</summary>{notes}</details>'
+    name, body = escape(table.name), "\n".join(bodies)
     return Markup(
-        '<figure class="table" id="table-{0}"><figcaption id="caption-{0}">{1}</figcaption><div '
-        'class="scroll" tabindex="0" role="region" aria-labelledby="caption-{0}"><table '
-        'aria-labelledby="caption-{0}"><thead><tr>{2}</tr></thead>\n{3}</table></div>{4}</figure>'
-    ).format(
-        table.name,
-        table.caption,
-        heads,
-        Markup("\n").join(bodies),
-        folded.format(notes) * bool(notes),
+        f'<figure class="table" id="table-{name}"><figcaption id="caption-{name}">'
+        f'{escape(table.caption)}</figcaption><div class="scroll" tabindex="0" role="region" '
+        f'aria-labelledby="caption-{name}"><table aria-labelledby="caption-{name}"><thead><tr>'
+        f"{heads}</tr></thead>\n{body}</table></div>{notes}</figure>"
     )
 
 
-def _about(table: Table, row: Any) -> Markup:
+def _about(table: Table, row: Any) -> str:
     """What filters ask of a row."""
-    made, settings = Markup(""), []
+    made, settings = "", []
     for kind, of in (("task", table.task), ("cell", table.cell)):
         variant: Variant | None = of(row) if of else None
         if variant is not None:
-            made += Markup(' data-{}="{}"').format(kind, variant.label)
+            made += f' data-{kind}="{escape(variant.label)}"'
             settings += [setting(*pair) for pair in variant.settings]
-    return made + Markup(' data-variant="{}"').format("; ".join(settings)) if settings else made
+    return f'{made} data-variant="{escape("; ".join(settings))}"' if settings else made
 
 
-def _html_row(line: Line) -> Markup:
-    return Markup("").join(_html_entry(entry, k == 0) for k, entry in enumerate(line.entries))
+def _html_row(line: Line) -> str:
+    return "".join(_html_entry(entry, k == 0) for k, entry in enumerate(line.entries))
 
 
-def _html_entry(entry: Entry, first: bool) -> Markup:
-    shown: Markup = escape(entry.text)
+def _html_entry(entry: Entry, first: bool) -> str:
+    shown = str(escape(entry.text))
     if entry.kind == "code":
-        shown = Markup("<code>{}</code>").format(shown)
+        shown = f"<code>{shown}</code>"
     if entry.bold:
-        shown = Markup("<b>{}</b>").format(shown)
+        shown = f"<b>{shown}</b>"
     if entry.link:
-        shown = Markup('<a href="{}">{}</a>').format(entry.link, shown)
+        shown = f'<a href="{escape(entry.link)}">{shown}</a>'
     if entry.mark:
-        shown += Markup("<sup>{}</sup>").format(entry.mark)
+        shown += f"<sup>{escape(entry.mark)}</sup>"
     if entry.aside:
-        shown += Markup(' <span class="aside">{}</span>').format(entry.aside)
-    attributes = Markup("")
+        shown += f' <span class="aside">{escape(entry.aside)}</span>'
+    attributes = ""
     if isinstance(entry.value, NUMERIC) and not isinstance(entry.value, bool):
-        value = repr(float(entry.value)).replace("inf", "Infinity")
-        attributes += Markup(' data-v="{}"').format(value)
+        attributes += f' data-v="{repr(float(entry.value)).replace("inf", "Infinity")}"'
     if entry.id:
-        attributes += Markup(' id="{}"').format(entry.id)
-    tag = Markup('<th scope="row" class="{}"{}>{}</th>' if first else '<td class="{}"{}>{}</td>')
-    return tag.format(entry.kind, attributes, shown)
+        attributes += f' id="{escape(entry.id)}"'
+    if first:
+        return f'<th scope="row" class="{entry.kind}"{attributes}>{shown}</th>'
+    return f'<td class="{entry.kind}"{attributes}>{shown}</td>'
 
 
 def markdown(table: Table) -> str:
