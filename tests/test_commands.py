@@ -44,6 +44,12 @@ def place(tmp_path_factory):
             r"```python\n# (\w+\.py)\n(.*?)```", page.read_text("utf-8"), re.S
         ):
             (folder / name).write_text(code)
+    searches = folder / "results/searches/search2015/evolution-0"  # what a search leaves
+    searches.mkdir(parents=True)
+    mine = (folder / "mycell.py").read_text()
+    for name in set(re.findall(r"found\.py:(\w+)", (ROOT / "docs" / "search.md").read_text())):
+        found = mine.replace("def mycell(", f"def {name}(")
+        (searches / "found.py").write_text(found)
     random = np.random.default_rng(0)
     lines = ["machine,when,x,y,fault"]
     for machine in range(20):
