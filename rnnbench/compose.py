@@ -188,6 +188,7 @@ def completed(arguments: Sequence[str]) -> list[str]:
             else [key + equals + value]
         )
     ]
+    _refuse_two_budgets(words)
     typed_in = any(word.startswith("task.type=") for word in words)
     own_task = typed_in and not any(word.startswith("task=") for word in words)
     open_: tuple[str, ...] = OPEN
@@ -198,6 +199,18 @@ def completed(arguments: Sequence[str]) -> list[str]:
         *(["task=own"] if own_task else []),
         *(f"++{word}" if word.startswith(open_) else word for word in words),
     ]
+
+
+def _refuse_two_budgets(words: Sequence[str]) -> None:
+    """UserError where both steps and epochs are typed: one would be passed over in silence."""
+    budgets = ("train.steps=", "train.epochs=")
+    given = [word.lstrip("+") for word in words if word.lstrip("+").startswith(budgets)]
+    asked = [word for word in given if not word.endswith("=null")]
+    if len({word.partition("=")[0] for word in asked}) > 1:
+        raise UserError(
+            f"{' and '.join(asked)} both say how long to train: leave one of them out (an epoch is "
+            f"one pass over the training data)"
+        )
 
 
 def _to_the_letter(argument: str) -> str:

@@ -220,6 +220,10 @@ def test_unknown_keys(typed, said, refused):
             "plateau",
         ),
         ("train.input_noise=1", "train.input_noise needs real-valued inputs"),
+        (
+            "train.steps=10 train.epochs=2",
+            "train.steps=10 and train.epochs=2 both say how long to train: leave one of them out",
+        ),
         ("cell.init=foo", "unknown initialisation 'foo'"),
         ("cell.init=chrono:abc", "after the colon stands a positive number"),
         ("cell=mgu cell.init=paper", "cell 'mgu' states no initialisation of its own"),

@@ -417,3 +417,19 @@ def test_a_run_that_reaches_the_target_is_frozen_and_the_others_go_on(settings_f
     for k in (1, 2):
         assert (records[k]["best"], records[k]["final"]) == (plain[k]["best"], plain[k]["final"])
         assert records[k]["solved_at"] is None
+
+
+def test_a_run_is_charged_its_share_of_the_pack(settings_for, pack_of, monkeypatch):
+    """Every step takes a second: of the first two each run half, of the other four one run all."""
+    training = Training(pack_of(adding(settings_for), adding(settings_for, "seed=1")))
+    seconds = iter(range(1000))
+    monkeypatch.setattr("rnnbench.training.loop.time.perf_counter", lambda: next(seconds))
+    for _ in range(2):
+        training.update()
+    training.progress[0].status = "stopped"
+    for _ in range(4):
+        training.update()
+    left, stayed = (training.seconds_of(k) for k in range(2))
+    assert (left["warmup"], left["train"]) == (1, 1)  # two seconds, of two runs: its own is one
+    assert (stayed["warmup"], stayed["train"]) == (1, 9)
+    assert sum(left.values()) / 2 + sum(stayed.values()) / 2 == sum(training.seconds.values()) == 6

@@ -27,6 +27,7 @@ from rnnbench.sweep.packs import packs
 from rnnbench.sweep.planning import Job
 from rnnbench.sweep.progress import Progress
 from rnnbench.sweep.work import Orders, work
+from rnnbench.training.run import load_task
 
 TINY = (
     "task=adding debug=tiny task.length=5 task.valid_size=20 task.test_size=20 train.steps=4 "
@@ -443,6 +444,18 @@ def test_a_failure_that_cannot_be_recorded_is_told(jobs_for, orders):
     progress = Progress({folder: job}, "failed")
     progress.failed_unrecorded(folder, ended.unrecorded)
     assert not progress.left() and progress.states()["failed"] == 1
+
+
+def test_a_budget_in_epochs_counts_in_steps(settings_for, tmp_path):
+    (tmp_path / "text.txt").write_text("abcdefghi " * 100)
+    text = f"task=charlm task.corpus={tmp_path / 'text.txt'} task.window=7 train.batch=5"
+    job = job_of(settings_for("cell=gru", *text.split(), "train.epochs=2"))
+    folder = Folder.of(job.settings)
+    progress = Progress({folder.path: job}, "all")
+    folder.path.mkdir(parents=True)
+    folder.curve_path.write_text("step,split,name,value\n10,train,loss,1\n")
+    task = load_task(job.settings, print)
+    assert progress._part_done() == 10 / (2 * task.epoch(5))
 
 
 def test_no_orders_no_work(jobs_for, orders):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.runs.records import Folder
+from rnnbench.sweep.estimate import Budget, budget
 from rnnbench.sweep.planning import Job
 
 KEPT = ("status", "reason", "primary", "best")  # of a record: thousands of them stay in memory
@@ -31,6 +32,7 @@ class Progress:
                     self.stale[path] = _stamp(path)
                     del self.ended[path]
         self.before = frozenset(self.ended)
+        self.budgets: dict[str, Budget] = {}
         self.started = time.monotonic()
         self.done_at_start = self._part_done()
 
@@ -97,7 +99,8 @@ class Progress:
             open_jobs = [(path, job) for path, job in self.jobs.items() if path not in self.ended]
             count = float(len(self.ended.keys() - getattr(self, "before", self.ended.keys())))
         return count + sum(
-            min(1.0, last_step(Folder(path)) / job.settings.train.steps) for path, job in open_jobs
+            min(1.0, last_step(Folder(path)) / budget(job.settings, self.budgets).steps)
+            for path, job in open_jobs
         )
 
 

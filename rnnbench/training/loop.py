@@ -54,7 +54,8 @@ class Training:
     """The state of K runs, and what moves it on: `update`, `validate`, `conclude`.
 
     pack, states, sums: of the runs that are `present`, a row each, in this order. runs, feeder,
-        progress, best: of all K. gone: run → the checkpoint with which it left.
+        progress, best: of all K. gone: run → the checkpoint with which it left. seconds: of the
+        pack; see `seconds_of`.
     """
 
     def __init__(self, pack: Pack) -> None:
@@ -72,6 +73,7 @@ class Training:
         }
         self.summed_steps = 0
         self.seconds = {"warmup": 0.0, "train": 0.0, "eval": 0.0}
+        self.shares = dict(self.seconds)  # of a run that is present
 
     @property
     def alive(self) -> list[bool]:
@@ -104,8 +106,22 @@ class Training:
         self.step += 1
         for k in self.present:
             self.progress[k].steps += self.progress[k].status == "running"
-        self.seconds["warmup" if self.step == 1 else "train"] += time.perf_counter() - started
+        self._spent("warmup" if self.step == 1 else "train", started, len(self.present))
         return self._of_all(loss_K)
+
+    def _spent(self, what: str, since: float, runs: int) -> None:
+        """Time of the pack, to so many runs in equal shares."""
+        taken = time.perf_counter() - since
+        self.seconds[what] += taken
+        self.shares[what] += taken / runs
+
+    def seconds_of(self, k: int) -> dict[str, float]:
+        """What run k took: its share of the pack's time while it was there, times the number of
+        runs that the pack began with. So it is the pack's time where nobody left before the end.
+        """
+        if k in self.gone:
+            return dict(self.gone[k]["seconds"])
+        return {what: share * len(self.runs) for what, share in self.shares.items()}
 
     def _part(self) -> None:
         """Runs that have ended leave the arrays: a step costs what the living ones cost."""
@@ -198,7 +214,7 @@ class Training:
             for name, (total, count) in scores.items():
                 sums = totals.setdefault(name, [torch.zeros((), dtype=torch.float64)] * 2)
                 totals[name] = [sums[0] + total.double().cpu(), sums[1] + count.double().cpu()]
-        self.seconds["eval"] += time.perf_counter() - started
+        self._spent("eval", started, network.replicas)
         means = {
             name: (total / count.clamp(min=1)).tolist() for name, (total, count) in totals.items()
         }
@@ -347,7 +363,7 @@ class Training:
             "sums": {name: tensor[row].clone() for name, tensor in self.sums.items()},
             "summed_steps": self.summed_steps,
             "progress": asdict(self.progress[k]),
-            "seconds": dict(self.seconds),
+            "seconds": self.seconds_of(k),
         }
 
     def carried(self, step: int) -> list[State] | None:
@@ -381,6 +397,7 @@ class Training:
         self.step, self.summed_steps = saved[0]["step"], saved[0]["summed_steps"]
         self.progress = [Progress(**s["progress"]) for s in saved]
         self.seconds = dict(saved[0]["seconds"])
+        self.shares = {what: taken / len(saved) for what, taken in self.seconds.items()}
 
 
 def _first_bad(gradient: Gradient, row: int) -> str:

@@ -301,7 +301,8 @@ def _conclude(
     run, task = training.runs[k], pack.task
     reported = result["best"] or result["final"]
     value = reported["test"][task.metric]
-    trained = training.seconds["train"]
+    seconds = training.seconds_of(k)
+    trained = seconds["train"]
     rate = (progress.steps - 1) / trained if trained and progress.steps > 1 else None
     record = {
         "schema": SCHEMA,
@@ -324,7 +325,7 @@ def _conclude(
         "target": task.threshold,
         "solved_at": progress.solved_at,
         "last_fifth": of_rows(progress.rows, task.metric, task.goal),
-        "seconds": training.seconds,
+        "seconds": seconds,
         "throughput": {"steps_per_s": rate, "sequences_per_s": rate and rate * run.train.batch},
         "peak_memory_bytes": peak_memory(pack.device),
         "replicas": len(training.runs),
