@@ -74,6 +74,7 @@ def test_other_numbers_are_told(runs, capsys):
     def worse(text):
         record = json.loads(text)
         record["best"]["test"]["mse"] *= 1.5
+        record["provenance"] |= {"git": "0123abc", "versions": {"rnnbench": "0.0.7"}}
         del record["checksum"]
         return json.dumps(seal_json(record))
 
@@ -82,6 +83,8 @@ def test_other_numbers_are_told(runs, capsys):
     told = capsys.readouterr()
     assert "2 of 3 runs came to the same" in told.out and "0.3" in told.out
     assert "1 of 3 runs came to other numbers" in told.err
+    said = " ".join(told.out.split())
+    assert "they were made by rnnbench 0.0.7 (commit 0123abc), and now by rnnbench" in said
 
 
 def test_what_cannot_be_repeated_is_refused(runs, tmp_path, capsys):

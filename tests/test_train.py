@@ -278,7 +278,8 @@ def test_patience_counts_evaluations_of_epochs(finite, trained):
 
 def test_the_budget_that_does_not_count_is_not_in_the_id(finite):
     """Of steps and epochs one is the budget; without epochs, ids are as they were before these."""
-    ours, more = finite("train.epochs=2"), finite("train.epochs=2", "train.steps=7")
+    ours = finite("train.epochs=2")
+    more = replace(ours, train=replace(ours.train, steps=7))
     assert run_id(ours) == run_id(more) != run_id(finite("train.epochs=3"))
     assert "epochs" not in canonical(finite())["train"]
 

@@ -166,3 +166,16 @@ def shown(done: Sequence[Repeated]) -> None:
     )
     if other := sorted({name for r in done if r.difference for name in r.other}):
         say(f"not as it was where the scores differ: {', '.join(other)}")
+    if apart := [r for r in done if r.difference]:
+        makers = sorted({maker(r.before) for r in apart})
+        say(
+            f"they were made by {', '.join(makers)}, and now by {maker(apart[0].now)}; what "
+            f"changed between stands in CHANGELOG.md under Numbers"
+        )
+
+
+def maker(record: Mapping[str, Any]) -> str:
+    """Which rnnbench made a record: version and commit."""
+    made = record["provenance"]
+    version, commit = made.get("versions", {}).get("rnnbench", "unknown"), made.get("git")
+    return f"rnnbench {version}" + (f" (commit {commit})" if commit else "")
