@@ -42,7 +42,8 @@ def run_sample(
         )
     elif text.alphabet(run.task) is None:
         raise UserError(
-            f"{run.settings.task['name']} is neither text nor music: there is nothing to sample"
+            f"{run.folder.path}: {run.settings.task['name']} is neither text nor music; choose a "
+            f"run of charlm, xml or chorales"
         )
     elif out:
         raise UserError("text goes to the terminal; to keep it: rnnbench sample … > FILE")
