@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import rnnbench
 from rnnbench import cli
 from rnnbench.errors import UserError
 from rnnbench.search import run, tables
@@ -376,3 +377,45 @@ def test_methods_are_compared_at_the_candidates_that_all_have(tmp_path):
     assert at[0] == 1 and at[-1] == 8
     last = made[(made["method"] == "random") & (made["cells"] == 8)]["fitness"]
     assert mean[-1] == pytest.approx(last.mean()) and low[-1] < mean[-1] < high[-1]
+
+
+REPLICATION = """
+replication:
+  finalists: 1
+  trials: 1
+  seeds: 2
+  unseen: {other: [task=parity, task.length=5, task.valid_size=50, optim=adam, engine=loop,
+                   model.hidden=8, train.batch=8, train.steps=6, train.eval_every=3]}
+"""
+
+
+@pytest.mark.slow
+def test_finalists_are_trained_anew_beside_what_people_made(yaml, tmp_path, capsys):
+    """The task that the search did not see is the same one with another length, which must not
+    count in the shrinkage.
+    """
+    yaml.write_text(YAML + REPLICATION, "utf-8")
+    made, results = read(str(yaml)), tmp_path / "searches"
+    for method in ("evolution", "random"):
+        folder = results / "tiny" / f"{method}-0"
+        sat(made, composed(made.screens), folder, method)
+    words = ["search", str(yaml), "--replicate", "workers=1", f"paths.results={results}"]
+    assert cli.main(words) == 0
+    folder = results / "tiny" / "replication"
+    found = pd.read_csv(folder / "shrinkage.csv").set_index("why")
+    assert {"finalist", "random"} <= set(found.index)
+    runs = rnnbench.load(folder / "runs.jsonl.gz")
+    assert {"lstm", "lstm_b", "gru", "mut1", "mut2", "mut3", *found["cell"]} == set(runs["cell"])
+    new = runs[(runs["seed"] >= 10_000) & (runs["task.length"] == 4)].groupby("cell")["value"]
+    assert (new.size() == 2).all()
+    share = new.mean()[found.loc["finalist", "cell"]] / new.mean()["gru"]
+    assert found.loc["finalist", "new_seeds"] == pytest.approx(share, rel=1e-4)
+    claims = pd.read_csv(folder / "tables" / "claims.csv").set_index("claim")
+    for label in ("parity", "other"):
+        said = claims["sentence"][f"{found.loc['finalist', 'cell']}-gru-{label}"]
+        assert "open" not in said  # the filter leaves one task
+
+
+def test_a_replication_needs_tasks_that_no_search_saw(yaml, capsys):
+    assert cli.main(["search", str(yaml), "--replicate"]) == 2
+    assert "replication.unseen is empty" in capsys.readouterr().err
