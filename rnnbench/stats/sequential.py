@@ -141,8 +141,8 @@ def judged(
         differs, critical = apart.decides(np.abs(lead), error, float(least))
         if margin > 0:
             first = order[:, :n]
-            low_sums = -stats.rankdata(np.concatenate([a - margin, b]))[first].sum(1)
-            high_sums = stats.rankdata(np.concatenate([a + margin, b]))[first].sum(1)
+            low_sums = -stats.rankdata(np.concatenate([x[:n] - margin, y[:n]]))[first].sum(1)
+            high_sums = stats.rankdata(np.concatenate([x[:n] + margin, y[:n]]))[first].sum(1)
             shown_low = shown_low or low.decides(low_sums, error)[0]
             shown_high = shown_high or high.decides(high_sums, error)[0]
         within = bool(shown_low and shown_high)
