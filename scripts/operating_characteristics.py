@@ -204,7 +204,7 @@ def judging(shape: str, studies: int, gap: float = 0.0, seed: int = 0) -> Floats
     held = np.zeros(5)
     for _ in range(studies):
         values = SHAPES[shape][0](rng, CELLS, MOST)
-        last = sequential.judged(values[0] + gap, values[-1], 1.0, rng, regroupings=499)[-1]
+        last = sequential.judged(values[0] + gap, values[-1], 1.0, rng, regroupings=199)[-1]
         held += [
             *(last.verdict == verdict for verdict in sequential.DECIDED),
             last.shift.low <= gap <= last.shift.high,
@@ -241,10 +241,10 @@ def winning(pair: str, studies: int, most: int = MOST, seed: int = 0) -> Floats:
     x, y = AHEAD[pair]
     found = np.zeros(4)
     for _ in range(studies):
-        last = sequential.judged(x(rng, most), y(rng, most), math.nan, rng, regroupings=499)[-1]
+        last = sequential.judged(x(rng, most), y(rng, most), math.nan, rng, regroupings=199)[-1]
         better = last.verdict == sequential.BETTER
         fresh = (x(rng, last.n), y(rng, last.n))
-        confirmed = better and sequential.confirms(*fresh, rng, regroupings=499) <= ALPHA
+        confirmed = better and sequential.confirms(*fresh, rng, regroupings=199) <= ALPHA
         found += [better, confirmed, last.verdict == sequential.WORSE, last.n]
     return found / studies
 
