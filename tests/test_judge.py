@@ -98,9 +98,11 @@ def test_far_apart_is_decided_at_the_first_look_and_equal_is_equivalent():
 
 
 def test_diverged_runs_lose():
-    x, y = np.random.default_rng(4).normal(size=(2, 12))
-    last = judged(x, np.where(np.arange(12) % 4 == 0, y, math.inf), 0.1, np.random.default_rng(0))
-    assert last[-1].verdict == "better"
+    """Three of four diverge."""
+    x, y = np.random.default_rng(4).normal(size=(2, 18))
+    lost = np.where(np.arange(18) % 4 == 0, y, math.inf)
+    assert judged(x, lost, 0.1, np.random.default_rng(0))[-1].verdict == "better"
+    assert judged(lost, x, 0.1, np.random.default_rng(0))[-1].verdict == "worse"
 
 
 def test_noise_is_what_two_copies_differ_by():
