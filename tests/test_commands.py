@@ -100,7 +100,8 @@ def small(line):
         added = [f"{k}={v}" for k, v in more.items() if k not in names]
         return ["train", *changed, *added, "debug=tiny", "engine=loop"]
     if verb == "bench":
-        return [*words, "--repeats", "1", "--shapes", "2,3,2,4"]
+        few = ["--replicas", "1"] if "--steps" in rest else []
+        return [*words, "--repeats", "1", "--shapes", "2,3,2,4", *few]
     if verb == "probe" and "=" in line:
         return [*words, "task.length=5"]
     if verb == "picture":
