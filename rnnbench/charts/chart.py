@@ -19,6 +19,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import vl_convert
+from altair.utils.schemapi import debug_mode
 from PIL import Image
 
 from rnnbench.charts.scales import Span
@@ -162,7 +163,9 @@ def draw(name: str, kind: Kind, picked: Picked) -> Chart | None:
     caption = f"{picked.task.label}: {kind.caption(data, picked)}"
     shown = set(data["cell"]) if "cell" in data else set()
     cells = [cell for cell in picked.cells if cell.label in shown]
-    return make(f"{name}-{picked.task.slug}", caption, kind.marks(data, picked), cells)
+    with debug_mode(False):  # every channel checked against the schema takes longer than drawing
+        marks = kind.marks(data, picked)
+    return make(f"{name}-{picked.task.slug}", caption, marks, cells)
 
 
 def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Variant] = ()) -> Chart:
