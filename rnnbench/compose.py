@@ -239,7 +239,7 @@ def swept(arguments: Sequence[str], many: bool) -> list[str]:
     """
     names = [a.partition("=")[0] for a in arguments]
     for name in names:
-        if re.match(r"[+~]*hydra\.(?!launcher|sweeper|searchpath|verbose)", name):
+        if re.match(r"[+~]*hydra\.(run|sweep|job|output_subdir|runtime|mode)\b", name):
             raise UserError(
                 f"{name.lstrip('+~')} has no effect: runs land in "
                 f"paths.results/STUDY/TASK/CELL/ID; leave it out"

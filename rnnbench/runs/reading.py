@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import check_yaml
 from rnnbench.runs.form import ENDED
-from rnnbench.runs.records import SCHEMA, Folder, Row, is_record, parsed
+from rnnbench.runs.records import SCHEMA, Folder, Row, is_record, parsed, record_files
 
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 LONGEST, DEEPEST = 1_000_000, 20  # bytes and levels of a config.yaml that a run may leave
@@ -108,7 +108,7 @@ def rank(record: Mapping[str, Any]) -> tuple[bool, int]:
 
 def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
     if place.is_dir():
-        found = sorted(place.rglob("record.json"))
+        found = record_files(place)
         for path in found:
             record = _parsed(path)
             if is_record(record):

@@ -268,7 +268,7 @@ def find(place: str | Path) -> list[tuple[Folder, dict[str, Any]]]:
             f"no folder '{place}'; runs land in results/runs/<study> unless paths.results says "
             f"otherwise"
         )
-    folders = [Folder(path.parent) for path in sorted(root.rglob("record.json"))]
+    folders = [Folder(path.parent) for path in record_files(root)]
     found = [(folder, record) for folder in folders if (record := folder.record()) is not None]
     if not found:
         raise UserError(f"no finished run under '{place}': no readable record.json in it")
@@ -290,7 +290,16 @@ def run_folders(place: Path) -> list[Path]:
     own = [place / name for name in ("config.yaml", "record.json")]
     if not place.is_dir() or any(path.exists() for path in own):
         return [place]
-    return sorted(path.parent for path in place.rglob("record.json")) or [place]
+    return [path.parent for path in record_files(place)] or [place]
+
+
+def record_files(root: Path) -> list[Path]:
+    """Every record.json below a folder, sorted; what goes while we look, as in /proc, is none."""
+    return sorted(
+        Path(folder) / "record.json"
+        for folder, folders, files in os.walk(root)
+        if "record.json" in (*files, *folders)
+    )
 
 
 def write(path: Path, content: str | bytes) -> None:
