@@ -72,7 +72,7 @@ def place(tmp_path_factory):
         (folder / "text.txt").write_text("ROMEO: it is the east, and Juliet is the sun.\n" * 200)
         for task in (["task=adding"], ["task=charlm", "task.corpus=text.txt"]):
             tiny = ["train.steps=2", "train.eval_every=2", "debug=tiny", "engine=loop"]
-            assert cli.main(["train", "cell=gru", *task, *tiny, "study=run"]) == 0
+            assert cli.main(["train", "cell=gru_reset_after", *task, *tiny, "study=run"]) == 0
     return folder
 
 
@@ -84,7 +84,7 @@ def globbed(word):
 def small(line):
     """A command with a tiny budget."""
     task = "charlm" if " sample " in line else "adding"
-    (run,) = Path("results/runs/run").glob(f"{task}/gru/*")
+    (run,) = Path("results/runs/run").glob(f"{task}/gru_reset_after/*")
     words = shlex.split(line.replace("RUN_DIR", str(run)))[1:]
     words = [made for word in words for made in globbed(word)]
     verb, rest = words[0], words[1:]
