@@ -25,7 +25,7 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.settings import typed
 from rnnbench.tasks import arithmetic, xml
-from rnnbench.tasks.contract import Batch, Generated, pointwise_loss
+from rnnbench.tasks.contract import Batch, Generated, pointwise_loss, stacked
 from rnnbench.tasks.lengths import Varied, read_at_end
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "task"
@@ -847,3 +847,25 @@ def test_a_near_miss_gets_a_suggestion():
     with pytest.raises(UserError, match="did you mean 'halves'"):
         make("adding", markers="halfs")
     assert log(8) == make("copy").baseline["recall_nats"]
+
+
+# ---- batches of several seeds
+
+
+def test_what_one_seed_masks_is_no_others():
+    """Three seeds: all count, the last step of the second sequence does not, all of two steps."""
+    whole = Batch(np.ones((3, 2, 1), np.float32), np.ones((3, 2, 1), np.float32))
+    holed = np.ones((3, 2), bool)
+    holed[2, 1] = False
+    short = Batch(np.ones((2, 2, 1), np.float32), np.ones((2, 2, 1), np.float32))
+    together = stacked([whole, dataclasses.replace(whole, mask=holed), short])
+    assert together.mask.sum((1, 2)).tolist() == [6, 5, 4]
+    assert not together.mask[1, 2, 1] and not together.mask[2, 2].any()
+    assert stacked([whole, whole]).mask is None
+
+
+def test_batches_read_at_their_last_step_end_together():
+    one = Batch(np.ones((3, 2, 1), np.float32), np.ones((2, 1), np.float32), last=True)
+    other = dataclasses.replace(one, x=np.ones((4, 2, 1), np.float32))
+    with pytest.raises(UserError, match=r"have 3 to 4 steps.*read_at_end.*pack=1"):
+        stacked([one, other])

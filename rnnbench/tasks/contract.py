@@ -65,14 +65,24 @@ class Batch:
 
 
 def stacked(batches: Sequence[Batch]) -> Batch:
-    """Batches along a first axis K, padded to the longest."""
-    first = batches[0]
-    masks = [b.mask for b in batches if b.mask is not None]
+    """Batches along a first axis K, padded to the longest; what one batch masks is no other's.
+
+    Raises UserError where they are read at the last step and their last steps are not the same.
+    """
+    first, lengths = batches[0], {len(b.x) for b in batches}
+    if first.last and len(lengths) > 1:
+        raise UserError(
+            f"batches with last=True have {min(lengths)} to {max(lengths)} steps, and runs that"
+            " train together need equally many; where sequences end at different steps, make a"
+            " batch with rnnbench.tasks.lengths.read_at_end, or train one run at a time with pack=1"
+        )
+    masked = not first.last and (len(lengths) > 1 or any(b.mask is not None for b in batches))
+    masks = [np.ones(b.y.shape[:2], bool) if b.mask is None else b.mask for b in batches]
     return replace(
         first,
         x=_padded([b.x for b in batches]),
         y=np.stack([b.y for b in batches]) if first.last else _padded([b.y for b in batches]),
-        mask=_padded(masks) if masks else None,
+        mask=_padded(masks) if masked else None,
     )
 
 
