@@ -54,7 +54,7 @@ def _radius(rng: np.random.Generator, rows: int, columns: int, least: float, mos
 
 def modes(rng: np.random.Generator, rows: int, columns: int, step: float) -> Array:
     """0, step, 2 step … over the units, 32 in turn: S4D-Lin. Gu et al. (2022)."""
-    return np.broadcast_to(step * (np.arange(columns) % 32), (rows, columns)).copy()
+    return np.tile(step * (np.arange(columns) % 32), (rows, 1))
 
 
 # rule → draw(rng, rows, columns, numbers), with the numbers if none are written

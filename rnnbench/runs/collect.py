@@ -29,6 +29,7 @@ ANYWHERE = {
     "results": "results/runs",
     "data": "~/.cache/rnnbench",
     "mirror": None,
+    "logger": "tensorboard",
 }  # as configs/config.yaml has them
 
 
@@ -91,15 +92,16 @@ def line(run: Run, points: int = POINTS) -> dict[str, Any]:
 
 
 def placeless(run: Run) -> dict[str, Any]:
-    """The settings of a run and what was typed for it, without the folders of the machine: they
-    decide no number.
+    """The settings of a run and what was typed for it, without the folders and loggers of the
+    machine: they decide no number.
     """
     settings, typed = run.record.get("settings"), run.overrides
     found: dict[str, Any] = {
         "overrides": typed and [word for word in typed if not word.lstrip("+").startswith("paths.")]
     }
     if isinstance(settings, dict) and "paths" in settings:
-        found["settings"] = settings | {"paths": ANYWHERE}
+        paths = {key: value for key, value in ANYWHERE.items() if key in settings["paths"]}
+        found["settings"] = settings | {"paths": paths}
     return found
 
 

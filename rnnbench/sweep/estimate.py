@@ -20,11 +20,9 @@ from typing import Any
 
 from rnnbench import catalogue
 from rnnbench.draw import Draw
-from rnnbench.engine.pack import in_steps
 from rnnbench.errors import UserError
 from rnnbench.runs.reading import gather
 from rnnbench.settings import Settings, parameters_asked, typed
-from rnnbench.training.run import load_task
 
 STEP, UNIT, OPERATION = 7e-4, 4.2e-9, 1e-11  # seconds; OPERATION is what a core does at its best
 BRIEF = 100  # steps; shorter runs are mostly evaluation and say something only if alone
@@ -115,6 +113,9 @@ def budget(run: Settings, known: dict[str, Budget]) -> Budget:
         return Budget(run.train.steps)
     key = json.dumps([run.task, run.train.batch, run.train.epochs])
     if key not in known:
+        from rnnbench.engine.pack import in_steps  # with PyTorch, which who only reads does without
+        from rnnbench.training.run import load_task
+
         known[key] = Budget(run.train.steps)
         with suppress(UserError, OSError):
             task = load_task(run, lambda _: None)
