@@ -417,8 +417,9 @@ def _decide(asked: Question, rates: tuple[float, float], tried: tuple[float, ...
     margin, seen = math.nan, list[Look]()
     for n in looks(_affordable(asked.budget, searched)):
         made = _pairs(asked, rates, range(n), f"{n} seeds of each")
-        if math.isnan(margin):  # set by the first look, for good
-            margin = _amount(asked.margin, scored.median(made.scores[1], asked.goal).value)
+        if math.isnan(margin):  # set once, by the first look that has a median to take a share of
+            amount = _amount(asked.margin, scored.median(made.scores[1], asked.goal).value)
+            margin = amount if math.isfinite(amount) else math.nan
         generator = compare.generator("judge", asked.id)
         seen = sequential.judged(*made.costs, margin, generator, made.limit)
         if seen[-1].verdict != UNDECIDED:
