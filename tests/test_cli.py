@@ -206,7 +206,10 @@ def test_unknown_keys(typed, said, refused):
             "model.match=params:3: one unit alone has 54 parameters on this task; ask for at "
             "least that",
         ),
-        ("model.match=20000", "model.match must be null or params:N with N > 0, got '20000'"),
+        (
+            "model.match=20000",
+            "model.match must be null or params:N with N between 1 and 1e+12, got '20000'",
+        ),
         ("model.dtype=float16", "unknown model.dtype 'float16'; did you mean 'float64'?"),
         (
             "optim.schedule=linear",

@@ -275,7 +275,7 @@ def test_offline(cache, closed):
 
 def test_every_source_is_named(cache, server, closed, one_file):
     one_file(f"{server}/absent.bin", closed, "nonsense://host/file.bin")
-    line = refusal(cache, server.replace("http", "ftp, or so"))
+    line = refusal(cache, server.replace("http", "https"))
     assert (
         f"{server}/absent.bin: File not found" in line or f"{server}/absent.bin: Not Found" in line
     )

@@ -237,6 +237,10 @@ SLIPS = [
     ("lru", "exp(p.g)", "p.g"),
     ("rglru", "sqrt(rest)", "rest"),
     ("s4d", "+ angle * q) / square", "- angle * q) / square"),
+    ("nascell", "(W.e @ x) * (R.e @ m)", "(W.e @ x) + (R.e @ m)"),
+    ("darts_v1", "(R.s6 @ s1 - s1)", "(relu(R.s6 @ s1) - s1)"),
+    ("darts_v2", "(R.s4 @ s1 - s1)", "(relu(R.s4 @ s1) - s1)"),
+    ("enas", "s10 + s11) / 6", "s10 + s11) / 11"),
 ]
 
 

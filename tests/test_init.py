@@ -254,8 +254,19 @@ def test_indrnn_starts_within_its_horizon():
     assert "p" in initial(planned("indrnn"), remedied, Draw(0), 0, 2, 5, None)
 
 
+SEARCHED = ("darts_v1", "darts_v2", "enas")
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searched_cells_start_uniformly(name):
+    for (family, _), values in blocks(name, init="paper").items():
+        assert family in "WR"
+        assert 0.039 < np.abs(values).max() <= 0.04
+        assert np.abs(values).mean() == pytest.approx(0.02, rel=0.1)
+
+
 def test_all_papers_are_tested_here():
-    others = {"irnn", "indrnn", "unicornn", "fastgrnn", "lru", "rglru", "s4d"}
+    others = {"irnn", "indrnn", "unicornn", "fastgrnn", "lru", "rglru", "s4d", *SEARCHED}
     assert {name for name in CELLS if cell(name).paper} == PAPERS.keys() | others
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
 from rnnbench.engine.native import build, emit
+from rnnbench.engine.native.words import fields
 from rnnbench.equations.plan import plan
 from rnnbench.equations.stages import staged
 from rnnbench.errors import UserError
@@ -498,5 +499,5 @@ def test_symbols_need_no_more_memory_than_is_measured(name, T, B):
     for H in (8, 16, 64):
         sizes = (1, T, B, 2, H, 1, T, 0)
         needed = (ctypes.c_int64 * 4)()
-        made.library.measure(made.call(sizes, symbols), needed)
+        made.library.measure(fields(made.words(sizes, symbols)), needed)
         assert all(n <= m for n, m in zip(needed, made.measure(sizes), strict=True))
