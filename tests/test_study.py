@@ -22,6 +22,7 @@ from rnnbench.claims.kind import kinds
 from rnnbench.compose import compose
 from rnnbench.errors import UserError
 from rnnbench.runs.frame import load
+from rnnbench.runs.made import MANIFEST
 from rnnbench.studies import parts
 from rnnbench.sweep import estimate
 from rnnbench.sweep.backends import BACKENDS
@@ -129,9 +130,13 @@ def lines(path="results/mine-smoke/runs.jsonl.gz"):
 
 
 def content(folder="results/mine-smoke"):
-    return {
-        str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
-    }
+    """What every file holds. vl-convert numbers what is in a PDF as it likes: of those the length,
+    and nothing of the list that has their checksums.
+    """
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    whole = [path for path in files if path.suffix != ".pdf" and path.name != MANIFEST]
+    lengths = {str(path): path.stat().st_size for path in files if path.suffix == ".pdf"}
+    return {str(path): path.read_bytes() for path in whole} | lengths
 
 
 # The file
