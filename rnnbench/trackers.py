@@ -41,20 +41,17 @@ class Csv:
 
     def __init__(self, folder: Folder, settings: Settings) -> None:
         self.path = folder.path / "scalars.csv"
-        self.lines: list[Sequence[Any]] = [("step", "name", "value")]
+        write(self.path, "step,name,value\n")
 
     def add(self, rows: Iterable[Row]) -> None:
-        self.lines += named(rows)
-        self._write()
+        self._append(named(rows))
 
     def close(self, settings: Mapping[str, Any] | None, scores: Scores | None) -> None:
-        self.lines += [("", name, value) for name, value in (scores or {}).items()]
-        self._write()
+        self._append(("", name, value) for name, value in (scores or {}).items())
 
-    def _write(self) -> None:
-        text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows(self.lines)
-        write(self.path, text.getvalue())
+    def _append(self, lines: Iterable[Sequence[Any]]) -> None:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 class Wandb:

@@ -290,9 +290,9 @@ def test_bounded_scores_stand_on_linear_axes(frame):
             if "accuracy" in str(of.get("title")):
                 assert of["scale"]["type"] == "linear", name
     axes = Figure().subplots()
-    scales.rescale([axes], [0.01, 1], goal="max")
+    scales.scale_scores([axes], {"gru": [0.01, 1]}, [], [], "max")
     assert axes.get_yscale() == "linear"
-    scales.rescale([axes], [0.01, 1], goal="min")
+    scales.scale_scores([axes], {"gru": [0.01, 1]}, [], [], "min")
     assert axes.get_yscale() == "log"
 
 

@@ -81,14 +81,6 @@ def fit(lines: Mapping[str, Values], levels: Values, baseline: Values, goal: str
     return Span(scale, float(bottom), float(top), note)
 
 
-def rescale(axes: Sequence[Axes], values: Values, which: str = "y", goal: str = "min") -> None:
-    """As `kind` says."""
-    if kind(values, goal) == "log":
-        for one in axes:
-            getattr(one, f"set_{which}scale")("log")
-            log_ticks(one, which)
-
-
 def log_ticks(axes: Axes, which: str) -> None:
     """Labels at powers of ten only, and ticks between them; Matplotlib's own crowd narrow axes."""
     axis = getattr(axes, f"{which}axis")

@@ -76,21 +76,15 @@ STYLES: Mapping[str, Style] = {
     ),
 }
 
-PYTHON = Notation(
+PYTHON = replace(
+    UNICODE,
     form=lambda operation: Form(f"op_{_name_of(operation)}"),
     apply=Form("%s @ %s", APPLIED, (ATOM, ATOM)),
     scale=Form("op_mul(%s, %s)", ATOM, (SUM, SUM)),
     now="%s",
     before="%s_before",
-    block="%s_%s",
-    word="%s",
-    underscore="_",
     minus="-",
     infinite="inf",
-    tall=("", "(%s)"),
-    equation="%s = %s",
-    newline="\n",
-    page="%s",
 )
 
 

@@ -4,22 +4,23 @@ Axes: K replicas   T time steps   B batch   H units of a direction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnbench.draw import Draw
-from rnnbench.engine.layer import Layer, Place, Shapes, Unroll
+from rnnbench.engine.layer import Place, Shapes
 from rnnbench.engine.loop import Params, State
+from rnnbench.layers.around import Around
 from rnnbench.settings import Cell
 
 WAYS = ("forward", "backward")
 
 
 @dataclass(frozen=True)
-class Bidirectional(Layer):
+class Bidirectional(Around):
     """The outputs of two layers side by side, one reading forward, the other backward.
 
     Source: Schuster & Paliwal (1997), Bidirectional recurrent neural networks.
@@ -28,20 +29,11 @@ class Bidirectional(Layer):
         in both directions.
     """
 
-    inner: Layer
     last: bool = True
 
     @property
     def name(self) -> str:
         return f"{self.inner.name} in two directions"
-
-    @property
-    def multiple(self) -> int:  # type: ignore[override]
-        return self.inner.multiple
-
-    @property
-    def told(self) -> str:
-        return self.inner.told
 
     def at(self, place: Place) -> "Bidirectional":
         return Bidirectional(self.inner.at(place), place.index == place.layers - 1)
@@ -82,14 +74,6 @@ class Bidirectional(Layer):
         ways = (state[:half], state[half:])
         first, second = (self.inner.thinned(way, steps, draws) for way in ways)
         return (*first, *second)
-
-    def chosen(
-        self, engine: str, device: str, dtype: torch.dtype, replicas: int
-    ) -> tuple[str, Unroll | None]:
-        return self.inner.chosen(engine, device, dtype, replicas)
-
-    def by(self, unroll: Unroll | None) -> "Bidirectional":
-        return replace(self, inner=self.inner.by(unroll))
 
     def __call__(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         half = len(state) // 2

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from rnnbench.draw import Draw
-from rnnbench.engine.layer import Layer, Place, Shapes, Unroll
+from rnnbench.engine.layer import Place, Shapes
 from rnnbench.engine.loop import Params, State, product
+from rnnbench.layers.around import Around
 from rnnbench.layers.transformer import linear, normed
 from rnnbench.settings import Cell
 
 
 @dataclass(frozen=True)
-class Residual(Layer):
+class Residual(Around):
     """A block around a layer: norm, layer, gate, add.
 
     Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences; the
@@ -27,7 +27,6 @@ class Residual(Layer):
     Reading: the first block embeds its inputs, the last is followed by a norm.
     """
 
-    inner: Layer
     first: bool = True
     last: bool = True
 
@@ -45,14 +44,6 @@ class Residual(Layer):
     @property
     def names(self) -> tuple[str, ...]:
         return self.inner.names
-
-    @property
-    def multiple(self) -> int:  # type: ignore[override]
-        return self.inner.multiple
-
-    @property
-    def told(self) -> str:
-        return self.inner.told
 
     def at(self, place: Place) -> "Residual":
         inside = self.inner.at(replace(place, symbols=False))
@@ -92,14 +83,6 @@ class Residual(Layer):
 
     def thinned(self, state: State, steps: int, draws: Sequence[np.random.Generator]) -> State:
         return self.inner.thinned(state, steps, draws)
-
-    def chosen(
-        self, engine: str, device: str, dtype: torch.dtype, replicas: int
-    ) -> tuple[str, Unroll | None]:
-        return self.inner.chosen(engine, device, dtype, replicas)
-
-    def by(self, unroll: Unroll | None) -> "Residual":
-        return replace(self, inner=self.inner.by(unroll))
 
     def __call__(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         x = product(x, params["E"]) if self.first else x

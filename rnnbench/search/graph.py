@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.errors import UserError, unknown
+from rnnbench.errors import unknown
 
 LINEAR = "linear"
 ACTIVATIONS = (
@@ -197,14 +197,3 @@ def reference(name: str) -> Graph:
     if name not in REFERENCES:
         raise unknown("reference", name, REFERENCES)
     return REFERENCES[name]
-
-
-def checked(names: Iterable[str], known: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """The names, each of which must be known and at least one there."""
-    made = tuple(names)
-    for name in made:
-        if name not in known:
-            raise unknown(key, name, known)
-    if not made:
-        raise UserError(f"{key} is empty; choose some of {', '.join(known)}")
-    return made

@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnbench.errors import UserError
 from rnnbench.search.graph import Graph, Node
 
 INPUTS = ("project", "embed")
@@ -255,9 +254,3 @@ def _docstring(told: str) -> list[str]:
     if len(lines) == 1 and len(lines[0]) < 86:
         return [f'"""{lines[0]}"""']
     return [f'"""{lines[0]}', *lines[1:], '"""']
-
-
-def check_inputs(inputs: str) -> str:
-    if inputs not in INPUTS:
-        raise UserError(f"grammar.inputs must be {' or '.join(INPUTS)}, got '{inputs}'")
-    return inputs

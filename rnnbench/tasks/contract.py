@@ -76,13 +76,14 @@ def stacked(batches: Sequence[Batch]) -> Batch:
             " train together need equally many; where sequences end at different steps, make a"
             " batch with rnnbench.tasks.lengths.read_at_end, or train one run at a time with pack=1"
         )
-    masked = not first.last and (len(lengths) > 1 or any(b.mask is not None for b in batches))
-    masks = [np.ones(b.y.shape[:2], bool) if b.mask is None else b.mask for b in batches]
+    masks = None
+    if not first.last and (len(lengths) > 1 or any(b.mask is not None for b in batches)):
+        masks = [np.ones(b.y.shape[:2], bool) if b.mask is None else b.mask for b in batches]
     return replace(
         first,
         x=_padded([b.x for b in batches]),
         y=np.stack([b.y for b in batches]) if first.last else _padded([b.y for b in batches]),
-        mask=_padded(masks) if masked else None,
+        mask=None if masks is None else _padded(masks),
     )
 
 
