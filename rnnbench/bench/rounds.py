@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from typing import Any
 
-from rnnbench.bench.contender import Contender, Shape, serve, task_of
+from rnnbench.bench.contender import Contender, Shape, task_of
 from rnnbench.bench.peers import MODULES
+from rnnbench.bench.serving import serve
 from rnnbench.compose import environment
 from rnnbench.engine.library import TWINS
 from rnnbench.errors import UserError
