@@ -312,7 +312,7 @@ def _paper(cell: Mapping[str, Any], chosen: str) -> Any:
         named = rule if isinstance(rule, dict) and rule else {"": rule}
         rules |= {f"{family}.{block}".rstrip("."): one for block, one in named.items()}
     scheme = str(cell.get("init")).partition(":")[0]
-    stated = catalogue.read("cell", chosen)["paper"] if chosen in catalogue.choices("cell") else {}
+    stated = _stated(chosen)
     used = ("p",) if scheme != "paper" else tuple(rules)  # diagonals start so with any init
     for key, rule in rules.items():
         if key not in used and stated.get(key) != rule:
@@ -321,6 +321,13 @@ def _paper(cell: Mapping[str, Any], chosen: str) -> Any:
                 f"cell.init=paper, or leave it out"
             )
     return rules
+
+
+@lru_cache(maxsize=1000)  # a sweep asks for each of its runs
+def _stated(cell: str) -> dict[str, Any]:
+    """The rules of init=paper in the YAML of a cell of ours."""
+    known = cell in catalogue.choices("cell")
+    return dict(catalogue.read("cell", cell)["paper"]) if known else {}
 
 
 @lru_cache(maxsize=1000)

@@ -384,6 +384,10 @@ def _typed(schema: Any, text: str, where: str) -> Any:
         if key not in kinds:
             raise unknown("key", f"{prefix}{key}", [prefix + name for name in kinds])
         refuse_unusable(f"{prefix}{key}", values[key], kinds[key])
+    whole = _required(schema) <= values.keys() <= _given(schema)
+    plain = "${" not in text and "???" not in text
+    if whole and plain and all(_is(value, kinds[key]) for key, value in values.items()):
+        return schema(**values)  # nothing is left to convert, which takes a millisecond
     try:
         made = OmegaConf.merge(OmegaConf.structured(schema), values)
         return OmegaConf.to_object(made)
@@ -419,11 +423,43 @@ def refuse_unusable(key: str, value: Any, kinds: Sequence[Any]) -> None:
 
 @cache
 def _kinds(schema: Any) -> dict[str, tuple[Any, ...]]:
-    hints = get_type_hints(schema)
+    return {key: _options(kind) for key, kind in get_type_hints(schema).items()}
+
+
+@cache
+def _given(schema: Any) -> set[str]:
+    """The fields of a dataclass that may be given."""
+    return {field.name for field in dataclasses.fields(schema) if field.init}
+
+
+@cache
+def _required(schema: Any) -> set[str]:
+    """The fields of a dataclass that have no default."""
+    missing = dataclasses.MISSING
     return {
-        key: get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        for key, kind in hints.items()
+        field.name
+        for field in dataclasses.fields(schema)
+        if field.default is missing and field.default_factory is missing
     }
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _is(value: Any, kinds: Sequence[Any]) -> bool:
+    """Whether a value read from JSON is of one of these types as it stands: 1 is no float."""
+    return any(
+        kind is Any
+        or type(value) is kind
+        or (
+            get_origin(kind) is dict
+            and isinstance(value, dict)
+            and all(_is(item, _options(get_args(kind)[1])) for item in value.values())
+        )
+        for kind in kinds
+    )
 
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on Linux; macOS has 255 and 1023

@@ -15,9 +15,10 @@ import torch
 from hydra.core.config_store import ConfigStore
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from scipy import stats
 
-from rnnbench import compose
+from rnnbench import compose, settings
 from rnnbench.errors import UserError
 from rnnbench.runs.lock import claim, holder
 from rnnbench.runs.records import Folder, run_id
@@ -207,6 +208,42 @@ SEARCH = (
     "task=adding trials=200 optim.lr=tag(log,interval(1e-6,1e-2)) "
     "train.input_noise=interval(0,1) model.hidden=choice(32,64,128)"
 )
+
+
+def test_another_run_of_a_sweep_reads_no_yaml_and_converts_nothing(planned, monkeypatch):
+    """What plans of ten thousand runs took a minute for."""
+    merged = []
+    merge = OmegaConf.merge
+    monkeypatch.setattr(OmegaConf, "merge", lambda *parts: merged.append(parts) or merge(*parts))
+
+    def merges(runs):
+        settings._typed.cache_clear()
+        merged.clear()
+        line = f"cell=gru task=adding seed=range({runs}) optim.lr=interval(1e-4,1e-1) trials={runs}"
+        assert len(planned(line)) == runs
+        return len(merged)
+
+    assert merges(40) == merges(4)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "optim=sgd optim.lr=1 optim.momentum=0",
+        "cell=slstm cell.constants.beta=2 cell.forget_bias=1",
+        "task=copy optim.schedule=step optim.factor=0.5 optim.every=10 train.patience=3",
+        "model.match=params:2000 model.dropout=0.5 model.layers=2 logger=[csv,tensorboard]",
+    ],
+)
+def test_what_needs_no_conversion_is_what_it_converts_to(monkeypatch, typed):
+    words = ["task=adding", "debug=tiny", *typed.split()]
+    settings._typed.cache_clear()
+    made = compose.compose(words)
+    monkeypatch.setattr(settings, "_is", lambda *_: False)
+    settings._typed.cache_clear()
+    converted = compose.compose(words)
+    assert made == converted and repr(made) == repr(converted)  # 1 == 1.0, but reads otherwise
 
 
 def test_draws_are_reproducible_and_paired(planned):

@@ -38,12 +38,11 @@ class PackLauncher(Launcher):
         """Hydra's way in, for other sweepers; what they want to know of a run is its
         primary score.
         """
-        from rnnbench.runs.records import Folder
         from rnnbench.sweep.planning import with_own
 
         words = [[o.partition("=") for o in overrides] for overrides in job_overrides]
         made = self.run([with_own({k: v for k, _, v in one}) for one in words])
-        records = [Folder.of(job.settings).record() or {} for job in made]
+        records = [job.folder.record() or {} for job in made]
         return [
             JobReturn(
                 overrides=list(job.overrides),

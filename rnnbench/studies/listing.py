@@ -13,7 +13,7 @@ from rnnbench.catalogue import choices
 from rnnbench.claims.design import SCALES, Study, read
 from rnnbench.console import console, say
 from rnnbench.runs.reading import FILES
-from rnnbench.runs.records import Folder, run_id
+from rnnbench.runs.records import run_id
 from rnnbench.studies import parts
 from rnnbench.studies.parts import Runs
 from rnnbench.sweep.estimate import Speed, measured, records, total_steps
@@ -138,7 +138,7 @@ def show_sweep(jobs: Sequence[Job], options: Options) -> None:
     for column in ("task", "cells", "runs", "ended", "packs", "steps", "core-hours"):
         shown.add_column(column, justify="left" if column == "task" else "right")
     workers = options.workers or default_workers(jobs)
-    unique = {Folder.of(job.settings).path: job for job in jobs}
+    unique = {job.folder.path: job for job in jobs}
     ended = Progress(unique, options.retry).ended
     tasks = sorted({job.settings.task["name"] for job in unique.values()})
     for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:

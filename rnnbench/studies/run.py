@@ -72,9 +72,7 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
         finally:
             if trained:
                 keep(runs, file)
-    only(
-        file, {Folder.of(job.settings).path.name for made in planned.values() for job in made.jobs}
-    )
+    only(file, {job.folder.path.name for made in planned.values() for job in made.jobs})
     try:
         say(str(write_report([str(file)], folder, study.baseline, [study])))
     except UserError as refused:

@@ -68,7 +68,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
 
     command: what was typed, for the message that says how to go on.
     """
-    unique = {Folder.of(job.settings).path: job for job in jobs}
+    unique = {job.folder.path: job for job in jobs}
     manifest.note(list(unique), command)
     workers = options.workers or default_workers(jobs)
     study = next(iter(unique)).parents[2].absolute()
@@ -177,10 +177,10 @@ def settle(
     if ended is None and not orders.stopped():
         said = last_words(orders.log)
         view.say(f"a worker died{said}; its {len(pack)} runs go on from their checkpoints")
-        deaths.update(Folder.of(job.settings).path for job in pack)
-    left = progress.left()
+        deaths.update(job.folder.path for job in pack)
+    left = progress.left(job.folder.path for job in pack)
     for job in pack:
-        path = Folder.of(job.settings).path
+        path = job.folder.path
         if deaths[path] >= DEATHS and path in left:
             became = lost(job, DEATHS)
             if became.unrecorded:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnnbench.compose import OPEN, OWN, from_file, frozen, names_file, plain, settings_of
 from rnnbench.errors import UserError, unknown
+from rnnbench.runs.records import Folder
 from rnnbench.settings import Cell, Settings
 from rnnbench.sweep import expand
 from rnnbench.sweep.expand import Axis, Choices, axes
@@ -33,6 +34,11 @@ class Job:
 
     settings: Settings
     overrides: tuple[str, ...]
+
+    @cached_property
+    def folder(self) -> Folder:
+        """Where it lands: a hash of its settings, which a sweep of thousands asks for often."""
+        return Folder.of(self.settings)
 
 
 def jobs_of(

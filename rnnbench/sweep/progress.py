@@ -5,7 +5,7 @@ the rest is done.
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,10 @@ class Progress:
         self.started = time.monotonic()
         self.done_at_start = self._part_done()
 
-    def look(self) -> None:
-        """Read the records that are new."""
+    def look(self, among: Iterable[Path] | None = None) -> None:
+        """Read the records that are new, of some runs or of all."""
         with self.lock:
-            for path in self.jobs:
+            for path in self.jobs if among is None else among:
                 if path in self.ended or (
                     path in self.stale and _stamp(path) in (None, self.stale[path])
                 ):
@@ -54,10 +54,11 @@ class Progress:
         with self.lock:
             self.ended[path] = dict.fromkeys(KEPT) | {"status": "failed", "reason": reason}
 
-    def left(self) -> dict[Path, Job]:
-        """The runs that have not ended."""
-        self.look()
-        return {path: job for path, job in self.jobs.items() if path not in self.ended}
+    def left(self, among: Iterable[Path] | None = None) -> dict[Path, Job]:
+        """The runs that have not ended, of some or of all."""
+        asked = list(self.jobs if among is None else among)
+        self.look(asked)
+        return {path: self.jobs[path] for path in asked if path not in self.ended}
 
     def fresh(self) -> dict[Path, dict[str, Any]]:
         """What has ended since the sweep began."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.lock import claim
-from rnnbench.runs.records import SCHEMA, Folder
+from rnnbench.runs.records import SCHEMA
 from rnnbench.sweep.planning import Job
 
 BUSY, LEAVING = (
@@ -122,7 +122,7 @@ def work(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
     ended, free = [], []
     with BUSY, ExitStack() as held, no_word_of_threads():
         for job in jobs:
-            folder = Folder.of(job.settings)
+            folder = job.folder
             try:
                 if not claim(held, folder):
                     ended.append(Ended(folder.path, "elsewhere"))
@@ -148,7 +148,7 @@ def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
 
     if not jobs:
         return []
-    paths = [Folder.of(job.settings).path for job in jobs]
+    paths = [job.folder.path for job in jobs]
     if orders.stopped():
         return [Ended(path, "interrupted") for path in paths]
     try:
@@ -173,7 +173,7 @@ def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
 def lost(job: Job, attempts: int) -> Ended:
     """Record a run whose workers died under it."""
     with ExitStack() as held:
-        folder = Folder.of(job.settings)
+        folder = job.folder
         if not claim(held, folder):
             return Ended(folder.path, "elsewhere")
         return _failed(
@@ -196,7 +196,7 @@ def _reason(error: BaseException) -> str:
 
 def _failed(job: Job, reason: str) -> Ended:
     """Record a failure."""
-    folder, run = Folder.of(job.settings), job.settings
+    folder, run = job.folder, job.settings
     empty = dict.fromkeys(
         (
             "hidden",

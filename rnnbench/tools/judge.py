@@ -32,7 +32,7 @@ from rnnbench.errors import UserError
 from rnnbench.formatting import interval, number, plural, probability, score
 from rnnbench.layers import layer_of
 from rnnbench.runs.frame import limit, load
-from rnnbench.runs.records import LONGEST, Folder, finite, put_aside, run_id, write
+from rnnbench.runs.records import LONGEST, finite, put_aside, run_id, write
 from rnnbench.settings import one_of, typed
 from rnnbench.stats import compare, ranks, selection, sequential
 from rnnbench.stats import statistics as scored
@@ -106,7 +106,7 @@ class Question:
 
         Raises Interrupted, or SomeFailed where one failed.
         """
-        folders = [Folder.of(job.settings) for job in jobs]
+        folders = [job.folder for job in jobs]
         records = [folder.record() for folder in folders]
         if not all(record and record["status"] != "failed" for record in records):
             say(what)
