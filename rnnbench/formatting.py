@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-COUNTED = {"params": "parameters", "units": "units"}  # what cells are matched by
+# what cells are matched by
+COUNTED = {"params": "parameters", "flops": "FLOPs a step", "units": "units"}
 
 
 def anchor(*names: object) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -98,7 +98,7 @@ BLOCKS = ("plain", "residual")
 
 @dataclass(frozen=True)
 class Model:
-    """hidden: units per layer. match: 'params:20000' solves the width instead.
+    """hidden: units per layer. match: 'params:20000' solves the width instead, 'flops:40000' too.
 
     dropout: between layers. block: residual puts a norm before, a gate behind and a sum around
     every layer. bidirectional: a second set of layers reads the sequence from its end.
@@ -126,25 +126,37 @@ class Model:
                 "model.dropout acts between layers; with model.layers=1 it has no effect, set it "
                 "to 0 or add a layer"
             )
-        _ = self.parameters  # is refused here, if at all
+        _ = self.matched  # is refused here, if at all
 
     @cached_property
-    def parameters(self) -> int | None:
-        """How many trainable numbers the network shall have, whatever its width: `match`, read."""
-        return parameters_asked(self.match)
+    def matched(self) -> "Matched | None":
+        """What the network shall come to, whatever its width: `match`, read."""
+        return matched(self.match)
 
 
-def parameters_asked(match: str | None) -> int | None:
-    """The N of `params:N`. Raises UserError for anything else but None."""
+class Matched(NamedTuple):
+    """kind: params, trainable numbers; flops, a step of one sequence, forward. wanted: so many."""
+
+    kind: str
+    wanted: int
+
+    @property
+    def parameters(self) -> int:
+        """About so many: a weight is a multiplication and an addition."""
+        return self.wanted if self.kind == "params" else max(self.wanted // 2, 1)
+
+
+def matched(match: str | None) -> Matched | None:
+    """What `params:N` or `flops:N` asks for. Raises UserError for anything else but None."""
     if match is None:
         return None
     kind, _, number = match.partition(":")
-    if kind != "params" or not re.fullmatch(r"0*[1-9][0-9]{,11}", number):
+    if kind not in ("params", "flops") or not re.fullmatch(r"0*[1-9][0-9]{,11}", number):
         raise UserError(
-            f"model.match must be null or params:N with N between 1 and {10**12 - 1:g}, got "
-            f"'{match}'"
+            f"model.match must be null, params:N or flops:N with N between 1 and {10**12 - 1:g}, "
+            f"got '{match}'"
         )
-    return int(number)
+    return Matched(kind, int(number))
 
 
 def _positive(text: str) -> float | None:

@@ -10,13 +10,21 @@ from rnnbench.stats.selection import Variant, study
 STEPS = np.arange(10, 110, 10)
 
 
+EQUAL_UNITS = {("cheap", None): 0.020, ("dear", None): 0.025}
+EQUAL_SIZE = {("cheap", "params:1000"): 0.03, ("dear", "params:1000"): 0.01}
+EQUAL_WORK = {("cheap", "flops:2000"): 0.01, ("dear", "flops:2000"): 0.03}
+
+
 @pytest.fixture
 def table():
     """Two cells at equal units: `dear` has four times the parameters and learns a little faster a
     step; at equal parameters `cheap` is ahead.
     """
-    rates = {("cheap", None): 0.020, ("dear", None): 0.025}
-    rates |= {("cheap", "params:1000"): 0.03, ("dear", "params:1000"): 0.01}
+    return ranked(EQUAL_UNITS | EQUAL_SIZE)
+
+
+def ranked(rates):
+    """rates: (cell, model.match) → how fast its loss falls a step."""
     params = {("cheap", None): 500, ("dear", None): 2000}
     rows, points = [], []
     for (cell, match), rate in rates.items():
@@ -57,6 +65,13 @@ def test_ranks_at_each_axis(table):
     assert str(cheap["cell"]) == "cheap" and cheap["budget"] == 100 * 500 * 20
     dear = table[(table["axis"] == axes.ARITHMETIC) & (table["cell"] == Variant("dear"))].iloc[0]
     assert dear["score"] == pytest.approx(np.exp(-0.025 * 20) * 1.01)  # 25 steps, validated at 20
+
+
+def test_cells_matched_by_arithmetic_are_compared_after_equal_steps():
+    table = ranked(EQUAL_UNITS | EQUAL_SIZE | EQUAL_WORK)
+    ahead = first(table, axes.ARITHMETIC)
+    assert str(ahead["cell"]) == "dear" and ahead["score"] == pytest.approx(np.exp(-3) * 1.01)
+    assert len(table) == 6
 
 
 def test_cells_that_move_are_named(table):

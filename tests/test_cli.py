@@ -208,7 +208,12 @@ def test_unknown_keys(typed, said, refused):
         ),
         (
             "model.match=20000",
-            "model.match must be null or params:N with N between 1 and 1e+12, got '20000'",
+            "model.match must be null, params:N or flops:N with N between 1 and 1e+12, got '20000'",
+        ),
+        (
+            "model.match=flops:3",
+            "model.match=flops:3: one unit alone has 98 FLOPs a step on this task; ask for at "
+            "least that",
         ),
         ("model.dtype=float16", "unknown model.dtype 'float16'; did you mean 'float64'?"),
         (

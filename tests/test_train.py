@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from rnnbench.draw import Draw
 from rnnbench.engine import loop
 from rnnbench.engine.network import Network, stacked
+from rnnbench.engine.pack import flops
 from rnnbench.errors import UserError
 from rnnbench.layers import layer_of
 from rnnbench.runs.records import Folder, canonical, run_id
@@ -221,6 +222,19 @@ def test_match_finds_the_closest_width(cell, layers, settings_for, pack_of):
     }
     assert min(counts, key=lambda hidden: abs(counts[hidden] - 3000)) == pack.hidden
     assert pack.network.count == pack.network.flat.shape[1] == counts[pack.hidden]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mut1", "lru", "tcn", "transformer"])
+def test_match_by_arithmetic_finds_the_closest_width(cell, settings_for, pack_of):
+    """What a record calls `flops`."""
+
+    def of(*words):
+        pack = pack_of(settings_for(f"cell={cell}", "task=copy", "task.length=10", *words))
+        return pack.hidden, flops(pack.stack, pack.task, pack.hidden), pack.stack[0].multiple
+
+    hidden, found, step = of("model.match=flops:20000")
+    near = [of(f"model.hidden={hidden + side}")[1] for side in (-step, step)]
+    assert abs(found - 20_000) < min(abs(other - 20_000) for other in near)
 
 
 def test_match_is_exact_where_it_can_be(settings_for, pack_of, trained):

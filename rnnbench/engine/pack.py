@@ -268,31 +268,33 @@ def in_steps(train: Train, task: Task) -> tuple[int, int]:
 
 
 def width(stack: Sequence[Layer], model: Model, task: Task) -> int:
-    """Units per layer: as set, or those whose parameter count comes closest to `model.match`.
+    """Units per layer: as set, or those whose parameters or FLOPs come closest to `model.match`.
 
     Raises UserError for a number of units that the layers cannot have.
     """
     step = stack[0].multiple
-    if model.parameters is None:
+    if model.matched is None:
         if model.hidden % step:
             raise UserError(
                 f"model.hidden={model.hidden}: {stack[0].name} needs a multiple of {step:g} units"
             )
         return model.hidden
-    wanted, hidden = model.parameters, step
-    if (least := parameters(stack, task, step)) > wanted:
+    kind, wanted = model.matched
+    counted, words = (parameters, "parameters") if kind == "params" else (flops, "FLOPs a step")
+    hidden = step
+    if (least := counted(stack, task, step)) > wanted:
         raise UserError(
             f"model.match={model.match}: {'one unit' if step == 1 else f'{step} units'} alone has "
-            f"{least} parameters on this task; ask for at least that"
+            f"{least} {words} on this task; ask for at least that"
         )
     ahead = step
-    while parameters(stack, task, hidden + ahead) <= wanted:
+    while counted(stack, task, hidden + ahead) <= wanted:
         ahead *= 2
     while ahead >= step:
-        if parameters(stack, task, hidden + ahead) <= wanted:
+        if counted(stack, task, hidden + ahead) <= wanted:
             hidden += ahead
         ahead //= 2
-    return min(hidden, hidden + step, key=lambda h: abs(parameters(stack, task, h) - wanted))
+    return min(hidden, hidden + step, key=lambda h: abs(counted(stack, task, h) - wanted))
 
 
 def parameters(stack: Sequence[Layer], task: Task, hidden: int) -> int:

@@ -16,6 +16,7 @@ from rnnbench.stats.selection import Sample, Study, Variant
 from rnnbench.stats.statistics import costs
 
 PARAMETERS, STEPS, ARITHMETIC = "parameters", "steps", "arithmetic"
+MATCHED = {"params": PARAMETERS, "flops": ARITHMETIC}  # what cells are matched by → the axis
 COLUMNS = ("task", "axis", "budget", "cell", "score", "rank")
 
 
@@ -39,9 +40,10 @@ def ranked(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     points: validation curves of the runs that count, see `frame.curves`.
 
     Axes: `parameters`: cells matched by them, after equal steps. `steps`: equal units instead.
-    `arithmetic`: equal units, when each has done as many multiplications as the one that did
-    fewest. A step costs what the parameters of a run do, once a position of a sequence. Scores are
-    medians over the runs that count, diverged ones the worst.
+    `arithmetic`: cells matched by the FLOPs of a step, after equal steps; where there are none,
+    equal units, when each has done as many multiplications as the one that did fewest. A step
+    costs what the parameters of a run do, once a position of a sequence. Scores are medians over
+    the runs that count, diverged ones the worst.
     """
     rows = [row for members in _alike(study).values() for row in _of_task(members, points)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -56,32 +58,24 @@ def moved(table: pd.DataFrame) -> list[Moved]:
     return sorted((one for one in found if one.distance > 0), key=lambda one: -one.distance)
 
 
-def _alike(study: Study) -> dict[Hashable, dict[bool, list[Sample]]]:
-    """The samples of each task with equal data and steps: matched by parameters, and not."""
-    found: dict[Hashable, dict[bool, list[Sample]]] = {}
+def _alike(study: Study) -> dict[Hashable, dict[str, list[Sample]]]:
+    """The samples of each task with equal data and steps, by the axis on which they are equal."""
+    found: dict[Hashable, dict[str, list[Sample]]] = {}
     for sample in study.samples.values():
         run = sample.best.iloc[0]
         settings = [key for key in sample.best if str(key).startswith("task.")]
         key = (*(repr(run[one]) for one in settings), repr(run["train.steps"]))
-        matched = bool(str(run.get("model.match") or "").startswith("params"))
-        found.setdefault(key, {}).setdefault(matched, []).append(sample)
+        kind, _, _ = str(run.get("model.match") or "").partition(":")
+        found.setdefault(key, {}).setdefault(MATCHED.get(kind, STEPS), []).append(sample)
     return found
 
 
-def _of_task(
-    members: dict[bool, list[Sample]], every: pd.DataFrame
-) -> Iterator[tuple[object, ...]]:
+def _of_task(members: dict[str, list[Sample]], every: pd.DataFrame) -> Iterator[tuple[object, ...]]:
     axes: list[tuple[str, float, dict[Variant, float]]] = []
-    for matched, samples in members.items():
+    for axis, samples in members.items():
         steps = min(float(sample.best["train.steps"].min()) for sample in samples)
-        axes.append(
-            (
-                PARAMETERS if matched else STEPS,
-                steps,
-                _reached(samples, [steps] * len(samples), every),
-            )
-        )
-        if not matched:
+        axes.append((axis, steps, _reached(samples, [steps] * len(samples), every)))
+        if axis == STEPS and ARITHMETIC not in members:
             price = [float((s.best["params"] * s.best["train.batch"]).median()) for s in samples]
             budget = steps * min(price)
             afford = [budget / one for one in price]

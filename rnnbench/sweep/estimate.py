@@ -22,7 +22,7 @@ from rnnbench import catalogue
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.runs.reading import gather
-from rnnbench.settings import Settings, parameters_asked, typed
+from rnnbench.settings import Settings, matched, typed
 
 STEP, UNIT, OPERATION = 7e-4, 4.2e-9, 1e-11  # seconds; OPERATION is what a core does at its best
 BRIEF = 100  # steps; shorter runs are mostly evaluation and say something only if alone
@@ -132,7 +132,8 @@ def seconds(settings: Mapping[str, Any], long: int | None = None) -> float:
     model, train, task = settings["model"], settings["train"], settings["task"]
     cell = settings["cell"]
     blocks = products(cell["step"], tuple(sorted(cell["constants"].items())))
-    weights = parameters_asked(model["match"]) or blocks * model["hidden"] ** 2
+    asked = matched(model["match"])
+    weights = asked.parameters if asked else blocks * model["hidden"] ** 2
     fields = tuple(sorted((key, value) for key, value in task.items() if key not in LABELS))
     rows = (long or length(task["type"], fields)) * train["batch"] * model["layers"]
     values = rows * sqrt(blocks * weights)

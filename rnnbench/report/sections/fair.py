@@ -73,7 +73,7 @@ def moving(table: pd.DataFrame, found: list[Moved]) -> Table:
     notes = [
         f"Equal parameters: cells matched by them, after equal steps. Equal steps: equal units, "
         f"after {listing([count(step) for step in steps], 'or')} steps. "
-        f"Equal arithmetic: equal units, "
+        f"Equal arithmetic: cells matched by the FLOPs of a step; where none are, equal units, "
         f"when each has done as many multiplications as the one that did fewest, counted by its "
         f"parameters. Seconds are no axis: runs shared their processors."
     ]
