@@ -20,9 +20,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from rnnbench import plugins
 from rnnbench.errors import UserError, unknown
 
 HERE = Path(__file__).resolve().parent
+KINDS = {  # group whose choices are code: the folder, and what a module of it holds
+    "optim": ("rnnbench.engine.rules", "RULE"),
+    "engine": ("rnnbench.engine.unrollers", "UNROLLER"),
+}
 TASK_FILES = ("corpus", "path", "test_path", "type")  # settings of tasks that may name files
 
 
@@ -126,13 +131,37 @@ def remark(group: str, name: str) -> About | None:
     return About(text[:1].upper() + text[1:], f"{source}).")
 
 
+def kinds(group: str) -> dict[str, Any]:
+    """Every optimiser or engine that is installed, by its name."""
+    return plugins.found(*KINDS[group])
+
+
+def outside(group: str) -> set[str]:
+    """The names of those that other packages have and our folder of configurations has not."""
+    return plugins.names(KINDS[group][0]) - set(choices(group)) if group in KINDS else set()
+
+
+def kind(group: str, name: str) -> Any:
+    """The optimiser or the engine `name`: one that is installed, or `path/to/file.py:NAME`.
+
+    Raises UserError.
+    """
+    known = kinds(group)
+    if is_file(name):
+        made = resolve(name, f"{group}.name")
+        return plugins.checked(made, type(next(iter(known.values()))), f"{group}.name={name}")
+    if name not in known:
+        raise unknown(group, name, known)
+    return known[name]
+
+
 def resolve(target: str, what: str) -> Any:
     """The object behind `package.module.name` or `path/to/file.py:name`; the path is relative to
     the current folder.
 
     what: the setting that holds the target (`cell.step`), for messages. Raises UserError.
     """
-    place, _, name = target.rpartition(":" if _is_file(target) else ".")
+    place, _, name = target.rpartition(":" if is_file(target) else ".")
     if not place or not name.isidentifier():
         file = place or target
         example = (
@@ -141,9 +170,9 @@ def resolve(target: str, what: str) -> Any:
             else "package.module.name or path/to/file.py:name"
         )
         raise UserError(f"{what} must be {example}, got '{target}'")
-    module = _from_file(place, what) if _is_file(target) else _from_package(place, what)
+    module = _from_file(place, what) if is_file(target) else _from_package(place, what)
     if not hasattr(module, name):
-        where = Path(place).name if _is_file(target) else place
+        where = Path(place).name if is_file(target) else place
         known = [
             n
             for n, v in vars(module).items()
@@ -158,7 +187,7 @@ def file_digest(target: str, what: str = "file") -> str | None:
 
     what: see `resolve`.
     """
-    if not _is_file(target):
+    if not is_file(target):
         return None
     return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, what)).hexdigest()
 
@@ -169,7 +198,7 @@ def task_files(task: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: target
         for key, target in found.items()
-        if target and (_is_file(target) if key == "type" else Path(target).expanduser().is_file())
+        if target and (is_file(target) if key == "type" else Path(target).expanduser().is_file())
     }
 
 
@@ -187,7 +216,8 @@ def task_digest(task: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def _is_file(target: str) -> bool:
+def is_file(target: str) -> bool:
+    """Whether code is named by a file of the user's, `path/to/file.py:name`."""
     return ":" in target or "/" in target or target.endswith(".py")
 
 

@@ -44,10 +44,16 @@ OPEN = (
     "cell.constants.",
     "cell.options.",
     "cell.paper.",
-)  # dictionaries to which anybody may add a key; whether it exists, the cell knows
+    "optim.constants.",
+)  # dictionaries to which anybody may add a key; whether it exists, the cell or the optimiser knows
 # path/to/file.py:name as a whole value, in quotes or without; no list of several
 FILE = re.compile(r"""'[^']*\.py(:\w*)?'|"[^"]*\.py(:\w*)?"|[^'",()\[\]{}]*\.py(:\w*)?""")
-OWN = {"cell": "cell.step", "task": "task.type"}  # group → the key that names what is one's own
+OWN = {  # group → the key that names what is one's own
+    "cell": "cell.step",
+    "task": "task.type",
+    "optim": "optim.name",
+    "engine": "engine.name",
+}
 SWEEP = {
     name: f"hydra.launcher.{name}" for name in ("workers", "backend", "pack", "retry", "fail_fast")
 }
@@ -183,8 +189,8 @@ def completed(arguments: Sequence[str]) -> list[str]:
         word
         for key, equals, value in (a.partition("=") for a in arguments)
         for word in (
-            [f"{k}={v}" for k, v in from_file(key, value).items()]
-            if key in OWN and names_file(value)
+            [f"{k}={v}" for k, v in as_own(key, value).items()]
+            if is_own(key, value)
             else [key + equals + value]
         )
     ]
@@ -221,14 +227,18 @@ def _to_the_letter(argument: str) -> str:
     return "study=" + ",".join(f"'{name}'" for name in value.split(","))
 
 
-def names_file(value: str) -> bool:
-    """Whether the value of cell= is one cell in a file of the user's, `path/to/file.py:name`."""
-    return bool(FILE.fullmatch(value.replace("\\:", ":")))
+def is_own(key: str, value: str) -> bool:
+    """Whether `key=value` chooses one that is not ours: `path/to/file.py:name`, or an optimiser or
+    an engine of another package that is installed.
+    """
+    if key not in OWN:
+        return False
+    return bool(FILE.fullmatch(value.replace("\\:", ":"))) or value in catalogue.outside(key)
 
 
-def from_file(key: str, value: str) -> dict[str, str]:
-    """What `cell=path/to/file.py:name` or `task=…` stands for; Hydra hands on the values of lists
-    with backslashes that it does not need.
+def as_own(key: str, value: str) -> dict[str, str]:
+    """What `cell=path/to/file.py:name`, `task=…`, `optim=…` or `engine=…` stands for; Hydra hands
+    on the values of lists with backslashes that it does not need.
     """
     return {key: "own", OWN[key]: value.replace("\\:", ":")}
 
@@ -275,7 +285,7 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
                 f"{name} holds several settings, got {values[name]}; choose others with "
                 f"{name + '=NAME' if name in GROUPS else name + '.key=value'}"
             )
-    for key in ("cell.name", "cell.digest", "task.name", "task.digest"):
+    for key in ("cell.name", "cell.digest", "task.name", "task.digest", "optim.digest"):
         section, _, name = key.partition(".")
         if name in values[section]:
             raise UserError(f"{key} follows from what is chosen; leave it out")
@@ -294,6 +304,10 @@ def settings_of(values: dict[str, Any], chosen: Mapping[str, str]) -> Settings:
         if value == "???":
             example = {"type": "path/to/file.py:Class"}.get(key, "…")
             raise UserError(f"task={chosen['task']} needs task.{key}={example}")
+    for group in catalogue.KINDS:
+        if values[group].get("name") == "???":
+            raise UserError(f"{group}=own needs {OWN[group]}=path/to/file.py:NAME")
+    values["optim"]["digest"] = catalogue.file_digest(str(values["optim"]["name"]), "optim.name")
     values["task"]["name"] = task_name(chosen["task"], str(values["task"].get("type")))
     if digest := catalogue.task_digest(values["task"]):
         values["task"]["digest"] = digest

@@ -1,4 +1,5 @@
-"""What a folder of ours holds and what others add: sections of the report, charts, kinds of claim.
+"""What a folder of ours holds and what others add: optimisers, engines, sections of the report,
+charts, kinds of claim.
 
 One of ours is a module in the folder, and nothing else names it. One from outside is an entry point
 in any installed package, of the group that is called as the folder is (`rnnbench.charts.kinds`); it
@@ -8,7 +9,7 @@ names an object of the same type, and takes the place of ours where it has its n
 import pkgutil
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from rnnbench.errors import UserError
@@ -21,28 +22,43 @@ def found(package: str, constant: str) -> dict[str, Any]:
 
     Raises UserError if an entry point cannot be loaded, or is of another type than ours.
     """
-    folder = import_module(package)
     ours = {
-        module.name: getattr(import_module(f"{package}.{module.name}"), constant)
-        for module in pkgutil.iter_modules(folder.__path__)
+        name: getattr(import_module(f"{package}.{name}"), constant) for name in modules(package)
     }
     kind = type(next(iter(ours.values())))
-    return ours | {
-        point.name: _loaded(point, package, kind) for point in entry_points(group=package)
-    }
+    return ours | {point.name: _loaded(point, package, kind) for point in _points(package)}
 
 
-def _loaded(point: Any, group: str, kind: type) -> Any:
+def modules(package: str) -> list[str]:
+    """The names of ours, of which nothing is loaded."""
+    return [module.name for module in pkgutil.iter_modules(import_module(package).__path__)]
+
+
+def names(package: str) -> set[str]:
+    """Every name of `found`, of which nothing is loaded."""
+    return {*modules(package), *(point.name for point in _points(package))}
+
+
+@cache
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _loaded(point: EntryPoint, group: str, kind: type) -> Any:
+    where = f"entry point '{point.name}' of {group} ({point.value})"
     try:
         made = point.load()
     except Exception as error:
         raise UserError(
-            f"entry point '{point.name}' of {group} ({point.value}) cannot be loaded: {error}; "
-            f"mend or uninstall the package that has it"
+            f"{where} cannot be loaded: {error}; mend or uninstall the package that has it"
         ) from error
+    return checked(made, kind, where)
+
+
+def checked(made: Any, kind: type, where: str) -> Any:
+    """The object itself. UserError, naming `where` it comes from, if it is of another type."""
     if not isinstance(made, kind):
         raise UserError(
-            f"entry point '{point.name}' of {group} ({point.value}) must be a {kind.__module__}."
-            f"{kind.__name__}, got a {type(made).__name__}"
+            f"{where} must be a {kind.__module__}.{kind.__name__}, got a {type(made).__name__}"
         )
     return made

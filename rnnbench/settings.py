@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from rnnbench import catalogue
 from rnnbench.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -167,12 +168,6 @@ def _positive(text: str) -> float | None:
     return number if 0 < number < math.inf else None
 
 
-OPTIMIZERS = {  # name → the numbers that it has besides the learning rate
-    "sgd": ("momentum", "dampen"),
-    "nesterov": ("momentum", "dampen"),
-    "rmsprop": ("momentum", "decay", "eps"),
-    "adam": ("beta1", "beta2", "eps"),
-}
 SCHEDULES = {
     "constant": (),
     "cosine": (),
@@ -189,6 +184,8 @@ class Optim:
         steps; plateau: times `factor` after each evaluation that is more than `wait` evaluations
         after the last better one. dampen: the rate is times 1 - momentum, so that both can be
         searched for independently (Greff et al., 2017).
+    name: of one that is installed, or `path/to/file.py:NAME`. constants: numbers that one from
+        outside leaves open. digest: SHA-256 of a user's file, filled in.
     """
 
     name: str
@@ -205,9 +202,11 @@ class Optim:
     factor: float | None = None
     every: int | None = None
     wait: int | None = None
+    constants: dict[str, float] = dataclasses.field(default_factory=dict)
+    digest: str | None = None
 
     def __post_init__(self) -> None:
-        one_of("optim", self.name, OPTIMIZERS)
+        rule = catalogue.kind("optim", self.name)
         one_of("optim.schedule", self.schedule, SCHEDULES)
         below_one = (0, 1 - 1e-9)
         within(
@@ -229,14 +228,22 @@ class Optim:
             every=(1, None),
             wait=(0, None),
         )
-        self._complete(f"optim={self.name}", OPTIMIZERS, self.name)
-        self._complete(f"optim.schedule={self.schedule}", SCHEDULES, self.schedule)
+        rules = {name: one.numbers for name, one in catalogue.kinds("optim").items()}
+        self._complete(f"optim={self.name}", rules, rule.numbers)
+        self._complete(f"optim.schedule={self.schedule}", SCHEDULES, SCHEDULES[self.schedule])
+        for key in self.constants.keys() - rule.constants.keys():
+            raise UserError(
+                f"optim.constants.{key} has no effect with optim={self.name}, which has "
+                f"{', '.join(rule.constants) or 'none'}; leave it out"
+            )
 
-    def _complete(self, chosen: str, table: dict[str, tuple[str, ...]], name: str) -> None:
+    def _complete(
+        self, chosen: str, table: Mapping[str, Sequence[str]], needed: Sequence[str]
+    ) -> None:
         for key in sorted({k for keys in table.values() for k in keys}):
-            if key in table[name] and getattr(self, key) is None:
+            if key in needed and getattr(self, key) is None:
                 raise UserError(f"{chosen} needs optim.{key}")
-            if key not in table[name] and getattr(self, key) is not None:
+            if key not in needed and getattr(self, key) is not None:
                 users = " or ".join(n for n, keys in table.items() if key in keys)
                 raise UserError(
                     f"optim.{key} has no effect with {chosen}; remove it or choose {users}"

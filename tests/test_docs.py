@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 
 import rnnbench
 from rnnbench import cli
-from rnnbench.catalogue import choices, config_dir, resolve
+from rnnbench.catalogue import choices, config_dir, kinds, resolve
 from rnnbench.compose import SECTIONS
-from rnnbench.settings import OPTIMIZERS, SCHEDULES, Cell, Engine, Model, Optim, Paths, Train
+from rnnbench.settings import SCHEDULES, Cell, Engine, Model, Optim, Paths, Train
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = "\n".join(page.read_text("utf-8") for page in PAGES)  # what a user reads
+OPTIMIZERS = {name: rule.numbers for name, rule in kinds("optim").items()}
 FILLED_IN = {"name", "digest", "logger"}  # by compose
 
 
@@ -62,18 +63,21 @@ def test_budget():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_has_its_own_numbers_and_no_others(name):
-    common = fields(Optim) - {key for keys in OPTIMIZERS.values() for key in keys}
+    theirs = {"constants", "digest"} | {key for keys in OPTIMIZERS.values() for key in keys}
+    common = fields(Optim) - theirs
     assert {key for keys in SCHEDULES.values() for key in keys} <= common
     assert read(f"optim/{name}.yaml").keys() == common | set(OPTIMIZERS[name])
 
 
 def test_groups_are_the_optimisers():
-    assert choices("optim") == sorted(OPTIMIZERS)
+    assert choices("optim") == sorted([*OPTIMIZERS, "own"])
     assert all(
         read(f"{group}/{name}.yaml")["name"] == name
         for group in ("optim", "engine")
         for name in choices(group)
+        if name != "own"
     )
+    assert choices("engine") == sorted(["auto", "own", *kinds("engine")])
 
 
 @pytest.mark.parametrize("name", [c for c in choices("task") if c != "own"])

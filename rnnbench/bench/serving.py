@@ -108,7 +108,7 @@ def _layer(contender: Contender) -> Pass:
     import torch
 
     from rnnbench.bench import peers
-    from rnnbench.engine.engines import ENGINES
+    from rnnbench.engine.engines import unrollers
 
     (B, T, I, H), K, way = contender.shape, contender.replicas, contender.way  # noqa: E741
     x, slope = torch.randn(K, T, B, I), torch.randn(K, T, B, H) / H
@@ -120,8 +120,8 @@ def _layer(contender: Contender) -> Pass:
         for name, shape in made.shapes(I, H).items()
     }
     state = tuple(torch.zeros(K, B, H) for _ in made.state)
-    if way in ENGINES:
-        weights, unroll = list(params.values()), ENGINES[way]
+    if way in unrollers():
+        weights, unroll = list(params.values()), unrollers()[way].unroll
         return lambda: torch.autograd.grad(unroll(made, params, x, state)[0], weights, slope)
     flat = {name: tensor.detach()[0].requires_grad_() for name, tensor in params.items()}
     first = tuple(s[0] for s in state)

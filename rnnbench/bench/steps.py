@@ -22,10 +22,9 @@ from torch.nn import functional as F
 from rnnbench.bench import peers, rates
 from rnnbench.bench.contender import Contender, Pass, settings_for
 from rnnbench.engine.batches import Stacked
-from rnnbench.engine.engines import ENGINES
+from rnnbench.engine.engines import unrollers
 from rnnbench.engine.library import ORDER, blocks_of, twin_of
 from rnnbench.engine.loop import State
-from rnnbench.engine.optimizers import STATE
 from rnnbench.engine.pack import Pack
 from rnnbench.layers import layer_of
 from rnnbench.settings import Optim
@@ -52,13 +51,13 @@ class Invented(Chorales):
 
 def prepared(contender: Contender) -> tuple[dict[str, Pass], dict[str, Any]]:
     """What is timed of a contender's training step, and the work in it: gflop, gigabytes."""
-    pack = pack_of(contender, contender.way if contender.way in ENGINES else "loop")
+    pack = pack_of(contender, contender.way if contender.way in unrollers() else "loop")
     task, last = pack.task, pack.feeder.training(0, 1).last
     work = rates.step_gflop(pack.plan, contender.shape, task.outputs, last)
-    buffers = len(STATE[pack.runs[0].optim.name])
+    buffers = len(pack.optimizer.rule.buffers)
     traffic = rates.step_gigabytes(pack.plan, contender.shape, task.outputs, last, buffers)
     known = {"gflop": contender.replicas * work, "gigabytes": contender.replicas * traffic}
-    if contender.way in ENGINES:
+    if contender.way in unrollers():
         return parts_of(pack), known
     whole: Pass = Jitted(pack) if contender.way == "lax.scan" else Plain(pack, contender.way)
     return {"seconds": whole}, known
@@ -236,7 +235,7 @@ class Jitted:
         given = pack.network.params.items()
         self.params = {name: jnp.asarray(tensor.detach().numpy()) for name, tensor in given}
         self.state = {}
-        for name in STATE[optim.name]:
+        for name in pack.optimizer.rule.buffers:
             self.state[name] = jax.tree.map(jnp.zeros_like, self.params)
         self.count = jnp.zeros(replicas)
         last, states = pack.feeder.training(0, 1).last, len(pack.plan.state)

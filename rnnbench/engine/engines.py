@@ -5,17 +5,12 @@ import re
 
 import torch
 
-from rnnbench.engine import library, loop, native
+from rnnbench import catalogue
 from rnnbench.engine.layer import Unroll
+from rnnbench.engine.unroller import Unroller
 from rnnbench.equations.plan import Plan
 from rnnbench.errors import UserError
-from rnnbench.settings import Engine, one_of
-
-ENGINES: dict[str, Unroll] = {
-    "loop": loop.unroll,
-    "native": native.unroll,
-    "torch": library.unroll,
-}
+from rnnbench.settings import Engine
 
 
 def prepared(engine: Engine) -> str:
@@ -24,7 +19,8 @@ def prepared(engine: Engine) -> str:
     Raises UserError for an engine, a device or threads that this machine does not have.
     """
     device = engine.device
-    one_of("engine", engine.name, ("auto", *ENGINES))
+    if engine.name != "auto":
+        catalogue.kind("engine", engine.name)  # is refused here, if at all
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
@@ -59,16 +55,22 @@ def chosen(
     name: str, plan: Plan, device: str, dtype: torch.dtype, replicas: int
 ) -> tuple[str, Unroll]:
     """(engine and, if it is second best, why, its unroll) of a cell, for the engine asked for."""
-    if name == "loop":
-        return "loop", loop.unroll
-    refused = library.why_not(plan)
-    if name == "torch" and refused:
-        raise UserError(f"engine=torch: {refused}; use engine=auto")
-    alone = name == "auto" and device.startswith("cuda") and replicas == 1
-    if name == "torch" or (alone and not refused):
-        return "torch", library.unroll
-    if reason := native.why_not(plan, dtype, device):
-        if name == "native":
-            raise UserError(f"engine=native: {reason}")
-        return f"loop ({reason})", loop.unroll
-    return "native", native.unroll
+    if name != "auto":
+        asked = catalogue.kind("engine", name)
+        if reason := asked.why_not(plan, dtype, device):
+            raise UserError(f"engine={name}: {reason}")
+        return name, asked.unroll
+    ranks = {key: one.rank(device, replicas) for key, one in unrollers().items()}
+    reason = None
+    for key in sorted((key for key in ranks if ranks[key]), key=lambda key: -ranks[key]):
+        one = unrollers()[key]
+        refused = one.why_not(plan, dtype, device)
+        if not refused:
+            return f"{key} ({reason})" if reason else key, one.unroll
+        reason = refused
+    raise AssertionError("the loop computes everything")
+
+
+def unrollers() -> dict[str, Unroller]:
+    """Every engine that is installed, by its name."""
+    return catalogue.kinds("engine")

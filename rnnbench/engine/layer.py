@@ -171,10 +171,10 @@ class Layer:
 
         Raises UserError for one that cannot.
         """
-        if engine == "native":
+        if engine not in ("auto", "loop", "torch"):
             raise UserError(
-                f"engine=native computes the equations of cells; {self.name} is a layer of another "
-                f"kind, computed by PyTorch: use engine=auto"
+                f"engine={engine} computes the equations of cells; {self.name} is a layer of "
+                f"another kind, computed by PyTorch: use engine=auto"
             )
         return "torch", None
 

@@ -2,9 +2,9 @@
 own.
 
 Parameters and gradients are (K, P); learning rate, momentum, decay and clipping are vectors over K.
-The update rules are those of torch.optim, the clipping that of torch.nn.utils, per replica. Nothing
-reduces over K: a replica whose numbers are not finite leaves the others untouched. Knows nothing of
-cells, tasks or losses.
+The update rules lie in `rules`, a file each; the clipping is that of torch.nn.utils, per replica.
+Nothing reduces over K: a replica whose numbers are not finite leaves the others untouched. Knows
+nothing of cells, tasks or losses.
 
 Axes: K replicas   P parameters of one replica.
 """
@@ -15,20 +15,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rnnbench import catalogue
 from rnnbench.engine import rows
-from rnnbench.engine.native.update import Update
+from rnnbench.engine.native.update import RULES, Update
+from rnnbench.engine.rule import Rule
+from rnnbench.errors import UserError
 from rnnbench.settings import Optim
-
-STATE = {
-    "sgd": ("velocity",),
-    "nesterov": ("velocity",),
-    "rmsprop": ("square", "velocity"),
-    "adam": ("mean", "square"),
-}
 
 
 class Optimizer:
-    """SGD, Nesterov, RMSprop or Adam for K replicas.
+    """One kind of optimiser, clipping before it, for K replicas.
 
     state: (K, P) buffers, and for adam the (K,) number of updates. Which ones depends on the kind
         alone, never on the numbers of the replicas, so that rows can be cut out and stacked again
@@ -44,42 +40,40 @@ class Optimizer:
         )
         self.optims, self.parameters = tuple(optims), parameters
         self.name = optims[0].name
-        self.state = {key: rows.zeros_like(parameters) for key in STATE[self.name]}
-
-        def column(
-            values: Sequence[float],
-        ) -> Tensor:  # (K, 1); differences and logarithms are taken in double precision before
-            return torch.tensor(values, dtype=torch.float64).to(parameters)[:, None]
+        self.rule: Rule = catalogue.kind("optim", self.name)
+        self.state = {key: rows.zeros_like(parameters) for key in self.rule.buffers}
+        if self.rule.counts:
+            place = parameters.device
+            self.state["count"] = torch.zeros(len(optims), dtype=torch.int64, device=place)
 
         self._clips_norm = any(o.clip_norm is not None for o in optims)
         self._clips_value = any(o.clip_value is not None for o in optims)
-        self._clip_norm = column([math.inf if o.clip_norm is None else o.clip_norm for o in optims])
-        self._clip_value = column(
-            [math.inf if o.clip_value is None else o.clip_value for o in optims]
-        )
-        self._eps = column([o.eps or 0.0 for o in optims])
-        self._momentum = column([o.momentum or 0.0 for o in optims])
-        self._has_momentum = any(o.momentum for o in optims)
-        if self.name == "rmsprop":
-            self._fresh = column([1 - (o.decay or 0.0) for o in optims])
-        if self.name == "adam":
-            betas = [(o.beta1 or 0.0, o.beta2 or 0.0) for o in optims]
-            self._fresh1, self._fresh2 = (
-                column([1 - b for b, _ in betas]),
-                column([1 - b for _, b in betas]),
-            )
-            self._log1, self._log2 = (
-                column([math.log(b) if b else -math.inf for b in beta])
-                for beta in zip(*betas, strict=True)
-            )
-            self.state["count"] = torch.zeros(
-                len(optims), dtype=torch.int64, device=parameters.device
-            )
-        self._scratch = torch.empty_like(parameters)
+        self._clip_norm = self._column([_limit(o.clip_norm) for o in optims])
+        self._clip_value = self._column([_limit(o.clip_value) for o in optims])
+        derived = self.rule.derive(numbers_of(self.rule, optims))
+        self._given = {
+            name: None if values is None else self._column(values)
+            for name, values in derived.items()
+        }
+        if optims[0].digest:
+            self._rehearse()
         self.compiled: Update | None = None
-        if compiled:
+        if compiled and self.name in RULES:
             numbers = torch.tensor([_numbers(o) for o in optims], dtype=torch.float64)
             self.compiled = Update(self.name, parameters, self.state, numbers)
+
+    def _rehearse(self) -> None:
+        """Try a user's rule on copies. Raises UserError with the place in the file."""
+        state = {key: tensor.clone() for key, tensor in self.state.items()}
+        still, rate = self.parameters.detach().clone(), self._column([0.0] * len(self.optims))
+        try:
+            self.rule.update(still, torch.zeros_like(still), rate, state, self._given)
+        except Exception as error:
+            raise UserError(f"optim.name: {catalogue.blame(error, self.name)}") from error
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        """(K, 1) for the parameters, of numbers in double precision."""
+        return torch.tensor(values, dtype=torch.float64).to(self.parameters)[:, None]
 
     def taken(self, replicas: Sequence[int], parameters: Tensor) -> "Optimizer":
         """For some of the replicas, whose parameters these are: numbers and state."""
@@ -133,12 +127,6 @@ class Optimizer:
 
         None: all are alive.
         """
-        rule = {
-            "sgd": self._sgd,
-            "nesterov": self._nesterov,
-            "rmsprop": self._rmsprop,
-            "adam": self._adam,
-        }[self.name]
         dead = (
             torch.empty(0, dtype=torch.int64)
             if alive_K is None
@@ -146,53 +134,27 @@ class Optimizer:
         )
         tensors = [parameters, *self.state.values()] if len(dead) else []
         kept = [t.index_select(0, dead) for t in tensors]
-        rule(parameters, gradient_KP, rate_K.to(parameters)[:, None])
+        rate = rate_K.to(parameters)[:, None]
+        self.rule.update(parameters, gradient_KP, rate, self.state, self._given)
         for tensor, before in zip(tensors, kept, strict=True):
             tensor.index_copy_(0, dead, before)
 
-    def _sgd(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        if self._has_momentum:
-            gradient = self.state["velocity"].mul_(self._momentum).add_(gradient)
-        parameters.addcmul_(gradient, -rate)
 
-    def _nesterov(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        if self._has_momentum:
-            velocity = self.state["velocity"].mul_(self._momentum).add_(gradient)
-            gradient = torch.addcmul(gradient, velocity, self._momentum, out=self._scratch)
-        parameters.addcmul_(gradient, -rate)
+def numbers_of(rule: Rule, optims: Sequence[Optim]) -> dict[str, list[float]]:
+    """What every replica has of an optimiser's numbers and constants."""
+    made = {name: [getattr(o, name) for o in optims] for name in rule.numbers}
+    for name, default in rule.constants.items():
+        made[name] = [o.constants.get(name, default) for o in optims]
+    return made
 
-    def _rmsprop(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        square = self.state["square"].lerp_(
-            torch.mul(gradient, gradient, out=self._scratch), self._fresh
-        )
-        step = torch.div(
-            gradient, torch.sqrt(square, out=self._scratch).add_(self._eps), out=self._scratch
-        )
-        if self._has_momentum:
-            step = self.state["velocity"].mul_(self._momentum).add_(step)
-        parameters.addcmul_(step, -rate)
 
-    def _adam(self, parameters: Tensor, gradient: Tensor, rate: Tensor) -> None:
-        """rate/(1-β1ᵗ)·m / (√(v/(1-β2ᵗ)) + ε), with both corrections moved to the vectors over K;
-        expm1 keeps 1-βᵗ exact.
-        """
-        count = self.state["count"].add_(1)[:, None]
-        mean = self.state["mean"].lerp_(gradient, self._fresh1)
-        square = self.state["square"].lerp_(
-            torch.mul(gradient, gradient, out=self._scratch), self._fresh2
-        )
-        root = torch.expm1(count * self._log2).neg_().sqrt_()
-        step = torch.div(
-            mean, torch.sqrt(square, out=self._scratch).add_(self._eps * root), out=self._scratch
-        )
-        parameters.addcmul_(
-            step, rate * root / torch.expm1(count * self._log1)
-        )  # the denominator is -(1-β1ᵗ)
+def _limit(clip: float | None) -> float:
+    return math.inf if clip is None else clip
 
 
 def _numbers(o: Optim) -> tuple[float, ...]:
     """What native code is told of an optimiser, in the order of its `Settings`."""
-    clips = (math.inf if clip is None else clip for clip in (o.clip_norm, o.clip_value))
+    clips = _limit(o.clip_norm), _limit(o.clip_value)
     fresh = o.decay if o.name == "rmsprop" else o.beta1
     return (o.lr, *clips, o.momentum or 0.0, o.eps or 0.0, 1 - (fresh or 0), 1 - (o.beta2 or 0), 0)
 

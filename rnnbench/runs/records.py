@@ -42,6 +42,7 @@ LATER: tuple[
     ("model", "recurrent_dropout", 0),
     ("model", "zoneout", 0),
     ("train", "weight_noise", 0),
+    ("optim", "constants", {}),
 )
 Row = dict[str, Any]  # of a curve: step, split, then numbers by column
 
@@ -66,9 +67,9 @@ def canonical(settings: Settings) -> dict[str, Any]:
             del values[section][key]
     if values["model"]["match"] is not None:
         del values["model"]["hidden"]  # solved, whatever it says
-    digest = values["cell"].pop("digest")
-    if digest:  # a file is its content, wherever it lies
-        values["cell"]["step"] = f"{digest}:{settings.cell.step.rpartition(':')[2]}"
+    for section, key in (("cell", "step"), ("optim", "name")):
+        if digest := values[section].pop("digest"):  # a file is its content, wherever it lies
+            values[section][key] = f"{digest}:{values[section][key].rpartition(':')[2]}"
     if digest := values["task"].pop("digest", None):
         kind = values["task"]["type"]
         if ":" in kind:
@@ -145,13 +146,15 @@ class Folder:
             put_aside(self.record_path)
         self.write_config(asdict(settings))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
-        for target in (settings.cell.step, str(settings.task["type"])):
+        for target in (settings.cell.step, str(settings.task["type"]), settings.optim.name):
             file = Path(target.rpartition(":")[0]).expanduser()
             if ":" in target and file.is_file() and file != self.source(target):
                 write(self.source(target), file.read_bytes())
 
     def source(self, target: str) -> Path:
-        """Where the run keeps the user's file of `path/to/file.py:name`, a cell or a task."""
+        """Where the run keeps the user's file of `path/to/file.py:name`: a cell, a task, an
+        optimiser.
+        """
         return self.path / "source" / Path(target.rpartition(":")[0]).name
 
     def write_config(self, settings: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from rnnbench.compose import OPEN, OWN, from_file, frozen, names_file, plain, settings_of
+from rnnbench.compose import OPEN, OWN, as_own, frozen, is_own, plain, settings_of
 from rnnbench.errors import UserError, unknown
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Cell, Settings
@@ -52,15 +52,13 @@ def jobs_of(
 
 
 def with_own(job: Choices) -> Choices:
-    """The job with `cell=path/to/file.py:name`, and a task like that, in the words that Hydra
-    reads.
-    """
+    """The job with what is not ours (`cell=path/to/file.py:name`) in the words that Hydra reads."""
     made: Choices = {}
     for key, value in job.items():
-        own = key in OWN and names_file(value)
+        own = is_own(key, value)
         if own and OWN[key] in job:
             raise UserError(f"{key}={value} says already what {OWN[key]}={job[OWN[key]]} says")
-        made |= from_file(key, value) if own else {key: value}
+        made |= as_own(key, value) if own else {key: value}
     return made
 
 

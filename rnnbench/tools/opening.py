@@ -36,6 +36,12 @@ from rnnbench.training.run import load_task
 
 Weights = Literal["best", "last"]
 TRUSTED = ContextVar("TRUSTED", default=True)  # who calls from Python runs code already
+CODE = {  # settings that name code → where ours lies; of the others, what is installed has a name
+    "cell.step": ("rnnbench.cells.", "rnnbench.layers."),
+    "task.type": ("rnnbench.tasks.",),
+    "optim.name": (),
+    "engine.name": (),
+}
 AFTERWARDS = (
     "seed",
     "train.eval_batch",
@@ -163,12 +169,16 @@ def as_trained(
     values = kept.config(folder, record)
     values["paths"] = ANYWHERE | _paths_now()  # those of the record are another machine's
     _find_sources(values, folder)
-    trained = _settings(values, folder, record)
     if not TRUSTED.get():
-        _refuse_foreign_code(folder, trained)
-    if trained.cell.digest:
-        now = catalogue.file_digest(trained.cell.step, "cell.step")
-        _refuse_edited("cell.step", trained.cell.step.rpartition(":")[0], trained.cell.digest, now)
+        _refuse_foreign_code(folder, values)
+    trained = _settings(values, folder, record)
+    for what, target, then in (
+        ("cell.step", trained.cell.step, trained.cell.digest),
+        ("optim.name", trained.optim.name, trained.optim.digest),
+    ):
+        if then:
+            now = catalogue.file_digest(target, what)
+            _refuse_edited(what, target.rpartition(":")[0], then, now)
     known = trained.task.get("digest")
     if known and not any(f"task.{key}" in (changes or {}) for key in catalogue.TASK_FILES):
         files = catalogue.task_files(trained.task)
@@ -189,41 +199,45 @@ def trusting(trust: bool) -> Iterator[None]:
         TRUSTED.reset(token)
 
 
-def _refuse_foreign_code(folder: Folder, trained: Settings) -> None:
-    for what, target, home in (
-        ("cell.step", trained.cell.step, ("rnnbench.cells.", "rnnbench.layers.")),
-        ("task.type", str(trained.task.get("type", "")), ("rnnbench.tasks.",)),
-    ):
-        if not target.startswith(home):
-            try:
-                digest = catalogue.file_digest(target, what)
-            except UserError:
-                digest = None
-            content = f", SHA-256 {digest[:16]}…" if digest else ""
-            raise UserError(
-                f"{folder.path} names code that is not rnnbench's and would run with your rights: "
-                f"{what}={target}{content}; read it, and add --trust if you trust it"
-            )
+def _refuse_foreign_code(folder: Folder, values: Mapping[str, Any]) -> None:
+    """Refuse to run what is not rnnbench's. Looks at plain values: settings load what they name."""
+    for what, homes in CODE.items():
+        section, _, key = what.partition(".")
+        held = values.get(section)
+        target = str(held.get(key)) if isinstance(held, Mapping) else ""
+        if target.startswith(homes) if homes else not catalogue.is_file(target):
+            continue
+        try:
+            digest = catalogue.file_digest(target, what)
+        except UserError:
+            digest = None
+        content = f", SHA-256 {digest[:16]}…" if digest else ""
+        raise UserError(
+            f"{folder.path} names code that is not rnnbench's and would run with your rights: "
+            f"{what}={target}{content}; read it, and add --trust if you trust it"
+        )
 
 
 def _find_sources(values: dict[str, Any], folder: Folder) -> None:
-    """Put the copies that the run keeps in the place of files of a cell or a task that are not
-    here as they were.
+    """Put the copies that the run keeps in the place of files of a cell, a task or an optimiser
+    that are not here as they were.
     """
-    for section, key in (("cell", "step"), ("task", "type")):
+    for section, key in (("cell", "step"), ("task", "type"), ("optim", "name")):
         target, known = str(values[section].get(key)), values[section].get("digest")
         copied = f"{folder.source(target)}:{target.rpartition(':')[2]}"
         found = values[section] | {key: copied}
-        if known and ":" in target and _digest(values[section]) != known == _digest(found):
+        missing = known and ":" in target and _digest(section, values[section]) != known
+        if missing and _digest(section, found) == known:
             values[section] = found
 
 
-def _digest(section: Mapping[str, Any]) -> str | None:
-    """Of the files of a cell or a task; None where one is missing."""
+def _digest(section: str, values: Mapping[str, Any]) -> str | None:
+    """Of the files of a cell, a task or an optimiser; None where one is missing."""
     try:
-        if "step" in section:
-            return catalogue.file_digest(str(section["step"]), "cell.step")
-        return catalogue.task_digest(section)
+        if section == "task":
+            return catalogue.task_digest(values)
+        key = "step" if section == "cell" else "name"
+        return catalogue.file_digest(str(values[key]), f"{section}.{key}")
     except UserError:
         return None
 
