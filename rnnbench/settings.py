@@ -389,13 +389,21 @@ def typed(schema: type[T], values: Any, where: str) -> T:
     values = (
         OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else values
     )
-    made: T = _typed(cast(Hashable, schema), json.dumps(values), where)
+    made: T = _typed(cast(Hashable, schema), _Given(json.dumps(values), values), where)
     return made
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Values, and the text by which they are known again."""
+
+    text: str
+    values: Any = dataclasses.field(compare=False)
+
+
 @lru_cache(maxsize=10_000)  # a sweep's runs share most of their sections
-def _typed(schema: Any, text: str, where: str) -> Any:
-    values = json.loads(text)
+def _typed(schema: Any, given: _Given, where: str) -> Any:
+    values, text = given.values, given.text
     if not isinstance(values, dict):
         raise UserError(f"{where} holds several settings, got {_found(values, '')}; leave it out")
     kinds, prefix = _kinds(schema), f"{where}." if where else ""
@@ -468,13 +476,14 @@ def _options(kind: Any) -> tuple[Any, ...]:
 
 
 def _is(value: Any, kinds: Sequence[Any]) -> bool:
-    """Whether a value read from JSON is of one of these types as it stands: 1 is no float."""
+    """Whether a value is of one of these types as it stands: 1 is no float."""
     return any(
         kind is Any
         or type(value) is kind
         or (
             get_origin(kind) is dict
             and isinstance(value, dict)
+            and all(isinstance(name, str) for name in value)
             and all(_is(item, _options(get_args(kind)[1])) for item in value.values())
         )
         for kind in kinds
