@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import gzip
 import json
 import math
 import os
@@ -15,10 +16,12 @@ import torch
 from omegaconf import OmegaConf
 
 from rnnbench.catalogue import file_digest
+from rnnbench.compose import SECTIONS
 from rnnbench.errors import UserError
 from rnnbench.runs import records
 from rnnbench.runs.checksums import check_json
 from rnnbench.runs.records import Folder, find, finite, run_id, write
+from rnnbench.settings import typed
 
 TINY = (
     "cell=gru",
@@ -162,6 +165,20 @@ def test_the_identity_changes_with_a_default(settings_for):
     """Two versions of rnnbench with other defaults make other runs of the same command."""
     settings = settings_for("cell=lstm", "task=adding")
     assert run_id(settings) != run_id(replace(settings, optim=replace(settings.optim, eps=1e-7)))
+
+
+COMMITTED = sorted((Path(__file__).parents[1] / "results").glob("**/runs.jsonl.gz"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_records_keep_their_ids(path, settings_for):
+    usual = settings_for("cell=gru", "task=adding")
+    for line in gzip.decompress(path.read_bytes()).splitlines():
+        record = json.loads(line)
+        given = record["settings"]
+        parts = {key: typed(SECTIONS[key], given[key], key) for key in SECTIONS.keys() & given}
+        settings = replace(usual, **parts, task=given["task"], seed=given["seed"])
+        assert run_id(settings) == record["id"]
 
 
 def test_a_cell_of_ones_own_is_its_content(settings_for, tmp_path):
