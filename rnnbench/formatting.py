@@ -66,6 +66,12 @@ def listing(words: Sequence[str], joint: str = "and") -> str:
     return f" {joint} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def some(words: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: at most so many, and how many are left out."""
+    left = len(words) - most
+    return listing([*words[:most], *([f"{left} more"] if left > 0 else [])])
+
+
 def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 

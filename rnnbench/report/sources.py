@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rnnbench.catalogue import About, about, choices, remark
 
+Documented = ast.Module | ast.FunctionDef | ast.ClassDef
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -25,22 +26,18 @@ def docstring(target: str) -> str | None:
     for k in range(len(parts), 0, -1):
         file = PACKAGE.joinpath(*parts[:k]).with_suffix(".py")
         if file.is_file():
-            tree: ast.AST | None = ast.parse(file.read_text("utf-8"))
+            found: Documented | None = ast.parse(file.read_text("utf-8"))
             for name in parts[k:]:
-                body = getattr(tree, "body", [])
-                tree = next(
-                    (
-                        n
-                        for n in body
-                        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name
-                    ),
-                    None,
-                )
-            return (
-                ast.get_docstring(tree)
-                if isinstance(tree, (ast.Module, ast.FunctionDef, ast.ClassDef))
-                else None
-            )
+                found = _definition(found, name)
+            return ast.get_docstring(found) if found else None
+    return None
+
+
+def _definition(within: Documented | None, name: str) -> Documented | None:
+    """The function or class of this name in a module or a class."""
+    for node in within.body if within else []:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
+            return node
     return None
 
 

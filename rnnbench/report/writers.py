@@ -109,9 +109,9 @@ def _markdown_entry(entry: Entry) -> str:
 
 def markdown_text(text: str) -> str:
     """Text in which nothing is markup, not even HTML; an underscore inside a word is none."""
-    text = (
-        " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    )
+    text = " ".join(text.splitlines())
+    for sign, named in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(sign, named)
     text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
@@ -154,36 +154,32 @@ def _latex_entry(entry: Entry) -> str:
     return f"{shown} {{\\scriptsize {escaped(entry.aside)}}}" if entry.aside else shown
 
 
-LATEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    **{
-        "\\": "\\textbackslash{}",
-        "~": "\\textasciitilde{}",
-        "^": "\\textasciicircum{}",
-        "<": "\\textless{}",
-        ">": "\\textgreater{}",
-    },
-    **{"|": "\\textbar{}", '"': "''", "`": "\\textasciigrave{}"},
-    **{
-        "−": "$-$",
-        "≈": "$\\approx$",
-        "≤": "$\\leq$",
-        "≥": "$\\geq$",
-        "±": "$\\pm$",
-        "×": "$\\times$",
-        "∞": "$\\infty$",
-        "Δ": "$\\Delta$",
-    },
-    **{
-        "↓": "$\\downarrow$",
-        "↑": "$\\uparrow$",
-        "–": "--",
-        "·": "$\\cdot$",
-        "…": "\\dots{}",
-        "†": "\\dag{}",
-        "✓": "$\\surd$",
-        "α": "$\\alpha$",
-    },
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
+LATEX |= {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    '"': "''",
+    "`": "\\textasciigrave{}",
+    "−": "$-$",
+    "≈": "$\\approx$",
+    "≤": "$\\leq$",
+    "≥": "$\\geq$",
+    "±": "$\\pm$",
+    "×": "$\\times$",
+    "∞": "$\\infty$",
+    "Δ": "$\\Delta$",
+    "↓": "$\\downarrow$",
+    "↑": "$\\uparrow$",
+    "–": "--",
+    "·": "$\\cdot$",
+    "…": "\\dots{}",
+    "†": "\\dag{}",
+    "✓": "$\\surd$",
+    "α": "$\\alpha$",
 }
 
 

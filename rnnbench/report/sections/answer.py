@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from rnnbench.charts import across
-from rnnbench.formatting import listing, plural, score
+from rnnbench.formatting import plural, score, some
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import Part
@@ -88,10 +88,7 @@ def unsaid(results: Results) -> str:
 
 def _some(found: Sequence[Variant]) -> str:
     """Names, each once, and how many more there are."""
-    names = [one.label for one in dict.fromkeys(found)]
-    shown = names[:NAMED]
-    more = len(names) - len(shown)
-    return listing([*shown, *([f"{more} more"] if more else [])])
+    return some([one.label for one in dict.fromkeys(found)], NAMED)
 
 
 def _ranks(results: Results, tasks: Sequence[Variant]) -> pd.DataFrame:

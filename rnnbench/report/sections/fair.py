@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from rnnbench.formatting import count, listing, plural
+from rnnbench.formatting import count, listing, plural, some
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import NUMBER, PLAIN, TEXT, Column, Part, Table
@@ -37,11 +37,10 @@ def parts(results: Results) -> Iterator[Part]:
         )
         return
     names = [cell.label for cell in dict.fromkeys(one.cell for one in found)]
-    more = len(names) - NAMED
-    shown = listing([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    results = plural(len(found), "result")
     yield (
-        f"The rank of {shown} depends on what is held equal ({plural(len(found), 'result')}). "
-        f"Ranks are of the validation score that cells had reached, median over their runs."
+        f"The rank of {some(names, NAMED)} depends on what is held equal ({results}). Ranks are of "
+        f"the validation score that cells had reached, median over their runs."
     )
     yield moving(table, found)
 

@@ -35,10 +35,8 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
     used = [(cell, one) for cell, one in rows if not one.reason]
     if used:
         cells = [cell for cell, _ in used]
-        table, marginals = (
-            pd.concat([getattr(one, part).assign(cell=cell.label) for cell, one in used])
-            for part in ("table", "marginals")
-        )
+        table = pd.concat([one.table.assign(cell=cell.label) for cell, one in used])
+        marginals = pd.concat([one.marginals.assign(cell=cell.label) for cell, one in used])
         score = f"test {results.study.samples[Result(task, cells[0])].metric}"
         yield searches.importance(task, table, cells)
         yield searches.marginals(task, marginals, score, cells)

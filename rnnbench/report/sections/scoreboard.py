@@ -1,14 +1,13 @@
 """All scores at a glance: a row a task, then cells by tasks."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rnnbench.formatting import listing, score
+from rnnbench.formatting import score, some
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.sources import family
@@ -67,8 +66,7 @@ def by_task(results: Results) -> Table:
     def same(task: Variant, verdict: str) -> str:
         found = [f.x.cell for f in results.against_best.values() if f.x.task == task]
         marked = [c.label for c in found if _verdict(results, task, c) == verdict]
-        more = len(marked) - NAMED
-        return listing([*marked[:NAMED], *([f"{more} more"] if more > 0 else [])]) or "–"
+        return some(marked, NAMED) or "–"
 
     columns = [
         Column("task", lambda task: task, TEXT, link=task_place),
@@ -136,12 +134,11 @@ def _of_task(results: Results, task: Variant) -> Column:
         return MARKS.get(_verdict(results, task, row.cell), "")
 
     unit = f"{members[0].metric} {ARROW[members[0].goal]}" if members else ""
-    place = partial(_placed, of)
+
+    def place(row: Row) -> str:
+        return _place(of(row))
+
     return Column(task.label, of, SCORE, unit, str(task), link=place, bold=best, mark=mark)
-
-
-def _placed(of: Callable[[Row], Sample | None], row: Row) -> str:
-    return _place(of(row))
 
 
 def _place(sample: Sample | None) -> str:
