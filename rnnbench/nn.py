@@ -395,7 +395,14 @@ class _Cell:
                 )
             function = catalogue.resolve(self.target, "cell")
         with _tracing:
-            return _planned(cast(Callable[..., Any], function), self.constants)
+            made = _planned(cast(Callable[..., Any], function), self.constants)
+        if not made.program.plain:
+            raise UserError(
+                f"cell: {self.name} has states with shapes or starts of their own, and the states "
+                f"of this module are (layers, batch, hidden_size); choose a cell with one number a "
+                f"unit"
+            )
+        return made
 
 
 def _mixes(device: str) -> bool:

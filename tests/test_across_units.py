@@ -87,7 +87,10 @@ def test_they_are_written_as_they_are_called(cell):
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("return softmax(W.h @ x + h, 0)", "softmax goes over the units, the only axis of a step"),
+        (
+            "return softmax(W.h @ x + h, 0)",
+            "softmax goes over the last axis, the units",
+        ),
         ("return torch.cumsum(W.h @ x + h, -1)", "across units there are softmax, sum, mean and"),
         ("return (W.h @ x + h).sort()", "across units there are softmax, sum, mean and norm"),
     ],

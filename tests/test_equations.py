@@ -23,6 +23,7 @@ from rnnbench.evidence import problem, scalar
 from rnnbench.evidence.arithmetic import gradient, sigmoid
 from rnnbench.evidence.problem import counted, draw
 from rnnbench.evidence.verify import (
+    OTHER_SHAPES,
     against_literal,
     against_scalar,
     counts,
@@ -36,14 +37,18 @@ GOLDEN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "golden_p
 CELLS = GOLDEN["cells"]()
 CONFIGS = cells()
 
+# the others are held against scalar code in test_memory_layers.py
+PLAIN = [name for name, function in CELLS.items() if plan(function).program.plain]
+
 every_cell = pytest.mark.parametrize("name", CELLS)
+every_plain = pytest.mark.parametrize("name", PLAIN)
 
 
 def failures(checks):
     return [f"{check.name}: {check.detail}" for check in checks if not check.passed]
 
 
-@every_cell
+@every_plain
 def test_planned_computation_equals_references(name):
     assert not failures(verify(CELLS[name]))
 
@@ -51,10 +56,11 @@ def test_planned_computation_equals_references(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configured_cell_verifies(name):
     values = read("cell", name)
-    assert not failures(verify(resolve(values["step"], "cell.step"), values.get("constants")))
+    checks = verify(resolve(values["step"], "cell.step"), values.get("constants"))
+    assert not failures(check for check in checks if check.detail != OTHER_SHAPES)
 
 
-@every_cell
+@every_plain
 def test_scalar_reference_exists(name):
     written = scalar.find(name)
     assert written, (
@@ -125,6 +131,13 @@ PARAMETERS = {
     "lru": (34580, 8768),  # 3dn + 2n² + 3n
     "rglru": (780, 576),  # 3dn + 3n: as minLSTM
     "s4d": (910, 512),  # dn + 6n
+    "linattn": (780, 576),  # 3dn + 3n
+    "deltanet": (782, 579),  # 3dn + 3n, and d + 1 a head
+    "mlstm": (1044, 774),  # 4dn + 4n, and 2d + 2 a head
+    "lstm_ln": (69940, 17792),  # 4A, two gains a gate, gain and bias of the memory
+    "gru_ln": (52260, 13248),  # 3A, two gains a gate
+    "stackrnn": (20673, 6019),  # A, 2 · 8n of the top, 3n + 3 actions, 8n of the value
+    "ntm": (90020, 28236),  # 4A + 4 · 16n, heads (4 · 16 + 12)(n + 1), 16n, memory 64 · 16
 }
 
 
@@ -160,7 +173,7 @@ def test_recurrent_products_are_the_recorded_ones():
     assert found == recorded, "if the change is meant: python scripts/golden_products.py"
 
 
-@every_cell
+@every_plain
 def test_symbols_select_rows(name):
     made = plan(CELLS[name])
     generator = torch.Generator().manual_seed(0)
@@ -241,6 +254,9 @@ SLIPS = [
     ("darts_v1", "(R.s6 @ s1 - s1)", "(relu(R.s6 @ s1) - s1)"),
     ("darts_v2", "(R.s4 @ s1 - s1)", "(relu(R.s4 @ s1) - s1)"),
     ("enas", "s10 + s11) / 6", "s10 + s11) / 11"),
+    ("lstm_ln", "p.c * (c - mc) / sc", "p.c * c / sc"),
+    ("lstm_ln", "vx + 1e-5", "vx + 1e-3"),
+    ("gru_ln", "r * (p.hn * (hn - mh) / sh)", "p.hn * (r * hn - mh) / sh"),
 ]
 
 
@@ -270,7 +286,7 @@ def test_a_slip_in_the_equations_is_caught(name, old, new, tmp_path):
 
 
 def test_every_cell_has_a_slip():
-    assert {name for name, _, _ in SLIPS} == CELLS.keys(), (
+    assert {name for name, _, _ in SLIPS} == {*PLAIN}, (
         "write down a slip that one could make in each cell"
     )
 

@@ -1,35 +1,35 @@
-"""Layers with states of their own shapes, beside the papers' equations in plain loops of NumPy."""
+"""Cells whose states have shapes of their own, beside the papers' equations in loops of NumPy."""
 
 import numpy as np
 import pytest
 import torch
 
+from rnnbench.cells import fastweights, memory, normalised
 from rnnbench.engine.network import Network, stacked
+from rnnbench.equations.plan import plan
 from rnnbench.errors import UserError
-from rnnbench.layers.fastweights import MLSTM, DeltaNet, LinearAttention
 from rnnbench.layers.memn2n import MemN2N
-from rnnbench.layers.memory import EMPTY, NTM, StackRNN
-from rnnbench.layers.normalised import GRULN, LSTMLN
+from rnnbench.layers.recurrent import Recurrent
 from rnnbench.runs.records import Folder
 from rnnbench.tools.eval import run_eval
 from rnnbench.training.loop import Training
 
 K, T, B, I, H = 2, 7, 2, 3, 6  # noqa: E741
 KINDS = {
-    "linattn": LinearAttention(heads=2),
-    "deltanet": DeltaNet(heads=2, reach=2),
-    "mlstm": MLSTM(heads=2),
-    "lstm_ln": LSTMLN(),
-    "gru_ln": GRULN(),
-    "stackrnn": StackRNN(stacks=2, size=3, cells=5),
-    "ntm": NTM(rows=5, columns=4, heads=2),
+    "linattn": (fastweights.linattn, {"heads": 2}),
+    "deltanet": (fastweights.deltanet, {"heads": 2, "reach": 2}),
+    "mlstm": (fastweights.mlstm, {"heads": 2}),
+    "lstm_ln": (normalised.lstm_ln, {}),
+    "gru_ln": (normalised.gru_ln, {}),
+    "stackrnn": (memory.stackrnn, {"stacks": 2, "size": 3, "cells": 9}),
+    "ntm": (memory.ntm, {"rows": 5, "columns": 4}),
 }
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
 def computed(name):
-    """(the layer in its place, its parameters, x, outputs of a random network), float64."""
-    stack = stacked(KINDS[name], 1, 10, False)
+    """(the weights of every replica by their names, x, outputs of a random network), float64."""
+    stack = stacked(Recurrent(plan(*KINDS[name])), 1, 10, False)
     network = Network(stack, K, I, H, 4, False, torch.float64, "cpu")
     generator = torch.Generator().manual_seed(5)
     network.flat.copy_(0.7 * torch.randn(network.flat.shape, generator=generator))
@@ -37,7 +37,25 @@ def computed(name):
     with torch.no_grad():
         y, _ = network.run(None, x, network.zero_state(B))
     own = [{n: t[k].detach().numpy() for n, t in network.layer(0).items()} for k in range(K)]
-    return stack[0], own, x.numpy(), y.numpy(), network
+    return [named(stack[0].plan, tensors) for tensors in own], x.numpy(), y.numpy(), network
+
+
+def named(made, tensors):
+    """ "W.q" → the matrix as it stands left of x; "b.q" → the vector; "start" as it is."""
+    names = {"W": ("W", made.blocks["W"]), "p": ("p", made.blocks["p"])}
+    names |= {"b": ("b", made.blocks["b"])}
+    names |= {f"R{g}": ("R", blocks) for g, (_, blocks) in enumerate(made.groups)}
+    found = {"start": tensors.get("start")}
+    for key, (family, blocks) in names.items():
+        ends = np.cumsum(made.columns(family, blocks, H))[:-1]
+        parts = np.split(tensors[key], ends, -1) if blocks else []
+        found |= {f"{family}.{n}": part.T for n, part in zip(blocks, parts, strict=True)}
+    return found
+
+
+def told(w, x, *names):
+    """W x + b, of each block."""
+    return [w[f"W.{n}"] @ x + w[f"b.{n}"] for n in names]
 
 
 def sigmoid(a):
@@ -57,14 +75,14 @@ def norm(a):
     return (a - a.mean()) / np.sqrt(((a - a.mean()) ** 2).mean() + 1e-5)
 
 
-def linattn(layer, w, xs):
+def feature(a):
+    return np.where(a > 0, a + 1, np.exp(a))
+
+
+def linattn(w, xs):
     """Every output anew, as attention over the past: no state is carried."""
     D, made = H // 2, []
-    parts = [np.split(w["W"].T @ x + w["b"], 3) for x in xs]
-
-    def feature(a):
-        return np.where(a > 0, a + 1, np.exp(a))
-
+    parts = [told(w, x, *"qkv") for x in xs]
     for t in range(len(xs)):
         y = []
         for a in range(2):
@@ -77,40 +95,41 @@ def linattn(layer, w, xs):
     return made
 
 
-def deltanet(layer, w, xs):
+def deltanet(w, xs):
     """S as a product of (I − β k kᵀ), written as in the paper, columns for values."""
     D, made = H // 2, []
     S = [np.zeros((D, D)) for _ in range(2)]
     for x in xs:
-        told = w["W"].T @ x + w["b"]
-        y = []
+        whole, y = told(w, x, *"qkv"), []
+        strength = 2 * sigmoid(told(w, x, "beta")[0])
         for a in range(2):
-            q, k, v = (told[j * H + a * D : j * H + (a + 1) * D] for j in range(3))
+            q, k, v = (part[a * D : (a + 1) * D] for part in whole)
             q, k = (unit(p * sigmoid(p)) for p in (q, k))
-            beta = 2 * sigmoid(told[3 * H + a])
+            beta = strength[a]
             S[a] = S[a] @ (np.eye(D) - beta * np.outer(k, k)) + beta * np.outer(v, k)
             y.append(S[a] @ q)
         made.append(np.concatenate(y))
     return made
 
 
-def mlstm(layer, w, xs):
+def mlstm(w, xs):
     """The parallel form of the paper's appendix, without a stabiliser: weights from every past
     step.
     """
     D, made = H // 2, []
-    told = [w["W"].T @ x + w["b"] for x in xs]
+    whole = [told(w, x, *"qkvo") for x in xs]
+    gates = [told(w, x, *"if") for x in xs]
     for t in range(len(xs)):
         y = []
         for a in range(2):
-            q, _, _, o = (told[t][j * H + a * D : j * H + (a + 1) * D] for j in range(4))
+            here = slice(a * D, (a + 1) * D)
+            q, o = whole[t][0][here], whole[t][3][here]
             values, weights = [], []
             for s in range(t + 1):
-                _, k, v, _ = (told[s][j * H + a * D : j * H + (a + 1) * D] for j in range(4))
-                i = np.exp(told[s][4 * H + a])
-                f = np.prod([sigmoid(told[u][4 * H + 2 + a]) for u in range(s + 1, t + 1)])
-                weights.append(f * i * (q @ k) / D**0.5)
-                values.append(v)
+                i = np.exp(gates[s][0][a])
+                f = np.prod([sigmoid(gates[u][1][a]) for u in range(s + 1, t + 1)])
+                weights.append(f * i * (q @ whole[s][1][here]) / D**0.5)
+                values.append(whole[s][2][here])
             weights = np.array(weights)
             total = weights @ np.array(values) / max(abs(weights.sum()), 1)
             y.append(sigmoid(o) * total)
@@ -118,63 +137,81 @@ def mlstm(layer, w, xs):
     return made
 
 
-def lstm_ln(layer, w, xs):
+def lstm_ln(w, xs):
     h = c = np.zeros(H)
     made = []
+
+    def vector(kind):
+        return np.concatenate([w[f"{kind}{gate}"] for gate in "fioz"])
+
+    W, R = (np.concatenate([w[f"{family}.{gate}"] for gate in "fioz"]) for family in "WR")
     for x in xs:
-        told = norm(w["W"].T @ x) * w["g_x"] + norm(w["R"].T @ h) * w["g_h"] + w["b"]
-        f, i, o, g = np.split(told, 4)
+        whole = norm(W @ x) * vector("p.x") + norm(R @ h) * vector("p.h") + vector("b.")
+        f, i, o, g = np.split(whole, 4)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(norm(c) * w["g_c"] + w["b_c"])
+        h = sigmoid(o) * np.tanh(norm(c) * w["p.c"] + w["b.c"])
         made.append(h)
     return made
 
 
-def gru_ln(layer, w, xs):
+def gru_ln(w, xs):
     h, made = np.zeros(H), []
+
+    def vector(kind):
+        return np.concatenate([w[f"{kind}{gate}"] for gate in "zrn"])
+
+    W, R = (np.concatenate([w[f"{family}.{gate}"] for gate in "zrn"]) for family in "WR")
     for x in xs:
-        a_z, a_r, a_n = np.split(norm(w["W"].T @ x) * w["g_x"] + w["b"], 3)
-        u_z, u_r, u_n = np.split(norm(w["R"].T @ h) * w["g_h"], 3)
+        a_z, a_r, a_n = np.split(norm(W @ x) * vector("p.x") + vector("b."), 3)
+        u_z, u_r, u_n = np.split(norm(R @ h) * vector("p.h"), 3)
         z, r = sigmoid(a_z + u_z), sigmoid(a_r + u_r)
         h = z * h + (1 - z) * np.tanh(a_n + r * u_n)
         made.append(h)
     return made
 
 
-def stackrnn(layer, w, xs):
-    S, C, D = 2, 5, 3
-    h, stack, made = np.zeros(H), np.full((S, C, D), EMPTY), []
+def stackrnn(w, xs):
+    """A stack of lists: nothing goes round."""
+    S, C, D = 2, 9, 3
+    h, stack, made = np.zeros(H), np.full((S, C, D), -1.0), []
     for x in xs:
-        top = np.concatenate([stack[s, i] for s in range(S) for i in range(2)])
-        h = np.tanh(w["W"].T @ x + w["b"] + w["R"].T @ h + w["P"].T @ top)
+        first, second = (stack[:, i].reshape(-1) for i in (0, 1))
+        seen = w["R.first"] @ first + w["R.second"] @ second
+        h = np.tanh(w["W.h"] @ x + w["b.h"] + w["R.h"] @ h + seen)
+        actions = [w[f"R.{n}"] @ h + w[f"b.{n}"] for n in ("push", "pop", "rest")]
+        values = np.tanh(w["R.v"] @ h).reshape(S, D)
         new = np.empty_like(stack)
         for s in range(S):
-            push, pop, rest = softmax((w["A"].T @ h + w["d"])[3 * s : 3 * s + 3])
-            value = np.tanh(w["D"].T @ h)[s * D : (s + 1) * D]
+            push, pop, rest = softmax(np.array([action[s] for action in actions]))
             for i in range(C):
-                above = value if i == 0 else stack[s, i - 1]
-                below = stack[s, i + 1] if i + 1 < C else np.full(D, EMPTY)
+                above = values[s] if i == 0 else stack[s, i - 1]
+                below = stack[s, i + 1] if i + 1 < C else np.full(D, -1.0)
                 new[s, i] = push * above + pop * below + rest * stack[s, i]
         stack = new
         made.append(h)
     return made
 
 
-def ntm(layer, w, xs):
-    A, N, D = 2, 5, 4
-    M = np.random.default_rng(0).uniform(-1 / (N + D) ** 0.5, 1 / (N + D) ** 0.5, (N, D))
-    place = [np.eye(N)[0] for _ in range(2 * A)]
-    y = c = np.zeros(H)
-    r, made = np.zeros(A * D), []
+def ntm(w, xs):
+    N, D = 5, 4
+    M = w["start"].reshape(N, D)
+    place = {"": np.eye(N)[0], "_w": np.eye(N)[0]}
+    h = c = np.zeros(H)
+    r, made = np.zeros(D), []
     for x in xs:
-        z, i, f, o = np.split(w["W"].T @ x + w["b"] + w["R"].T @ y + w["P"].T @ r, 4)
+        z, i, f, o = (
+            w[f"W.{n}"] @ x + w[f"b.{n}"] + w[f"R.{n}"] @ h + w[f"R.{n}r"] @ r for n in "zifo"
+        )
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(z)
-        y = sigmoid(o) * np.tanh(c)
-        told = w["H"].T @ y + w["h"]
-        for head in range(2 * A):
-            own = told[head * (D + 6) : (head + 1) * (D + 6)]
-            key, beta, g = np.tanh(own[:D]), np.log1p(np.exp(own[D])), sigmoid(own[D + 1])
-            s, gamma = softmax(own[D + 2 : D + 5]), 1 + np.log1p(np.exp(own[D + 5]))
+        h = sigmoid(o) * np.tanh(c)
+
+        def asked(name, h=h):
+            return w[f"R.{name}"] @ h + w[f"b.{name}"]
+
+        for head in place:
+            key, beta = np.tanh(asked(f"k{head}")), np.log1p(np.exp(asked(f"beta{head}")))
+            g, gamma = sigmoid(asked(f"g{head}")), 1 + np.log1p(np.exp(asked(f"gamma{head}")))
+            s = softmax(np.concatenate([asked(f"{n}{head}") for n in "lsr"]))
             alike = np.array([unit(key) @ unit(row) for row in M])
             mixed = g * softmax(beta * alike) + (1 - g) * place[head]
             moved = np.array(
@@ -184,29 +221,25 @@ def ntm(layer, w, xs):
                 ]
             )
             place[head] = moved**gamma / (moved**gamma).sum()
-        r = np.concatenate([place[head] @ M for head in range(A)])
-        rest = told[2 * A * (D + 6) :]
-        erase, add = sigmoid(rest[: A * D]), np.tanh(rest[A * D :])
-        for head in range(A):
-            at = place[A + head][:, None]
-            M = M * (1 - at * erase[head * D : (head + 1) * D])
-            M = M + at * add[head * D : (head + 1) * D]
-        made.append(np.concatenate([y, r]))
+        r = place[""] @ M
+        at = place["_w"][:, None]
+        M = M * (1 - at * sigmoid(asked("e"))) + at * np.tanh(asked("a"))
+        made.append(h + w["R.y"] @ r)
     return made
 
 
 @every_kind
 def test_it_is_what_the_paper_says(name):
-    layer, own, x, y, _ = computed(name)
+    own, x, y, _ = computed(name)
     for k in range(K):
         for b in range(B):
-            expected = np.stack(globals()[name](layer, own[k], x[k, :, b]))
+            expected = np.stack(globals()[name](own[k], x[k, :, b]))
             np.testing.assert_allclose(y[k, :, b], expected, rtol=1e-9, atol=1e-9)
 
 
 @every_kind
 def test_a_sequence_in_two_windows_is_the_sequence(name):
-    *_, x, y, network = computed(name)
+    _, x, y, network = computed(name)
     x = torch.from_numpy(x)
     with torch.no_grad():
         first, states = network.run(None, x[:, :3], network.zero_state(B))
@@ -279,7 +312,7 @@ def test_a_text_goes_on_with_its_states(settings_for, pack_of, tmp_path):
     asked = [f"task.corpus={text}", "task.window=8", "train.batch=2", "model.hidden=4"]
     training = Training(pack_of(settings_for("cell=deltanet", "task=charlm", *asked)))
     training.update()
-    before = training.states[0][0].clone()
+    before = training.states[0][1].clone()
     training.update()
     assert training.pack.network.context == 0 and before.shape == (1, 2, 1, 4, 4)
-    assert before.any() and not torch.equal(before, training.states[0][0])
+    assert before.any() and not torch.equal(before, training.states[0][1])

@@ -11,7 +11,9 @@ from rnnbench import cli
 from rnnbench.catalogue import choices, read, resolve
 from rnnbench.charts.cell import diagram
 from rnnbench.equations import notation
+from rnnbench.equations.text import unicode
 from rnnbench.equations.trace import trace
+from rnnbench.errors import UserError
 
 CELLS = [
     name
@@ -27,11 +29,22 @@ def traced(name):
     return trace(resolve(values["step"], "cell.step"), constants), constants
 
 
+PLAIN = [name for name in CELLS if traced(name)[0].plain]
+
+
 @pytest.mark.parametrize("style", notation.STYLES)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_notation_of_every_cell_computes_the_cell(name, style):
     program, constants = traced(name)
     assert notation.difference(program, style, constants) < 1e-12
+
+
+@pytest.mark.parametrize("name", sorted({*CELLS} - {*PLAIN}))
+def test_states_with_shapes_are_printed_as_they_stand(name):
+    program, _ = traced(name)
+    assert notation.restated(program, "paper") == unicode(program)
+    with pytest.raises(UserError, match=f"--notation=colah is for .* and {name} has states"):
+        notation.restated(program, "colah")
 
 
 def test_a_wrong_letter_is_noticed(monkeypatch):

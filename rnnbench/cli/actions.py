@@ -83,18 +83,17 @@ def show(options: Options) -> int:
 
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
         task, hidden = load_task(settings, print), settings.model.hidden
-        inputs = task.inputs
+        known = (cell, task.inputs, hidden, task.horizon)
         if layer:
-            known = (cell, inputs, hidden, task.horizon)
             if options.json:
                 put_json(show.layer_facts(*known))
             else:
                 console.print(show.show_layer(*known), soft_wrap=False)
             return
         if options.json:
-            put_json(show.facts_of(cell, inputs, hidden, checks, options.notation or "paper"))
+            put_json(show.facts_of(*known, checks, options.notation or "paper"))
             return
-        shown = show.show_cell(cell, inputs, hidden, checks, options.notation or "paper")
+        shown = show.show_cell(*known, checks, options.notation or "paper")
         console.print(shown, soft_wrap=False)
 
     flags = [

@@ -24,6 +24,7 @@ from rnnbench.engine.layer import Layer, Place
 from rnnbench.engine.native import source
 from rnnbench.equations.notation import STYLES, difference, restated
 from rnnbench.equations.plan import Plan, plan
+from rnnbench.equations.shapes import UNITS, size, written
 from rnnbench.equations.text import LEGEND, latex, term
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
@@ -138,10 +139,15 @@ def list_tasks(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def facts_of(
-    cell: Cell, inputs: int, hidden: int, checks: Iterable[Check], notation: str
+    cell: Cell,
+    inputs: int,
+    hidden: int,
+    horizon: int | None,
+    checks: Iterable[Check],
+    notation: str,
 ) -> dict[str, Any]:
     """All that is known of one cell, for programs."""
-    planned = plan(resolve(cell.step, "cell.step"), cell.constants)
+    planned = _planned(cell, horizon)
     said = about_cell(cell, planned.program.function.__doc__)
     return {
         "cell": cell.name,
@@ -150,6 +156,7 @@ def facts_of(
         "letters": _legend(cell, planned, notation),
         "latex": latex(planned.program),
         "states": list(planned.state),
+        "shapes": _shapes(planned),
         "blocks": {family: list(names) for family, names in planned.blocks.items()},
         "constants": dict(cell.constants),
         "init": cell.init,
@@ -166,12 +173,17 @@ def facts_of(
 
 
 def show_cell(
-    cell: Cell, inputs: int, hidden: int, checks: Iterable[Check] = (), notation: str = "paper"
+    cell: Cell,
+    inputs: int,
+    hidden: int,
+    horizon: int | None = None,
+    checks: Iterable[Check] = (),
+    notation: str = "paper",
 ) -> RenderableType:
-    """All that is known of one cell, for a rich console. checks: what `verify` found. notation: of
-    the equations, `STYLES`.
+    """All that is known of one cell, for a rich console. horizon: of the task, in steps. checks:
+    what `verify` found. notation: of the equations, `STYLES`.
     """
-    planned = plan(resolve(cell.step, "cell.step"), cell.constants)
+    planned = _planned(cell, horizon)
     said = about_cell(cell, planned.program.function.__doc__)
     facts = {
         "forget gate": " ".join(gates(cell)),
@@ -181,8 +193,8 @@ def show_cell(
         f"inputs and n = {hidden} units",
         "FLOPs a step": f"{planned.flops_formula} = {planned.flops(inputs, hidden):,} forward, for "
         "one sequence; a multiply-add counts 2, an elementwise operation or function 1",
-        "carried": f"{len(planned.state)}n = {len(planned.state) * hidden:,} numbers a sequence "
-        f"from step to step ({', '.join(planned.state)})",
+        "carried": _carried(planned, hidden),
+        "shapes": "; ".join(f"{name}: {shape}" for name, shape in _shapes(planned).items()),
         "blocks": "; ".join(
             f"{family}:{_GLUE}{_GLUE.join(names)}"
             for family, names in planned.blocks.items()
@@ -197,6 +209,31 @@ def show_cell(
     }
     equations = restated(planned.program, notation).splitlines()
     return _page(cell.name, said.summary, equations, _legend(cell, planned, notation), facts)
+
+
+def _planned(cell: Cell, horizon: int | None) -> Plan:
+    made = plan(resolve(cell.step, "cell.step"), cell.constants)
+    return made if horizon is None else made.at(horizon)
+
+
+def _carried(planned: Plan, hidden: int) -> str:
+    """What goes from one step to the next."""
+    shapes = dict(planned.program.carried)
+    formula = planned.formula_of(shapes.values())
+    number = "" if "steps" in formula else f" = {sum(size(s, hidden) for s in shapes.values()):,}"
+    return f"{formula}{number} numbers a sequence from step to step ({', '.join(shapes)})"
+
+
+def _shapes(planned: Plan) -> dict[str, str]:
+    """States and blocks that are not one number a unit, and starts that are not 0."""
+    program = planned.program
+    states = dict(zip(program.state, program.state_shapes, strict=True))
+    blocks = {f"{f}.{n}": planned.shape(f, n) for f in "WRpb" for n in planned.blocks[f]}
+    found = {n: written(s) for n, s in {**states, **blocks}.items() if s != UNITS}
+    for name, start in program.starts.items():
+        begins = f"starts at {start:g}" if isinstance(start, float) else f"start: {start}"
+        found[name] = f"{found.get(name, 'n')}, {begins}"
+    return found
 
 
 def layer_facts(cell: Cell, inputs: int, hidden: int, horizon: int | None) -> dict[str, Any]:
@@ -266,7 +303,7 @@ def _page(
 def _legend(cell: Cell, planned: Plan, notation: str) -> str:
     """What the letters mean; of other notations also how far they are from what is computed."""
     if notation == "paper":
-        return LEGEND
+        return LEGEND if planned.program.plain else f"{LEGEND}; but for the shapes below"
     far = difference(planned.program, notation, cell.constants)
     if far > 1e-12:
         raise AssertionError(f"{cell.name} in the notation {notation} differs by {far}")

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from rnnbench.dynamics.recording import Recorded, first, one_of, record
 from rnnbench.engine.batches import Stacked
-from rnnbench.engine.loop import State, evaluate, vectors
+from rnnbench.engine.loop import State, evaluate, in_axes, units, vectors
 from rnnbench.engine.network import Network
 from rnnbench.equations.program import MATRICES
+from rnnbench.equations.shapes import sizes
 from rnnbench.equations.text import term
 
 Loss = Callable[[Tensor, Stacked], Tensor]  # (prediction, batch) → loss (K)
@@ -114,20 +115,23 @@ def _named(layer: Recorded, t: int) -> str:
 
 def values_of(layer: Recorded, t: int) -> dict[str, Tensor]:
     """Every product and every named value of the equations at step t, in their order: 'R.f @ y',
-    'f', 'c', each (K, B, H).
+    'f', 'c', each (K, B, H) or of its own shape.
 
     W.f @ x is with the bias that rides on it in the plan (`Plan.folded`); that bias is 0 where the
     equations add it.
     """
     plan, params = layer.plan, layer.params
-    H = layer.start[0].shape[-1]
+    H = units(layer.start)
+    inputs = layer.wx[:, t].split(plan.columns("W", plan.blocks["W"], H), -1)
     blocks = {
-        ("W", n): wx for n, wx in zip(plan.blocks["W"], layer.wx[:, t].split(H, -1), strict=True)
+        ("W", n): in_axes(wx, sizes(plan.shape("W", n), H))
+        for n, wx in zip(plan.blocks["W"], inputs, strict=True)
     }
     for g, (_, names) in enumerate(plan.groups):
-        blocks |= {("R", n): R for n, R in zip(names, params[f"R{g}"].split(H, -1), strict=True)}
+        parts = params[f"R{g}"].split(plan.columns("R", names, H), -1)
+        blocks |= {("R", n): R for n, R in zip(names, parts, strict=True)}
     for family in "pb":
-        blocks |= {(family, n): v for n, v in vectors(plan, params, family).items()}
+        blocks |= {(family, n): v for n, v in vectors(plan, params, family, H).items()}
     blocks |= {("b", n): torch.zeros_like(blocks["b", n]) for n in plan.folded}
     state = dict(zip(plan.state, layer.before[t], strict=True))
     program, named = plan.program, dict[str, Tensor]()

@@ -22,7 +22,7 @@ CLOSED, OPEN = (
 class Gate:
     """One gate of one layer at every step, over units and sequences: (K, T) each.
 
-    values: (K, T, B, H).
+    values: (K, T, B, H), or as many as it has.
     """
 
     values: Tensor
@@ -55,7 +55,9 @@ def largest(recording: Recording) -> list[dict[str, Tensor]]:
     """Per layer and state the largest modulus over units, steps and sequences: (K)."""
     return [
         {
-            name: torch.stack([s[k].detach().abs().amax((1, 2)) for s in layer.states]).amax(0)
+            name: torch.stack([s[k].detach().abs().flatten(1).amax(1) for s in layer.states]).amax(
+                0
+            )
             for k, name in enumerate(layer.plan.state)
         }
         for layer in recording.layers

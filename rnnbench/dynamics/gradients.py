@@ -51,7 +51,7 @@ def gradients(recording: Recording) -> Gradients:
     layers = []
     for layer in recording.layers:
         names = layer.plan.state
-        rows = [[next(found).norm(dim=-1) for _ in names] for _ in range(steps)]
+        rows = [[next(found).flatten(2).norm(dim=-1) for _ in names] for _ in range(steps)]
         norms = {name: torch.stack([row[k] for row in rows], 1) for k, name in enumerate(names)}
         norms[WHOLE] = torch.stack(list(norms.values())).norm(dim=0)
         layers.append({name: by_lag(norm, recording.last_KB) for name, norm in norms.items()})

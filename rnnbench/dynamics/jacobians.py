@@ -3,7 +3,7 @@ and the exponent of growth.
 
 A state s is all states of a layer (h and c, say), one after the other; the layer's input is held.
 
-Axes: K replicas   T time steps   B sequences   H state width   D states times H.
+Axes: K replicas   T time steps   B sequences   D numbers of all states.
 """
 
 import math
@@ -20,25 +20,32 @@ Step = Callable[[State], State]
 
 
 def jacobian(step: Step, state: State) -> Tensor:
-    """∂step/∂state at `state` (each (K, B, H)) as (K, B, D, D): rows are what comes out, columns
+    """∂step/∂state at `state` (each (K, B, …)) as (K, B, D, D): rows are what comes out, columns
     what went in.
 
     One backward pass: every row of the batch is repeated D times, and each copy is asked for
         another output.
     """
-    K, B, H = state[0].shape
-    D = len(state) * H
+    K, B = state[0].shape[:2]
+    many = numbers(state)
+    D = sum(many)
     inputs = [s.detach().repeat_interleave(D, 1).requires_grad_() for s in state]
     with torch.enable_grad():
         outputs = step(tuple(inputs))
+    flat = [output.flatten(2) for output in outputs]
     asked = (
         torch.eye(D, dtype=inputs[0].dtype, device=inputs[0].device)
         .repeat(B, 1)
         .expand(K, -1, -1)
-        .split(H, -1)
+        .split(many, -1)
     )
-    found = torch.autograd.grad(outputs, inputs, asked, allow_unused=True, materialize_grads=True)
-    return torch.cat(found, -1).view(K, B, D, D)
+    found = torch.autograd.grad(flat, inputs, asked, allow_unused=True, materialize_grads=True)
+    return torch.cat([slope.flatten(2) for slope in found], -1).view(K, B, D, D)
+
+
+def numbers(state: State) -> list[int]:
+    """Of each state, for one sequence."""
+    return [s[0, 0].numel() for s in state]
 
 
 def jacobian_at(layer: Recorded, t: int, sequences: int) -> Tensor:
@@ -48,7 +55,7 @@ def jacobian_at(layer: Recorded, t: int, sequences: int) -> Tensor:
     fixed = Recorded(
         layer.plan,
         _detached(layer.params),
-        wx.repeat_interleave(len(layer.start) * layer.start[0].shape[-1], 2),
+        wx.repeat_interleave(sum(numbers(layer.start)), 2),
         layer.start,
         [],
     )
@@ -89,10 +96,9 @@ def lyapunov(layer: Recorded, warm_up: int | None = None) -> Tensor:
     """
     steps, state = len(layer.states), layer.start
     skip = steps // 4 if warm_up is None else warm_up
-    K, B, H = state[0].shape
-    drawn = torch.randn(
-        len(state) * H, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    K, B = state[0].shape[:2]
+    many = numbers(state)
+    drawn = torch.randn(sum(many), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tangent = drawn.to(layer.wx).expand(
         K, B, -1
     )  # the same for all, so that none depends on its company
@@ -101,14 +107,17 @@ def lyapunov(layer: Recorded, warm_up: int | None = None) -> Tensor:
     for t, before in enumerate(layer.before):
         length = tangent.norm(dim=-1, keepdim=True)
         unit = torch.where(length > 0, tangent / length, 0)
-        tangent = torch.cat(pushed(partial(fixed.step, t), before, unit.split(H, -1)), -1)
+        parts = zip(unit.split(many, -1), before, strict=True)
+        along = [part.view_as(s) for part, s in parts]
+        moved = pushed(partial(fixed.step, t), before, along)
+        tangent = torch.cat([part.flatten(2) for part in moved], -1)
         if t >= skip:
             total += tangent.norm(dim=-1).log()
     return total / max(steps - skip, 1) if steps > skip else torch.full_like(total, math.nan)
 
 
 def pushed(step: Step, state: State, tangent: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The Jacobian of a step at `state` times a tangent, each (K, B, H).
+    """The Jacobian of a step at `state` times a tangent, each (K, B, …).
 
     By two backward passes: u·J is linear in u, and its derivative by u along the tangent is J times
         the tangent. PyTorch's forward mode does it in one, but takes seconds to load.

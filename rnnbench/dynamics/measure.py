@@ -1,7 +1,7 @@
 """Everything that is measured inside K networks on one batch, as plain numbers: what probe.json
 holds and figures draw.
 
-Axes: K replicas   T time steps   B sequences   D states times H.
+Axes: K replicas   T time steps   B sequences   D numbers of all states.
 """
 
 import math
@@ -14,8 +14,15 @@ from torch import Tensor
 from rnnbench.dynamics import recording
 from rnnbench.dynamics.gates import Gate, gates, largest
 from rnnbench.dynamics.gradients import HUNDRED, WHOLE, E, curve, gradients, horizon
-from rnnbench.dynamics.jacobians import jacobian_at, lyapunov, singular_values, spectral_radius
+from rnnbench.dynamics.jacobians import (
+    jacobian_at,
+    lyapunov,
+    numbers,
+    singular_values,
+    spectral_radius,
+)
 from rnnbench.dynamics.recording import Recorded, Recording
+from rnnbench.engine import loop
 from rnnbench.engine.batches import Stacked
 from rnnbench.engine.network import Network
 
@@ -101,7 +108,7 @@ def quartiles(values: Tensor) -> dict[str, float]:
 
 def places(layer: Recorded) -> list[int]:
     """The steps at which a layer's Jacobian is taken: as many as its size allows, evenly chosen."""
-    D, T = len(layer.start) * layer.start[0].shape[-1], len(layer.states)
+    D, T = sum(numbers(layer.start)), len(layer.states)
     return spaced(T, int(min(PLACES, max(FEWEST, WORK / D**3))))
 
 
@@ -117,7 +124,7 @@ def _spectra(layer: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
     places).
     """
     whole = torch.cat([jacobian_at(layer, t, 1) for t in places(layer)], 1)
-    H = layer.start[0].shape[-1]
+    H = loop.units(layer.start)
     parts = {"all": whole} | ({"output": whole[..., :H, :H]} if len(layer.start) > 1 else {})
     return {name: (singular_values(part), spectral_radius(part)) for name, part in parts.items()}
 

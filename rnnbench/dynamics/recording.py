@@ -72,11 +72,13 @@ class _Recorder:
         for wx in layer.wx.unbind(1):
             _, state = loop.along(plan, params, wx.unsqueeze(1), state)
             # A node of its own for every state: the derivative with respect to one leaves the
-            # others where they are.
-            state = tuple(s.view_as(s) for s in state)
+            # others where they are. One that never changes is a leaf.
+            state = tuple(
+                s.view_as(s) if s.requires_grad else s.clone().requires_grad_() for s in state
+            )
             layer.states.append(state)
         self.layers.append(layer)
-        return torch.stack([s[0] for s in layer.states], 1), state
+        return torch.stack([s[0].flatten(2) for s in layer.states], 1), state
 
 
 def record(

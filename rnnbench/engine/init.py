@@ -92,6 +92,12 @@ RULES: dict[str, tuple[Callable[..., Array], tuple[float, ...]]] = {
         ),
         (1.0,),
     ),
+    "spread": (
+        lambda rng, rows, columns, least, most: np.tile(
+            np.linspace(least, most, columns), (rows, 1)
+        ),
+        (3.0, 6.0),
+    ),
     "identity": (lambda rng, rows, columns, scale: scale * np.eye(rows, columns), (1.0,)),
     "horizon": (
         lambda rng, rows, columns, longest: rng.uniform(0, 2 ** (1 / longest), (rows, columns)),
@@ -120,11 +126,15 @@ def initial(
     Raises UserError if `cell.init` or `cell.forget_bias` cannot act on this cell.
     """
     rules = block_rules(plan, cell)
+    operands = {
+        name: plan.rows(g, hidden) for g, (_, names) in enumerate(plan.groups) for name in names
+    }
     blocks = {}
     for (family, name), rule in rules.items():
-        rows = {"W": inputs, "R": hidden}.get(family, 1)
+        rows = {"W": inputs, "R": operands.get(name, hidden)}.get(family, 1)
+        (columns,) = plan.columns(family, [name], hidden)
         blocks[family, name] = _drawn(
-            rule, draw(f"init {layer} {family}.{name}"), rows, hidden, horizon
+            rule, draw(f"init {layer} {family}.{name}"), rows, columns, horizon
         )
     blocks |= _memory(plan, cell, draw, layer, hidden, horizon)
     tensors = {"W": [blocks["W", n] for n in plan.blocks["W"]]}
@@ -136,13 +146,18 @@ def initial(
         for family in "pb"
         if plan.blocks[family]
     }
-    return {name: np.concatenate(parts, -1) for name, parts in tensors.items()}
+    made = {name: np.concatenate(parts, -1) for name, parts in tensors.items()}
+    if plan.learnt:
+        many = plan.shapes(inputs, hidden)["start"][0]
+        rule = cell.paper.get("start", "normal 0.1")
+        made["start"] = _drawn(rule, draw(f"init {layer} start"), 1, many, horizon)[0]
+    return made
 
 
 def block_rules(plan: Plan, cell: "Cell") -> dict[tuple[str, str], str]:
     """(family, block) → rule, from `cell.init`.
 
-    Diagonals start as the paper has them, else at 0; biases at 0.
+    Diagonals, and biases that the paper starts one by one, start as there, else at 0.
     """
     scheme, number = cell.start.scheme, cell.start.number
     if number and scheme in ("paper", "glorot", "orthogonal"):
@@ -151,6 +166,8 @@ def block_rules(plan: Plan, cell: "Cell") -> dict[tuple[str, str], str]:
         )
     for key in cell.paper:
         family, _, name = key.partition(".")
+        if key == "start" and plan.learnt:
+            continue
         if not plan.blocks.get(family) or (name and name not in plan.blocks[family]):
             raise UserError(f"cell.paper names {key}, which cell '{cell.name}' does not have")
     if scheme == "paper":
@@ -162,8 +179,8 @@ def block_rules(plan: Plan, cell: "Cell") -> dict[tuple[str, str], str]:
         families = {"p": "constant 0", "b": "constant 0"} | cell.paper
     elif scheme in SCHEMES:
         W, R = (rule.format(number or 1) for rule in SCHEMES[scheme])
-        diagonals = {key: rule for key, rule in cell.paper.items() if key[0] == "p"}
-        families = {"W": W, "R": R, "p": "constant 0", "b": "constant 0"} | diagonals
+        vectors = {k: rule for k, rule in cell.paper.items() if k[0] == "p" or k[:2] == "b."}
+        families = {"W": W, "R": R, "p": "constant 0", "b": "constant 0"} | vectors
     else:
         raise unknown("initialisation", cell.init, ["paper", *SCHEMES])
     found = {}
@@ -230,12 +247,14 @@ def _memory(
         )
     sign, name = keeper.sign, keeper.bias
     if scheme != "chrono":
-        return {("b", name): np.full((1, hidden), sign * float(cell.forget_bias or 0))}
+        columns = plan.columns("b", [name], hidden)[0]
+        return {("b", name): np.full((1, columns), sign * float(cell.forget_bias or 0))}
     most = longest if longest else _needed(horizon, asked, "cell.init=chrono:100")
     if most <= 2:
         raise UserError(f"{asked}: the longest lag must be above 2 steps, got {most:g}")
     # Tallec & Ollivier (2018): b_f ~ log U(1, T_max - 1), b_i = -b_f.
-    bias = np.log(draw(f"init {layer} chrono").uniform(1, most - 1, (1, hidden)))
+    columns = plan.columns("b", [name], hidden)[0]
+    bias = np.log(draw(f"init {layer} chrono").uniform(1, most - 1, (1, columns)))
     return {("b", name): sign * bias} | ({("b", cell.write): -bias} if cell.write else {})
 
 

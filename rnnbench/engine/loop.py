@@ -3,8 +3,9 @@
 Axes: K replicas   T time steps   B batch   I input width   G stacked blocks   H state width.
 """
 
+import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,10 @@ from torch.nn import functional as F
 from rnnbench.equations.operations import OPERATIONS
 from rnnbench.equations.plan import Plan
 from rnnbench.equations.program import MATRICES, VECTORS, Program, Value
+from rnnbench.equations.shapes import UNITS, Shape, sizes
 
 Params = dict[str, Tensor]  # one layer: "W" (K, I, ·H), "R0"… (K, H, ·H), "p" and "b" (K, ·H)
-State = tuple[Tensor, ...]  # each (K, B, H), in the order of `plan.state`
+State = tuple[Tensor, ...]  # each (K, B, H) or of its own shape, in the order of `plan.state`
 
 
 def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -30,12 +32,19 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 
 def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
     """The same, from the hoisted product of the inputs."""
-    fixed, step = _fixed(plan, params), step_of(plan)
+    hidden = units(state)
+    fixed, step = _fixed(plan, params, hidden), step_of(plan, hidden)
     outputs = []
-    for wx in _parts(plan, wx_KTBG):
+    for wx in _parts(plan, wx_KTBG, hidden):
         state = step(*wx, *fixed, *state)
         outputs.append(state[0])
-    return stack(outputs, 1), state
+    made = stack(outputs, 1)
+    return made if made.dim() == 4 else made.flatten(3), state
+
+
+def units(state: State) -> int:
+    """H: the numbers of the first state, which is the output."""
+    return math.prod(state[0].shape[2:])
 
 
 def input_product(plan: Plan, params: Params, x: Tensor) -> Tensor:
@@ -65,61 +74,68 @@ def _folded_bias(plan: Plan, params: Params) -> Tensor | None:
     """(K, 1, G): for every input block the bias that rides on it, else zeros."""
     if not plan.folded:
         return None
-    biases = vectors(plan, params, "b")
+    biases = vectors(plan, params, "b", params["b"].shape[-1] // len(plan.blocks["b"]))
     carried = {block: biases[bias] for bias, block in plan.folded.items()}
     zero = torch.zeros_like(next(iter(carried.values())))
     return torch.cat([carried.get(block, zero) for block in plan.blocks["W"]], -1)
 
 
 def gate_values(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> dict[str, Tensor]:
-    """What every gate does along the sequences: name → (K, T, B, H)."""
-    fixed = _fixed(plan, params)
-    probe = _emit(plan, (*plan.program.results, *plan.gates.values()))
+    """What every gate does along the sequences: name → (K, T, B, H), or as many as it
+    has.
+    """
+    hidden = units(state)
+    fixed = _fixed(plan, params, hidden)
+    wanted = (*plan.program.results, *plan.gates.values())
+    probe = _emit(plan, wanted, 0 if plan.program.plain else hidden)
     values = []
-    for wx in _parts(plan, wx_KTBG):
+    for wx in _parts(plan, wx_KTBG, hidden):
         found = probe(*wx, *fixed, *state)
         state = found[: len(state)]
-        values.append(found[len(state) :])
+        values.append([in_one(value) for value in found[len(state) :]])
     return {gate: stack([v[k] for v in values], 1) for k, gate in enumerate(plan.gates)}
 
 
-def _parts(plan: Plan, wx_KTBG: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def _parts(plan: Plan, wx_KTBG: Tensor, hidden: int) -> Iterator[tuple[Tensor, ...]]:
     """The hoisted product, step by step, in the parts that a step takes."""
-    width = wx_KTBG.shape[-1] // len(plan.blocks["W"])
-    parts = wx_KTBG.split([len(names) * width for names in plan.parts], -1)
+    parts = wx_KTBG.split([sum(plan.columns("W", names, hidden)) for names in plan.parts], -1)
     return zip(
         *(part.unbind(1) for part in parts), strict=True
     )  # unbind: its gradient is one stack, not T padded slices
 
 
-def _fixed(plan: Plan, params: Params) -> tuple[Tensor | dict[str, Tensor], ...]:
+def _fixed(plan: Plan, params: Params, hidden: int) -> tuple[Tensor | dict[str, Tensor], ...]:
     """The arguments of a step that do not change over time."""
     products = [params[f"R{g}"] for g in range(len(plan.groups))]
-    return *products, vectors(plan, params, "p"), vectors(plan, params, "b")
+    return *products, *(vectors(plan, params, family, hidden) for family in VECTORS)
 
 
-def vectors(plan: Plan, params: Params, family: str) -> dict[str, Tensor]:
-    """The blocks of `p` or `b` by name, each (K, 1, H)."""
+def vectors(plan: Plan, params: Params, family: str, hidden: int) -> dict[str, Tensor]:
+    """The blocks of `p` or `b` by name, each (K, 1, H) or of its own shape."""
     names = plan.blocks[family]
-    return (
-        dict(zip(names, params[family].unsqueeze(1).chunk(len(names), -1), strict=True))
-        if names
-        else {}
-    )
+    if not names:
+        return {}
+    parts = params[family].unsqueeze(1).split(plan.columns(family, names, hidden), -1)
+    shapes = [plan.shape(family, name) for name in names]
+    return {
+        name: part if shape == UNITS else in_axes(part, sizes(shape, hidden))
+        for name, part, shape in zip(names, parts, shapes, strict=True)
+    }
 
 
-def step_of(plan: Plan) -> fx.GraphModule:
+def step_of(plan: Plan, hidden: int = 0) -> fx.GraphModule:
     """One step as code: step(*parts (K, B, ·), *R_groups, p, b, *state (K, B, H)) → new states.
 
-    The parts are those of `plan.parts`; p and b are dictionaries of (K, 1, H).
+    The parts are those of `plan.parts`; p and b are dictionaries of (K, 1, H). hidden: needed where
+    values have shapes of their own.
     """
-    return _emit(plan, plan.program.results)
+    return _emit(plan, plan.program.results, 0 if plan.program.plain else hidden)
 
 
 @lru_cache(maxsize=512)
-def _emit(plan: Plan, wanted: tuple[Value, ...]) -> fx.GraphModule:
+def _emit(plan: Plan, wanted: tuple[Value, ...], hidden: int) -> fx.GraphModule:
     """The step's arguments → the values wanted, with its products hoisted and fused as planned."""
-    graph = fx.Graph()
+    graph, program = fx.Graph(), plan.program
     parts = {names: graph.placeholder(f"wx_{'_'.join(names)}") for names in plan.parts}
     weights = {operand: graph.placeholder(f"R{g}") for g, (operand, _) in enumerate(plan.groups)}
     vectors = {family: graph.placeholder(family) for family in VECTORS}
@@ -129,7 +145,10 @@ def _emit(plan: Plan, wanted: tuple[Value, ...]) -> fx.GraphModule:
     columns: dict[str, fx.Node] = {}  # block of R → its columns of the fused product
     made: dict[Value, fx.Node] = {}
 
-    for v in plan.program.values:
+    def insert(node: fx.Node, at: int) -> fx.Node:
+        return graph.call_method("unsqueeze", (node, at))
+
+    for v in program.values:
         if v.op == "state":
             made[v] = state[v.block]
         elif v.op in VECTORS and v.owned not in absorbed:
@@ -137,24 +156,64 @@ def _emit(plan: Plan, wanted: tuple[Value, ...]) -> fx.GraphModule:
         elif v.op == "R":
             if v.block not in columns:  # the first product on this operand: compute them all
                 operand = v.inputs[0]
-                product = (made[operand], weights[operand])
+                product = (_flat(graph, made[operand], program.shape(operand)), weights[operand])
                 if ridden := plan.riding.get(operand):
                     fused = graph.call_function(torch.baddbmm, (parts[ridden], *product))
                 else:
                     fused = graph.call_function(torch.bmm, product)
-                columns |= _split(graph, fused, names_on[operand])
-            made[v] = columns[v.block]
+                columns |= _split(graph, fused, names_on[operand], plan, hidden)
+            made[v] = _shaped(graph, columns[v.block], program.shape(v), hidden)
         elif v.op == "W" and (v.block,) in parts and (v.block,) not in plan.riding.values():
-            made[v] = parts[(v.block,)]
+            made[v] = _shaped(graph, parts[(v.block,)], program.shape(v), hidden)
         elif v in plan.absorbed:
             if (present := _other(v, plan.absorbed[v], made)) is not None:
                 made[v] = present
         elif v.op in OPERATIONS:
-            args = tuple(made[a] if isinstance(a, Value) else a for a in v.args)
-            made[v] = graph.call_function(OPERATIONS[v.op].compute, args)
+            made[v] = graph.call_function(
+                OPERATIONS[v.op].compute, _aligned(program, v, made, insert)
+            )
     graph.output(tuple(made[v] for v in wanted))
     graph.eliminate_dead_code()
     return fx.GraphModule({}, graph)
+
+
+def in_one(value: Tensor) -> Tensor:
+    """All its axes as one: (K, B, ·)."""
+    return value.reshape(*value.shape[:2], -1)
+
+
+def in_axes(flat: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    """The last axis as several, or as none."""
+    return flat.view(*flat.shape[:-1], *lengths)
+
+
+def _flat(graph: fx.Graph, node: fx.Node, shape: Shape) -> fx.Node:
+    """An operand of a recurrent matrix as one vector."""
+    return node if shape == UNITS else graph.call_function(in_one, (node,))
+
+
+def _shaped(graph: fx.Graph, node: fx.Node, shape: Shape, hidden: int) -> fx.Node:
+    """A product with a matrix in the shape that it stands for."""
+    if shape == UNITS:
+        return node
+    return graph.call_function(in_axes, (node, sizes(shape, hidden)))
+
+
+def _aligned(
+    program: Program, value: Value, made: Mapping[Value, Any], insert: Callable[[Any, int], Any]
+) -> tuple[Any, ...]:
+    """The arguments of an operation, with an axis of one wherever another argument has one more.
+
+    insert: (argument, place) → the same with an axis there.
+    """
+    args = {a: made[a] for a in value.inputs}
+    if any(program.shape(a) != UNITS for a in args):
+        lacking = OPERATIONS[value.op].lacking([program.shape(a) for a in value.inputs])
+        for a, (axes, at) in zip(value.inputs, lacking, strict=True):
+            args[a] = made[a]
+            for _ in range(axes):
+                args[a] = insert(args[a], at)
+    return tuple(args[a] if isinstance(a, Value) else a for a in value.args)
 
 
 def _other(total: Value, term: tuple[str, str], made: Mapping[Value, fx.Node]) -> fx.Node | None:
@@ -164,30 +223,38 @@ def _other(total: Value, term: tuple[str, str], made: Mapping[Value, fx.Node]) -
     return next((made[a] for a in total.inputs if a in made), None)
 
 
-def _split(graph: fx.Graph, fused: fx.Node, names: tuple[str, ...]) -> dict[str, fx.Node]:
+def _split(
+    graph: fx.Graph, fused: fx.Node, names: tuple[str, ...], plan: Plan, hidden: int
+) -> dict[str, fx.Node]:
     if len(names) == 1:
         return {names[0]: fused}
-    parts = graph.call_function(torch.chunk, (fused, len(names), -1))
+    if hidden:
+        widths = plan.columns("R", names, hidden)
+        parts = graph.call_function(torch.split, (fused, widths, -1))
+    else:
+        parts = graph.call_function(torch.chunk, (fused, len(names), -1))
     return {name: graph.call_function(operator.getitem, (parts, k)) for k, name in enumerate(names)}
 
 
 def evaluate(
     program: Program, blocks: Mapping[tuple[str, str], Tensor], state: Mapping[str, Tensor]
 ) -> dict[Value, Any]:
-    """Every value of one step as the equations compute it, nothing fused: (K, B, H) each.
+    """Every value of one step as the equations compute it, nothing fused: (K, B, H) each, or of its
+    own shape.
 
     blocks: ("W", name) → the product with x (K, B, H); ("R", name) → the matrix (K, H, H);
         ("p", name), ("b", name) → the vector (K, 1, H).
     """
     found: dict[Value, Any] = {}
+    hidden = math.prod(state[program.state[0]].shape[2:])
     for v in program.values:
         if v.op == "state":
             found[v] = state[v.block]
         elif v.op == "R":
-            found[v] = torch.bmm(found[v.inputs[0]], blocks[v.owned])
+            made = torch.bmm(in_one(found[v.inputs[0]]), blocks[v.owned])
+            found[v] = in_axes(made, sizes(program.shape(v), hidden))
         elif v.op in (*MATRICES, *VECTORS):
             found[v] = blocks[v.owned]
         elif v.op in OPERATIONS:
-            args = (found[a] if isinstance(a, Value) else a for a in v.args)
-            found[v] = OPERATIONS[v.op].compute(*args)
+            found[v] = OPERATIONS[v.op].compute(*_aligned(program, v, found, Tensor.unsqueeze))
     return found

@@ -17,7 +17,7 @@ from rnnbench.equations.operations import ANY, APPLIED, ATOM, OPERATIONS, SUM, F
 from rnnbench.equations.program import FAMILIES, Argument, Program, Value
 from rnnbench.equations.text import UNICODE, Notation, Writer
 from rnnbench.equations.trace import with_numbers
-from rnnbench.errors import unknown
+from rnnbench.errors import UserError, unknown
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 SHARE = 0.3  # of a bias, that the first of two has in the check: any would do
@@ -97,6 +97,11 @@ def restated(program: Program, name: str) -> str:
     if name not in STYLES:
         raise unknown("notation", name, STYLES)
     style = STYLES[name]
+    if name != "paper" and not program.plain:
+        raise UserError(
+            f"--notation={name} is for cells with one number a unit, and "
+            f"{program.function.__name__} has states with shapes of their own: leave it out"
+        )
     return _Restated(program, replace(UNICODE, now=style.now, before=style.before), style).page()
 
 

@@ -2,12 +2,12 @@
 
 An entry says how a cell may call the operation, what the loop computes, its derivative, and how it
 is written in C++, Unicode and LaTeX. To add an operation, add an entry to `OPERATIONS`; nothing
-else in the package lists them. Each acts on units one by one, but for the few that are `across`.
+else in the package lists them. Each acts on numbers one by one, but for the few that are `across`.
 """
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
 from numbers import Real
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnnbench.equations.program import Argument, Value
+from rnnbench.equations.shapes import Shape, together
 
 # How tightly a term holds together, loosest first. W x stands below the product: R (r ⊙ h) and r ⊙
 # (R h) are different cells, so neither is left to the reader's habits.
@@ -46,7 +47,9 @@ class Operation:
     operands: as torch calls them. options: numbers with defaults that follow the operands.
     cheap: rather computed again than kept for the backward pass.
     chooses: its value is a condition, for `where`.
-    across: it reads all units; one number of all stands at every unit. No C++ for these.
+    across: it reads a whole axis, the last or the last two. No C++ for these.
+    own: how many of its last axes each operand of a product has to itself; the axes before them
+        meet one by one. made: (those axes of each) → the last axes of the result; None: no fit.
     """
 
     compute: Callable[..., Any]
@@ -60,6 +63,24 @@ class Operation:
     cheap: bool = False
     chooses: bool = False
     across: bool = False
+    own: tuple[int, ...] = ()
+    made: Callable[..., Shape | None] = lambda *_: ()
+
+    def shape(self, given: Sequence[Shape]) -> Shape | None:
+        """Of the result, from the shapes of the operands; None if they do not fit."""
+        own = self.own or (0,) * len(given)
+        if any(len(shape) < last for shape, last in zip(given, own, strict=True)):
+            return None
+        cuts = [len(shape) - last for shape, last in zip(given, own, strict=True)]
+        before = together(shape[:cut] for shape, cut in zip(given, cuts, strict=True))
+        after = self.made(*(shape[cut:] for shape, cut in zip(given, cuts, strict=True)))
+        return None if before is None or after is None else before + after
+
+    def lacking(self, given: Sequence[Shape]) -> list[tuple[int, int]]:
+        """For every operand how many axes it lacks among those that meet one by one, and where."""
+        own = self.own or (0,) * len(given)
+        cuts = [len(shape) - last for shape, last in zip(given, own, strict=True)]
+        return [(max(cuts) - cut, -1 - last) for cut, last in zip(cuts, own, strict=True)]
 
     @property
     def signature(self) -> Signature:
@@ -160,25 +181,54 @@ def _comparison(
 UNITS: dict[str, Any] = {"cpp": "", "options": {"dim": -1.0}, "across": True}
 
 
-def shares(a: Tensor, dim: float) -> Tensor:
+def shares(a: Tensor, dim: float = -1.0) -> Tensor:
     """The softmax over units."""
     return torch.softmax(a, -1)
 
 
-def total(a: Tensor, dim: float) -> Tensor:
+def total(a: Tensor, dim: float = -1.0) -> Tensor:
     """The sum over units, at each of them: every value is as wide as the cell."""
     return a.sum(-1, keepdim=True).expand_as(a)
 
 
-def average(a: Tensor, dim: float) -> Tensor:
+def average(a: Tensor, dim: float = -1.0) -> Tensor:
     """The mean over units, at each of them."""
     return a.mean(-1, keepdim=True).expand_as(a)
 
 
-def length(a: Tensor, dim: float) -> Tensor:
+def length(a: Tensor, dim: float = -1.0) -> Tensor:
     """The Euclidean norm over units, at each of them."""
     found: Tensor = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
     return found.expand_as(a)
+
+
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """a bᵀ, of the last axes."""
+    return a.unsqueeze(-1) * b.unsqueeze(-2)
+
+
+def rows(M: Tensor, k: Tensor) -> Tensor:
+    """M k: every row of the matrix times the vector."""
+    return (M * k.unsqueeze(-2)).sum(-1)
+
+
+def read(w: Tensor, M: Tensor) -> Tensor:
+    """Mᵀ w: the rows of the matrix, weighted and summed."""
+    return (M * w.unsqueeze(-1)).sum(-2)
+
+
+def rolled(a: Tensor, shifts: float, dims: float = -1.0) -> Tensor:
+    """Every place takes the number `shifts` places before it, the first those of the end."""
+    return torch.roll(a, int(shifts), int(dims))
+
+
+def counted(a: Tensor, dim: float = -1.0) -> Tensor:
+    """How many numbers the last axis has."""
+    return a.new_full((1,) * (a.dim() - 1), a.shape[-1])
+
+
+def _product(name: str, a: Argument, b: Argument) -> Value:
+    return Value(name, (a, b))
 
 
 def _of_all(name: str, a: Argument) -> Value:
@@ -407,6 +457,61 @@ OPERATIONS: dict[str, Operation] = {
         unicode=Form("norm"),
         latex=_named("norm"),
         calls=("norm",),
+        **UNITS,
+    ),
+    "outer": Operation(
+        compute=outer,
+        derivative=lambda g, y, a, b: (_product("rows", g, b), _product("read", a, g)),
+        cpp="",
+        unicode=Form("%s %sᵀ", APPLIED, (ATOM, ATOM)),
+        latex=Form(r"%s\,{%s}^{\top}", APPLIED, (ATOM, ATOM)),
+        calls=("outer",),
+        operands=("input", "vec2"),
+        across=True,
+        own=(1, 1),
+        made=lambda a, b: a + b,
+    ),
+    "rows": Operation(
+        compute=rows,
+        derivative=lambda g, y, M, k: (_product("outer", g, k), _product("read", g, M)),
+        cpp="",
+        unicode=Form("%s %s", APPLIED, (ATOM, ATOM)),
+        latex=Form("%s %s", APPLIED, (ATOM, ATOM)),
+        calls=(),
+        operands=("matrix", "vector"),
+        across=True,
+        own=(2, 1),
+        made=lambda M, k: M[:1] if M[1:] == k else None,
+    ),
+    "read": Operation(
+        compute=read,
+        derivative=lambda g, y, w, M: (_product("rows", M, g), _product("outer", w, g)),
+        cpp="",
+        unicode=Form("%sᵀ %s", APPLIED, (ATOM, ATOM)),
+        latex=Form(r"{%s}^{\top} %s", APPLIED, (ATOM, ATOM)),
+        calls=(),
+        operands=("vector", "matrix"),
+        across=True,
+        own=(1, 2),
+        made=lambda w, M: M[1:] if M[:1] == w else None,
+    ),
+    "roll": Operation(
+        compute=rolled,
+        derivative=lambda g, y, a, shifts, dims: (Value("roll", (g, -shifts, dims)),),
+        cpp="",
+        unicode=Form("roll"),
+        latex=_named("roll"),
+        calls=("roll",),
+        options={"shifts": 0.0, "dims": -1.0},
+        across=True,
+    ),
+    "size": Operation(
+        compute=counted,
+        derivative=lambda g, y, a, dim: (0.0,),
+        unicode=Form("size"),
+        latex=_named("size"),
+        calls=("size",),
+        own=(1,),
         **UNITS,
     ),
     "greater": _comparison(">", ">", ">", operator.gt, ("gt", "greater")),

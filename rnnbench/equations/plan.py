@@ -7,11 +7,15 @@ products and biases are computed together. Knows no cell by name.
 Axes: I inputs   H units.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, VECTORS, Program, Value
+from rnnbench.equations.shapes import Shape, multiple, size
 from rnnbench.equations.trace import trace
 
 
@@ -47,23 +51,80 @@ class Plan:
         found = [v for v in self.program.values if v.op == "sigmoid"]
         return {self.program.names.get(v, f"gate{k}"): v for k, v in enumerate(found)}
 
+    @cached_property
+    def _shapes(self) -> dict[tuple[str, str], Shape]:
+        return {v.owned: self.program.shape(v) for v in self.program.values if v.op in FAMILIES}
+
+    def shape(self, family: str, block: str) -> Shape:
+        """Of what a block gives: of a vector itself, of a matrix its product."""
+        return self._shapes[family, block]
+
+    def columns(self, family: str, blocks: Iterable[str], hidden: int) -> list[int]:
+        """How many columns each of these blocks has."""
+        return [size(self.shape(family, block), hidden) for block in blocks]
+
+    def rows(self, group: int, hidden: int) -> int:
+        """How many rows the blocks of a recurrent product have: the numbers of its operand."""
+        return size(self.program.shape(self.groups[group][0]), hidden)
+
+    @property
+    def learnt(self) -> tuple[Shape, ...]:
+        """The shapes of the states whose start is a parameter."""
+        shapes = dict(zip(self.state, self.program.state_shapes, strict=True))
+        return tuple(shapes[name] for name in self.program.learnt)
+
+    @property
+    def multiple(self) -> int:
+        """The units must be a multiple of it."""
+        return multiple(self.program.shapes.values())
+
+    def at(self, steps: int) -> "Plan":
+        """The same where the horizon of the task has so many steps."""
+        program = self.program
+        placed = {
+            value: tuple(axis.at(steps) for axis in shape)
+            for value, shape in program.shapes.items()
+        }
+        return (
+            self
+            if placed == program.shapes
+            else replace(self, program=replace(program, shapes=placed))
+        )
+
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        """The parameter tensors of one layer: W, a fused matrix per operand, p, b."""
-        made: dict[str, tuple[int, ...]] = {"W": (inputs, len(self.blocks["W"]) * hidden)}
-        made |= {f"R{g}": (hidden, len(names) * hidden) for g, (_, names) in enumerate(self.groups)}
-        vectors = {family: (len(self.blocks[family]) * hidden,) for family in VECTORS}
+        """The parameter tensors of one layer: W, a fused matrix per operand, p, b, and `start`, the
+        starts that are learnt.
+        """
+        made: dict[str, tuple[int, ...]] = {
+            "W": (inputs, sum(self.columns("W", self.blocks["W"], hidden)))
+        }
+        for g, (_, names) in enumerate(self.groups):
+            made[f"R{g}"] = self.rows(g, hidden), sum(self.columns("R", names, hidden))
+        vectors = {f: (sum(self.columns(f, self.blocks[f], hidden)),) for f in VECTORS}
+        vectors["start"] = (sum(size(shape, hidden) for shape in self.learnt),)
         return made | {family: shape for family, shape in vectors.items() if shape[0]}
 
     def count(self, inputs: int, hidden: int) -> int:
         """Parameters of one layer with `inputs` inputs and `hidden` units."""
-        widths = {"W": inputs, "R": hidden, "p": 1, "b": 1}
-        return sum(len(names) * widths[family] * hidden for family, names in self.blocks.items())
+        return sum(map(math.prod, self.shapes(inputs, hidden).values()))
 
     @property
     def formula(self) -> str:
         """The parameter count in the inputs d and the units n: '4dn + 4n² + 4n'."""
-        vectors = len(self.blocks["p"]) + len(self.blocks["b"])
-        return _polynomial(len(self.blocks["W"]), len(self.blocks["R"]), vectors)
+        terms = [
+            (1, "d" * (f == "W"), (*self._above(f, n), *s)) for (f, n), s in self._shapes.items()
+        ]
+        return _formula([*terms, *((1, "", shape) for shape in self.learnt)])
+
+    def formula_of(self, shapes: Iterable[Shape]) -> str:
+        """Numbers of such values together: '2n'."""
+        return _formula((1, "", shape) for shape in shapes)
+
+    def _above(self, family: str, block: str) -> Shape:
+        """The rows of a recurrent matrix: the shape of its operand."""
+        if family != "R":
+            return ()
+        return self.program.shape(next(o for o, names in self.groups if block in names))
 
     def flops(self, inputs: int, hidden: int) -> int:
         """Floating-point operations of one layer in one step of one sequence, forward.
@@ -71,22 +132,42 @@ class Plan:
         A multiplication and an addition in a product with a matrix count as 2; elsewhere each
         operation of the equations, functions such as tanh included, counts as 1 per unit.
         """
-        products = 2 * hidden * (len(self.blocks["W"]) * inputs + len(self.blocks["R"]) * hidden)
-        return products + hidden * self._elementwise
+        return sum(
+            times * (inputs if by else 1) * size(axes, hidden)
+            for times, by, axes in self._operations()
+        )
 
     @property
     def flops_formula(self) -> str:
         """The same in d and n: '8dn + 8n² + 20n'."""
-        return _polynomial(2 * len(self.blocks["W"]), 2 * len(self.blocks["R"]), self._elementwise)
+        return _formula(self._operations())
 
-    @property
-    def _elementwise(self) -> int:
-        return sum(v.op not in (*LEAVES, *MATRICES) for v in self.program.values)
+    def _operations(self) -> Iterator[tuple[int, str, Shape]]:
+        for v in self.program.values:
+            shape = self.program.shape(v)
+            if v.op in MATRICES:
+                yield 2, "d" * (v.op == "W"), (*self._above(v.op, v.block), *shape)
+            elif v.op in ("rows", "read"):  # sums along the axis of the vector
+                vector = v.inputs[1 if v.op == "rows" else 0]
+                yield 2, "", (*shape, self.program.shape(vector)[-1])
+            elif v.op not in LEAVES:
+                yield 1, "", shape
 
 
-def _polynomial(dn: int, n2: int, n: int) -> str:
-    terms = ((dn, "dn"), (n2, "n²"), (n, "n"))
-    return " + ".join(f"{k if k > 1 else ''}{unit}" for k, unit in terms if k)
+def _formula(terms: Iterable[tuple[int, str, Shape]]) -> str:
+    """A sum of products of the inputs d and of axes, in d and the units n."""
+    total: dict[tuple[int, int, int], Fraction] = {}
+    for times, by, axes in terms:
+        units, steps = (sum(axis.of == of for axis in axes) for of in "HT")
+        powers = len(by), units, steps
+        number = math.prod((axis.number for axis in axes), start=Fraction(times))
+        total[powers] = total.get(powers, Fraction(0)) + number
+    written = []
+    for powers, number in sorted(total.items(), reverse=True):
+        letters = zip(("d", "n", "steps"), powers, strict=True)
+        unit = "".join(letter + {1: "", 2: "²", 3: "³"}[k] for letter, k in letters if k)
+        written.append(unit if number == 1 and unit else f"{number}{unit}")
+    return " + ".join(written)
 
 
 def plan(function: Callable[..., Any], constants: Mapping[str, Any] | None = None) -> Plan:
@@ -111,14 +192,18 @@ def planned(program: Program) -> Plan:
     }
     blocks["W"] = tuple(name for part in parts for name in part)
     blocks["R"] = tuple(name for names in groups.values() for name in names)
+    # What has shapes of its own is added where the equations add it.
     folded = {
-        name: chain.block for chain in chains for family, name in chain.terms if family == "b"
+        name: chain.block
+        for chain in chains
+        for family, name in chain.terms
+        if family == "b" and program.plain
     }
     absorbed = {
         total: term
         for chain in chains
         for term, total in chain.terms.items()
-        if term[0] == "b" or chain.block in ridden
+        if (chain.block in ridden if term[0] == "R" else term[1] in folded)
     }
     fused = tuple((operand, tuple(names)) for operand, names in groups.items())
     return Plan(program, blocks, fused, parts, riding, folded, absorbed)
@@ -145,6 +230,8 @@ def _chains(program: Program) -> list[_Chain]:
         terms: dict[tuple[str, str], Value] = {}
         value, added = product, 0
         while len(users[value]) == 1 and (user := users[value][0]) and user.op == "add":
+            if program.shape(user) != program.shape(product):
+                break
             first, second = user.args
             if first is second:  # twice the sum: what is added later is not
                 break
@@ -154,7 +241,8 @@ def _chains(program: Program) -> list[_Chain]:
             if alone and isinstance(other, Value):
                 first_of_family = other.op not in {family for family, _ in terms}
                 rides = other.op == "b" or (other.op == "R" and len(terms) == added)
-                if first_of_family and rides:
+                as_wide = program.shape(other) == program.shape(product)
+                if first_of_family and rides and as_wide:
                     terms[other.owned] = user
             value, added = user, added + 1
         chains.append(_Chain(product.block, terms))

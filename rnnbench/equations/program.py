@@ -5,12 +5,15 @@ for what is not finite are readers of it; `operations` says what each of its ope
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Union
+
+from rnnbench.equations.shapes import UNITS, Shape
 
 MATRICES, VECTORS = ("W", "R"), ("p", "b")
 FAMILIES = MATRICES + VECTORS
 LEAVES = ("x", "state", *VECTORS)
+FIRST, LEARNT = "first", "learnt"  # starts of a state: 1 at its first place and 0 elsewhere
 
 Argument = Union["Value", float]
 
@@ -65,6 +68,9 @@ class Program:
     values: everything that the new states depend on, in the order of the equations.
     results: the new states, in the order of `state`.
     names: value → the name that the equations give it; a new state has its state's name.
+    shapes: of the values that are not one number a unit, or of all.
+    starts: state → what it is before the first step, where that is not 0: a number, `FIRST`, or
+        `LEARNT`.
     """
 
     function: Callable[..., Any]
@@ -72,6 +78,32 @@ class Program:
     values: tuple[Value, ...]
     results: tuple[Value, ...]
     names: dict[Value, str]
+    shapes: dict[Value, Shape] = field(default_factory=dict)
+    starts: dict[str, float | str] = field(default_factory=dict)
+
+    def shape(self, value: Value) -> Shape:
+        return self.shapes.get(value, UNITS)
+
+    @property
+    def state_shapes(self) -> tuple[Shape, ...]:
+        return tuple(map(self.shape, self.results))
+
+    @property
+    def carried(self) -> dict[str, Shape]:
+        """The states that the next step reads, with their shapes: an output may be none of them."""
+        read = {v.block for v in self.values if v.op == "state"}
+        states = zip(self.state, self.state_shapes, strict=True)
+        return {name: shape for name, shape in states if name in read}
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The states whose start is a parameter."""
+        return tuple(name for name, start in self.starts.items() if start == LEARNT)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every value is one number a unit, and every state starts at 0."""
+        return not self.starts and all(shape == UNITS for shape in self.shapes.values())
 
     @property
     def computed(self) -> tuple[Value, ...]:

@@ -16,13 +16,15 @@ from torch.nn import functional as F
 
 from rnnbench.equations.operations import OPERATIONS
 from rnnbench.equations.program import FAMILIES, MATRICES, Argument, Value
+from rnnbench.equations.shapes import UNITS, Shape
+from rnnbench.equations.shapes import written as sized
 from rnnbench.errors import UserError
 
 # What torch's functions take beside their operands, and the only value that it may have here.
 IDLE = {"inplace": False, "alpha": 1, "out": None, "rounding_mode": None, "dtype": None}
 MIXING = {
-    *("log_softmax", "cumsum", "cumprod", "roll", "flip", "sort"),
-    *("layer_norm", "normalize", "outer", "dot", "einsum", "cat", "stack", "std", "var", "max"),
+    *("log_softmax", "cumsum", "cumprod", "flip", "sort"),
+    *("layer_norm", "normalize", "dot", "einsum", "cat", "stack", "std", "var", "max"),
 }
 
 LANGUAGE = f"there are @ + - * / ** > >= < <= and {', '.join(sorted(OPERATIONS))}"
@@ -50,10 +52,18 @@ class Recorder:
     """What the equations have computed so far.
 
     place: 'file:line cell' of the line that is being executed. lines: value → that line.
+    declared: (family, block) or ("state", name) → its shape, where the signature gives one.
+    shapes: of the values so far.
     """
 
-    def __init__(self, place: Callable[[], str], line: Callable[[], int]) -> None:
-        self.place, self.line = place, line
+    def __init__(
+        self,
+        place: Callable[[], str],
+        line: Callable[[], int],
+        declared: dict[tuple[str, str], Shape],
+    ) -> None:
+        self.place, self.line, self.declared = place, line, declared
+        self.shapes: dict[Value, Shape] = {}
         self.values: list[Value] = []
         self.lines: dict[Value, int] = {}
         self._varying: set[Value] = set()  # what differs between the examples of a batch
@@ -63,14 +73,15 @@ class Recorder:
         return UserError(f"{self.place()}: {text}")
 
     def leaf(self, op: str, block: str = "") -> Value:
-        return self._record(Value(op, (), block))
+        return self._record(Value(op, (), block), self.declared.get((op, block), UNITS))
 
     def varies(self, value: Value) -> bool:
         """Whether it depends on the input or a state."""
         return value in self._varying
 
-    def _record(self, value: Value) -> Value:
+    def _record(self, value: Value, shape: Shape) -> Value:
         self.values.append(value)
+        self.shapes[value] = shape
         self.lines[value] = self.line()
         if value.op in ("x", "state") or self._varying.intersection(value.inputs):
             self._varying.add(value)
@@ -86,7 +97,12 @@ class Recorder:
         self._claimed.add((family, name))
 
     def product(self, matrix: Any, right: Any) -> "Symbol":
-        """matrix @ right."""
+        """matrix @ right; of two values, one of which is a matrix: what `rows` and `read` are."""
+        sides = [side for side in (matrix, right) if isinstance(side, Symbol)]
+        if len(sides) == 2 and not any(side._value.op == "x" for side in sides):
+            axes = [len(self.shapes[side._value]) for side in sides]
+            if axes[0] != axes[1]:
+                return self.operation("rows" if axes[0] > axes[1] else "read", tuple(sides), {})
         if not isinstance(matrix, Matrix):
             self._refuse_whole(matrix)
             if isinstance(right, Matrix):
@@ -106,7 +122,8 @@ class Recorder:
                 f"{matrix} multiplies what depends on neither x nor a state; a bias does the same"
             )
         self.claim(matrix._family, matrix._name)
-        return Symbol(self, self._record(Value(matrix._family, (operand,), matrix._name)))
+        made = Value(matrix._family, (operand,), matrix._name)
+        return Symbol(self, self._record(made, self.declared.get(made.owned, UNITS)))
 
     def operation(self, name: str, given: tuple[Any, ...], options: dict[str, Any]) -> "Symbol":
         """An operation of the language, called as torch calls it."""
@@ -126,8 +143,10 @@ class Recorder:
             option: self._number(bound.get(option), name, option, default)
             for option, default in entry.options.items()
         }
-        if entry.across and numbers != entry.options:
-            raise self.refuse(f"{name} goes over the units, the only axis of a step: dim=-1")
+        if "dim" in numbers and numbers != entry.options:
+            raise self.refuse(f"{name} goes over the last axis, the units of a vector: dim=-1")
+        if name == "roll" and numbers["dims"] not in (-1.0, -2.0):
+            raise self.refuse("roll goes along a vector, dims=-1, or the rows of a matrix, dims=-2")
         if name == "clamp" and numbers == entry.options:
             raise self.refuse("clamp needs min, max or both: clamp(c, min=-1, max=1)")
         if name == "where":
@@ -135,7 +154,8 @@ class Recorder:
         else:
             for arg in args:
                 self._refuse_condition(arg, name)
-        return Symbol(self, self._record(Value(name, (*args, *numbers.values()))))
+        made = Value(name, (*args, *numbers.values()))
+        return Symbol(self, self._record(made, self._shape(made)))
 
     def call(self, function: Any, given: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """A function of torch that was called on a symbol."""
@@ -160,11 +180,27 @@ class Recorder:
             )
         mixes = (
             ", which mixes units while a step acts on each by itself; across units there are "
-            "softmax, sum, mean and norm"
+            "softmax, sum, mean and norm, of states with shapes roll, outer and @"
             if last in MIXING
             else ""
         )
         return self.refuse(f"{name} is not an operation of cells{mixes}; {LANGUAGE}")
+
+    def _shape(self, made: Value) -> Shape:
+        """Of the result of an operation."""
+        entry, given = OPERATIONS[made.op], [self.shapes[arg] for arg in made.inputs]
+        if entry.own and len(given) < len(entry.own):
+            raise self.refuse(f"{made.op} takes vectors, got a number")
+        least = 2 if made.op == "roll" and made.args[-1] == -2.0 else int(entry.across)
+        if not entry.own and any(len(shape) < least for shape in given):
+            raise self.refuse(f"{made.op} goes along an axis that {sized(given[0])} does not have")
+        shape = entry.shape(given)
+        if shape is None:
+            raise self.refuse(
+                f"{made.op} of {' and '.join(map(sized, given))} numbers does not fit; shapes must "
+                f"be equal, or one begin as the other does"
+            )
+        return shape
 
     def _operand(self, thing: Any, name: str) -> Argument:
         self._refuse_whole(thing)

@@ -1,23 +1,26 @@
 """Read a cell's equations: run the function once on symbols and keep what it computed as a program.
 
-Knows nothing of tensors' shapes, of engines, or of any particular cell; `rules` says what a cell
-may not do.
+Knows nothing of engines, or of any particular cell; `rules` says what a cell may not do, `shapes`
+how its signature gives values other widths than the units.
 """
 
 import ast
 import inspect
+import math
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
+from numbers import Real
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 
 from rnnbench.equations.operations import OPERATIONS, larger, smaller
-from rnnbench.equations.program import FAMILIES, LEAVES, Program, Value, ordered
+from rnnbench.equations.program import FAMILIES, FIRST, LEARNT, LEAVES, Program, Value, ordered
 from rnnbench.equations.rules import Family, Recorder, Symbol, check_text
+from rnnbench.equations.shapes import UNITS, Shape, declared, parse, written
 from rnnbench.errors import UserError
 
 
@@ -48,7 +51,9 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
             f"{source.place()}: a cell takes x and at least one state: def {function.__name__}(W, "
             f"R, b, x, h)"
         )
-    recorder = Recorder(lambda: source.place(source.line()), source.line)
+    given = {n: signature.parameters[n].default for n in known} | dict(constants or {})
+    shapes = _declared(signature, state, given, source.place())
+    recorder = Recorder(lambda: source.place(source.line()), source.line, shapes)
     leaves = {name: Symbol(recorder, recorder.leaf("state", name)) for name in state}
     leaves["x"] = Symbol(recorder, recorder.leaf("x"))
     symbols = [Family(recorder, name) if name in FAMILIES else leaves[name] for name in arguments]
@@ -63,6 +68,12 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
             f"{' '.join(str(error).split())}"
         ) from error
     results = _results(returned, state, recorder, source.place())
+    for family, name in shapes:
+        if (family, name) not in {(v.op, v.block) for v in recorder.values}:
+            raise UserError(
+                f"{source.place()}: the signature gives {family}.{name} a shape, and nothing reads "
+                f"it; remove it there, or use it"
+            )
     needed = set(ordered(results))
     learning = set(ordered(results, _has_gradient))
     for value in recorder.values:
@@ -77,7 +88,48 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
     if not any(v.op == "W" for v in values):
         raise UserError(f"{source.place()}: x is never used; a cell has at least one W.name @ x")
     names = source.names(recorder) | dict(zip(results, state, strict=True))
-    return Program(function, state, values, results, names)
+    starts = _starts(signature, state, source.place())
+    return Program(function, state, values, results, names, recorder.shapes, starts)
+
+
+def _declared(
+    signature: inspect.Signature, state: tuple[str, ...], constants: Mapping[str, Any], at: str
+) -> dict[tuple[str, str], Shape]:
+    """(family, block) or ("state", name) → the shape that the signature writes for it."""
+    found: dict[tuple[str, str], Shape] = {}
+    for name in (*FAMILIES, *state):
+        argument = signature.parameters.get(name)
+        text = (
+            "" if argument is None or argument.annotation is argument.empty else argument.annotation
+        )
+        text = text.strip("'\"") if isinstance(text, str) else ""  # a string within one, at times
+        try:
+            if text and name in state:
+                found["state", name] = parse(text, constants)
+            elif text:
+                blocks = declared(text, constants)
+                found |= {(name, block.rstrip("_")): shape for block, shape in blocks.items()}
+        except ValueError as error:
+            raise UserError(f"{at}: {name}: '{text}': {error}") from None
+    return found
+
+
+def _starts(
+    signature: inspect.Signature, state: tuple[str, ...], at: str
+) -> dict[str, float | str]:
+    """State → its start, where the signature writes one that is not 0."""
+    found: dict[str, float | str] = {}
+    for name in state:
+        start = signature.parameters[name].default
+        if start is inspect.Parameter.empty or start == 0:
+            continue
+        if not (start in (FIRST, LEARNT) or (isinstance(start, Real) and math.isfinite(start))):
+            raise UserError(
+                f"{at}: {name} starts at {start!r}; a state starts at a number, at '{FIRST}' (1 at "
+                f"its first place, else 0) or is '{LEARNT}'"
+            )
+        found[name] = start if isinstance(start, str) else float(start)
+    return found
 
 
 def _results(
@@ -107,6 +159,12 @@ def _results(
         value = recorder.result(symbol, name)
         if not recorder.varies(value):
             raise UserError(f"{at}: the new {name} depends on neither x nor a state")
+        asked = recorder.declared.get(("state", name), UNITS)
+        if recorder.shapes[value] != asked:
+            raise UserError(
+                f"{at}: the new {name} has {written(recorder.shapes[value])} numbers, and {name} "
+                f"{written(asked)} (n: units); a state keeps its shape"
+            )
         results.append(value)
     return tuple(results)
 

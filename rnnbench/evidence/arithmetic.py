@@ -93,6 +93,13 @@ def turned(log_size: complex, angle: complex) -> Pair:
     return size * cmath.cos(angle), size * cmath.sin(angle)
 
 
+def normalised(values: Vector) -> Vector:
+    """Set to mean 0 and variance 1, with 1e-5 under the root."""
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / len(values)
+    return [(value - mean) / cmath.sqrt(variance + 1e-5) for value in values]
+
+
 def sequence(
     step: Step, w: Weights, inputs: Sequence[Vector], state: States
 ) -> tuple[list[Vector], States]:

@@ -43,6 +43,11 @@ class Dropped(Layer):
 
     @classmethod
     def around(cls, cell: Recurrent, dropout: float, zoneout: float) -> "Dropped":
+        if not cell.plan.program.plain:
+            raise UserError(
+                f"model.recurrent_dropout and model.zoneout act on states of one number a unit, "
+                f"and {cell.name} has others; set both to 0"
+            )
         plan = planned(with_dropout(cell.plan.program))
         return cls(replace(cell, plan=plan), dropout, zoneout)
 

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from rnnbench.engine.layer import Draws, Layer, Place, Shapes
 from rnnbench.engine.loop import Params, State, product
 from rnnbench.errors import UserError
-from rnnbench.layers.stepped import whole
 
 
 @dataclass(frozen=True)
@@ -110,3 +109,12 @@ def _so_far(words: Tensor, members: Tensor) -> Tensor:
     first = members.cumsum(2) * members == 1
     begun = (first.to(words) * members).transpose(2, 3) @ before  # (K, B, M, H)
     return sums - members @ begun
+
+
+def whole(name: str, value: float, least: int = 1, most: int = 10_000) -> int:
+    """A constant that must be a whole number."""
+    if value != int(value) or not least <= value <= most:
+        raise UserError(
+            f"cell.constants.{name} must be a whole number from {least} to {most}, got {value:g}"
+        )
+    return int(value)

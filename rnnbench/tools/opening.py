@@ -73,8 +73,17 @@ class Opened:
 
     @property
     def plan(self) -> Plan:
-        """The equations of its cell. Raises UserError if its layers are of another kind."""
-        return self.network.plan
+        """The equations of its cell. Raises UserError if its layers are of another kind, or its
+        states have shapes or starts of their own.
+        """
+        plan = self.network.plan
+        if not plan.program.plain:
+            raise UserError(
+                f"cell={self.settings.cell.name} has states with shapes or starts of their own, "
+                f"which only rnnbench computes; rnnbench.load({str(self.folder)!r}) opens the run "
+                f"in Python"
+            )
+        return plan
 
     @property
     def name(self) -> str:

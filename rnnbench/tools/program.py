@@ -71,7 +71,10 @@ class Program(nn.Module):
         products = [params[f"R{g}"] for g in range(len(plan.groups))]
         # scan wants nothing that it reads or makes to be a view of something else: hence the clones
         p, b = (
-            {name: vector.clone() for name, vector in vectors(plan, params, family).items()}
+            {
+                name: vector.clone()
+                for name, vector in vectors(plan, params, family, self.hidden).items()
+            }
             for family in "pb"
         )
         sizes = [len(names) * self.hidden for names in plan.parts]

@@ -15,6 +15,7 @@ from rnnbench.evidence.arithmetic import (
     Weights,
     affine,
     dot,
+    normalised,
     over,
     sigmoid,
     times,
@@ -149,3 +150,37 @@ def s4d(w: Weights, x: Vector, y: Vector, re: Vector, im: Vector) -> States:
         new_re.append(state[0])
         new_im.append(state[1])
     return read, new_re, new_im
+
+
+def lstm_ln(w: Weights, x: Vector, h: Vector, c: Vector) -> States:
+    """Ba, Kiros & Hinton (2016), eqs. 20 to 22: f, i, o, g = LN(W_h h) + LN(W_x x) + b."""
+    gates = list("fioz")
+    from_x = normalised([dot(row, x) for gate in gates for row in w[f"W.{gate}"]])
+    from_h = normalised([dot(row, h) for gate in gates for row in w[f"R.{gate}"]])
+
+    def arriving(number: int, k: int) -> complex:
+        gate, place = gates[number], number * len(h) + k
+        gains = w[f"p.x{gate}"][k] * from_x[place] + w[f"p.h{gate}"][k] * from_h[place]
+        return complex(gains + w[f"b.{gate}"][k])
+
+    new = [
+        sigmoid(arriving(0, k)) * c[k] + sigmoid(arriving(1, k)) * cmath.tanh(arriving(3, k))
+        for k in range(len(h))
+    ]
+    out = [w["p.c"][k] * value + w["b.c"][k] for k, value in enumerate(normalised(new))]
+    return [sigmoid(arriving(2, k)) * cmath.tanh(out[k]) for k in range(len(h))], new
+
+
+def gru_ln(w: Weights, x: Vector, h: Vector) -> States:
+    """Ba, Kiros & Hinton (2016), supplementary material: the reset gate acts after LN(W_h h)."""
+    from_x = normalised([dot(row, x) for gate in "zrn" for row in w[f"W.{gate}"]])
+    from_h = normalised([dot(row, h) for gate in "zrn" for row in w[f"R.{gate}"]])
+    made, n = [], len(h)
+    for k in range(n):
+        read = {g: w[f"p.x{g}"][k] * from_x[j * n + k] for j, g in enumerate("zrn")}
+        held = {g: w[f"p.h{g}"][k] * from_h[j * n + k] for j, g in enumerate("zrn")}
+        z = sigmoid(read["z"] + held["z"] + w["b.z"][k])
+        r = sigmoid(read["r"] + held["r"] + w["b.r"][k])
+        candidate = cmath.tanh(read["n"] + w["b.n"][k] + r * held["n"])
+        made.append(z * h[k] + (1 - z) * candidate)
+    return (made,)
