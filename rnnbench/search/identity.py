@@ -79,7 +79,9 @@ def known() -> dict[str, str]:
     """Fingerprint → the name of a cell of ours."""
     found: dict[str, str] = {}
     for name, function, constants in _ours():
-        found.setdefault(fingerprint(trace(function, constants)), name)  # type: ignore[arg-type]
+        program = trace(function, constants)  # type: ignore[arg-type]
+        if program.plain:  # no candidate of a search is another
+            found.setdefault(fingerprint(program), name)
     return found
 
 
