@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ def loky(
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
+    # A process that has grown by 300 MB is replaced between packs: nothing to warn of, and where
+    # warnings are errors this one would end the thread that waits for the next process.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     here, devices = (
         replace(orders, parent=os.getpid()),
         gpus([job for pack in packs for job in pack]),
