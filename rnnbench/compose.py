@@ -124,9 +124,9 @@ def run(
     with tempfile.TemporaryDirectory() as scratch:
         line = [
             "rnnbench train",
-            *flags,
             f"hydra.sweep.dir='{scratch}'",
             *completed(swept(overrides, many)),
+            *flags,  # the last of which may take a word
         ]
         with (
             environment(HYDRA_FULL_ERROR="1"),
@@ -248,10 +248,10 @@ def swept(arguments: Sequence[str], many: bool) -> list[str]:
     Hydra's; trials= asks for a random search.
     """
     names = [a.partition("=")[0] for a in arguments]
-    for name in names:
-        if re.match(r"[+~]*hydra\.(run|sweep|job|output_subdir|runtime|mode)\b", name):
+    for argument in arguments:
+        if re.match(r"[+~]*hydra\.(run|sweep|job|output_subdir|runtime|mode)\b", argument):
             raise UserError(
-                f"{name.lstrip('+~')} has no effect: runs land in "
+                f"{argument.lstrip('+~')} has no effect: runs land in "
                 f"paths.results/STUDY/TASK/CELL/ID; leave it out"
             )
     short = [name for name in names if name in SWEEP or name.startswith("cluster.")]
@@ -440,7 +440,9 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
     try:
         return function()
     except MissingConfigException as error:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        asked = error.missing_cfg_file or ""
+        first, _, below = asked.partition("/")
+        group, name = (first, below) if first in GROUPS else asked.rpartition("/")[::2]
         if error.options is None:
             raise UserError(
                 f"no configuration '{name}'; leave --config-name out (--config-dir adds choices "
@@ -461,6 +463,8 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
             ) from None
         if found := re.search(r"Could not override '([^']+)'", str(error)):
             raise _unknown_key(found[1], overrides) from None
+        if found := re.search(r"Could not delete from config. '([^']+)' does not", str(error)):
+            raise UserError(f"~{found[1]}: there is no such key; leave it out") from None
         raise UserError(_line(error)) from None
     except (
         ArithmeticError,

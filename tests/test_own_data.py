@@ -4,6 +4,7 @@ said.
 
 import hashlib
 import importlib.metadata
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.tasks.archive import Archive, _load
 from rnnbench.tasks.arrays import Arrays
-from rnnbench.tasks.checking import check
+from rnnbench.tasks.checking import check, watched
 from rnnbench.tasks.contract import Batch, Generated
 from rnnbench.tasks.table import Table
 
@@ -561,10 +562,10 @@ FAULTS = {
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("axes", r"Sound.batch: x must hold 7 sequences .* time first"),
+        ("axes", r"Sound.batch\(draw, 0, 7\): x must hold 7 sequences .* time first"),
         ("width", r"x must have the axes \(T, B, 2\), got shape \(5, 7, 1\)"),
         ("dtype", r"x must be float32, got int64"),
-        ("nan", r"Sound.batch: x is nan in sequence 1 at step 3, column 0"),
+        ("nan", r"Sound.batch\(draw, 0, 7\): x is nan in sequence 1 at step 3, column 0"),
         ("range", r"y is 3 in sequence \d; outputs = 3 allows 0 to 2"),
         ("float labels", r"y must be int64, got float32"),
         ("labels", r"y must have shape \(7,\)"),
@@ -575,9 +576,9 @@ FAULTS = {
     ],
 )
 def test_what_is_wrong_with_a_batch_is_said_to_its_author(fault, said):
-    check(Sound(), Draw(0), 7)
+    check(watched(Sound(), __file__), Draw(0), 7)
     with pytest.raises(UserError, match=said):
-        check(Sound(broken=fault), Draw(0), 7)
+        check(watched(Sound(broken=fault), __file__), Draw(0), 7)
 
 
 MINE = """from dataclasses import dataclass
@@ -598,6 +599,28 @@ class Sensor(Generated):
         return Batch(x, (x[0, :, 0] > 0).astype(np.int64), last=True)
 """
 
+LATE = """
+@dataclass(frozen=True)
+class Late(Sensor):
+    how: str = ""
+
+    def batch(self, draw, step, size):
+        made = super().batch(draw, step, size)
+        if step >= 3 and self.how == "input":
+            made.x[2, 1, 0] = np.nan
+        if step >= 3 and self.how == "class":
+            made.y[1] = 2
+        if step >= 3 and self.how == "raises":
+            raise ZeroDivisionError("by nothing")
+        return made
+
+    def evaluation(self, split, draw, size):
+        for number, made in enumerate(super().evaluation(split, draw, size)):
+            if number >= 5 and self.how == "valid":
+                made.x[2, 1, 0] = np.inf
+            yield made
+"""
+
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
@@ -609,6 +632,25 @@ def mine(tmp_path, monkeypatch):
 QUICK = ("train.steps=2", "train.eval_every=2", "train.batch=5", "model.hidden=4", "engine=loop")
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("input", r"Late.batch\(draw, 3, 5\): x is nan in sequence 1 at step 2, column 0"),
+        ("class", r"Late.batch\(draw, 3, 5\): y is 2 in sequence 1; outputs = 2 allows 0 to 1"),
+        ("raises", r"mytask.py:\d+: ZeroDivisionError: by nothing"),
+        ("valid", r"Late.evaluation\('valid'\), batch 6: x is inf in sequence 1 at step 2"),
+    ],
+)
+def test_what_is_wrong_later_is_said_too_and_no_run_diverges(mine, trained, how, said):
+    from rnnbench.compose import compose
+
+    Path("mytask.py").write_text(MINE + LATE)
+    budget = "train.steps=6 train.eval_every=2 train.eval_batch=10 task.valid_size=100"
+    settings = compose(["task=mytask.py:Late", *QUICK, *budget.split(), f"task.how={how}"])
+    with pytest.raises(UserError, match=said):
+        trained(settings)
+
+
 @pytest.mark.parametrize("typed", ["task={}", "task.type={}", "task=own task.type={}"])
 def test_a_task_of_ones_own(mine, trained, typed):
     from rnnbench.compose import compose
@@ -617,6 +659,21 @@ def test_a_task_of_ones_own(mine, trained, typed):
     assert settings.task["name"] == "Sensor"
     assert settings.task["length"] == 6
     assert trained(settings)[0]["task"] == "Sensor"
+
+
+def test_what_nobody_set_can_change_when_a_run_is_evaluated(mine, trained, capsys):
+    from rnnbench.cli import main
+    from rnnbench.compose import compose
+    from rnnbench.runs.records import Folder
+
+    settings = compose([f"task={mine}", *QUICK, "task.test_size=10", "paths.results=runs"])
+    trained(settings)
+    run = str(Folder.of(settings).path)
+    assert main(["eval", "--trust", run, "--json", "task.length=10,12"]) == 0
+    told = capsys.readouterr()
+    assert [point["task.length"] for point in json.loads(told.out)] == [10, 12], told
+    assert main(["eval", "--trust", run, "task.lenght=10"]) == 2
+    assert "did you mean 'task.length'" in capsys.readouterr().err
 
 
 def test_a_task_of_ones_own_is_its_file(mine, tmp_path):

@@ -1,7 +1,10 @@
 """Every value is refused or used, and nothing that can be typed ends in a traceback."""
 
+import json
 import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +105,49 @@ def test_a_picture_needs_an_ending_that_is_one(tmp_path, monkeypatch, capsys):
     study = make_study(tmp_path / "demo", cells=["gru"], seeds=range(1))
     assert main(["curves", str(study), "--out", str(tmp_path / "x.xyz")]) == 2
     assert "x.xyz" in capsys.readouterr().err and not (tmp_path / "x.xyz").exists()
+
+
+def test_runs_that_failed_have_no_curve(tmp_path, capsys):
+    from synthetic import make_study
+
+    study = make_study(tmp_path / "demo", cells=["gru"], seeds=range(2))
+    records = sorted(study.rglob("record.json"))
+    lost = ("best", "final", "primary", "baseline", "target", "seconds", "steps")
+    for record in records:  # one after another
+        kept = json.loads(record.read_text()) | dict.fromkeys(lost)
+        kept.pop("checksum", None)
+        record.write_text(json.dumps(kept | {"status": "failed", "reason": "no"}))
+        code = main(["curves", str(study), "--out", str(tmp_path / "x.png")])
+        assert code == (2 if record == records[-1] else 0)
+    assert "every run failed" in capsys.readouterr().err
+
+
+WHERE = {  # words behind a flag belong to those before it
+    "report one --out made two": "'one'",
+    "bench --repeats 1 nocell": "'nocell'",
+    "eval one --json task.length=3 nowhere": "'one'",
+    "data fetch --data made nofile": "'nofile'",
+    "sample /proc": "/proc is no run",
+    "train --info=nothing": "'nothing'",
+    "judge lstm --against cell/lstm": "'cell/lstm'",
+    "train ~nokey": "~nokey",
+    "export --to torch": "--to torch",
+    "status ~nobodyatall": "~nobodyatall",
+    "train hydra.run.dir=x": "hydra.run.dir=x",
+}
+
+
+@pytest.mark.parametrize("line", WHERE)
+def test_a_line_is_read_to_its_end_and_named(refuses, line):
+    assert WHERE[line] in refuses(line)
+
+
+@pytest.mark.parametrize("kind", ["", "defaults"])
+def test_what_hydra_shows_goes_into_a_pipe_that_nobody_reads(kind):
+    words = [sys.executable, "-m", "rnnbench.cli", "train", "debug=tiny", "--info", *kind.split()]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shown:
+        shown.stdout.close()
+        assert b"Traceback" not in shown.stderr.read()
 
 
 @pytest.mark.parametrize("name", ["2026_11_26", "1e5", "true", "null", "007", "1.0", "0x10", "yes"])

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rnnbench.charts.scales import DOTS, scale_scores, whole
 from rnnbench.charts.style import styles
 from rnnbench.errors import UserError
+from rnnbench.runs.form import ENDED
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder
 
@@ -32,8 +33,12 @@ SAME: Any = {
 
 def learning_curves(found: Found) -> Figure:
     """Validation score against step, a panel per task, a line per run; what ignorance scores is
-    dashed. Where a loss exploded, a line under the panels says where the axis ends.
+    dashed. Where a loss exploded, a line under the panels says where the axis ends. Runs that
+    failed have no curve; UserError if there is no other.
     """
+    found = [(folder, record) for folder, record in found if record["status"] in ENDED]
+    if not found:
+        raise UserError("there is no curve to draw: every run failed; rnnbench status says why")
     tasks = sorted({record["task"] for _, record in found})
     cells = sorted({record["cell"] for _, record in found})
     look = styles(cells)
@@ -106,11 +111,16 @@ def save(figure: Figure, path: Path) -> Path:
     """Write as the file's ending says (png, svg, pdf), whole or not at all. UserError for another
     ending, and for a file of somebody else's in the way.
     """
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
+    refuse_ending(path)
     add_file(path, image(figure, path.suffix.lstrip(".")))
     plt.close(figure)
     return path
+
+
+def refuse_ending(path: Path) -> None:
+    """UserError for the name of a file that is no picture."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
 
 
 def image(figure: Figure, kind: str, dpi: int = 150) -> bytes:

@@ -12,6 +12,7 @@
 import argparse
 import errno
 import io
+import logging
 import os
 import shlex
 import sys
@@ -43,6 +44,7 @@ EPILOG = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.raiseExceptions = False  # Hydra logs what is asked for, also into a pipe that is closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")  # a terminal without our signs shows ? for them
@@ -53,15 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _train(arguments[1:])
         parser = _parser()
         options, rest = parser.parse_known_args(_with_results(arguments))
-        words = [
-            word for word in rest if hasattr(options, "overrides") and not word.startswith("-")
-        ]  # key=value after a flag
+        many = options.many  # where words belong that stand behind a flag
+        words = [word for word in rest if many and not word.startswith("-")]
         if len(words) < len(rest):
             parser.error(
                 f"unrecognized arguments: {' '.join(word for word in rest if word not in words)}"
             )
         if words:
-            options.overrides += words
+            setattr(options, many, [*getattr(options, many), *words])
         _refuse_long(options)
         return options.verb(options) or 0
     except (KeyboardInterrupt, Interrupted) as stop:
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        return _told(error)
+        return _told(error, typed=arguments)
 
 
 def _with_results(arguments: Sequence[str]) -> list[str]:
@@ -93,7 +94,7 @@ def _refuse_long(options: argparse.Namespace) -> None:
             refuse_long(f"--{name}", value)
 
 
-def _told(error: Exception, where: str = "") -> int:
+def _told(error: Exception, where: str = "", typed: Sequence[str] = ()) -> int:
     """Say what went wrong; returns the exit code."""
     if isinstance(error, OSError) and error.errno in NOT_OURS and error.filename is not None:
         error = UserError(
@@ -101,7 +102,11 @@ def _told(error: Exception, where: str = "") -> int:
             f"access there, or name another place"
         )
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's words
-        error = UserError("a path begins with ~, and that home folder is unknown; write it out")
+        paths = [word for word in typed if word.rpartition("=")[2].startswith("~")]
+        error = UserError(
+            f"a path begins with ~, and that home folder is unknown; write it out, got "
+            f"{' '.join(paths or typed)}"
+        )
     if isinstance(error, (UserError, SomeFailed)):
         print(f"rnnbench: {printable(f'{where}{error}')}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 3
@@ -117,8 +122,15 @@ def _told(error: Exception, where: str = "") -> int:
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line, with the nearest name."""
 
+    typed: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.typed = args or ()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
+        got = f", got '{shlex.join(self.typed)}'" if "are required" in message else ""
+        raise UserError(f"{message}{got}; see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -152,7 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         added = verbs.add_parser(verb.name, help=verb.help)
         for flags, options in verb.arguments:
             added.add_argument(*flags, **options)
-        added.set_defaults(verb=verb.run)
+        words = [flags[0] for flags, given in verb.arguments if given.get("nargs") in ("*", "+")]
+        many = next((name for name in words if not name.startswith("-")), None)
+        added.set_defaults(verb=verb.run, many=many)
     return parser
 
 

@@ -204,8 +204,9 @@ def curves(options: Options) -> None:
     from rnnbench.runs import records
 
     folder = records.located(options.folder, options.results)
-    found = records.find(folder)
     path = Path(options.out).expanduser() if options.out else folder / "curves.png"
+    plots.refuse_ending(path)
+    found = records.find(folder)
     say(
         f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in "
         f"{plots.save(plots.learning_curves(found), path)}"

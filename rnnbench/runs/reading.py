@@ -80,6 +80,9 @@ def gather(*places: str | Path) -> list[Run]:
     runs: dict[str, Run] = {}
     skipped: list[str] = []
     for place in places:
+        if not Path(place).expanduser().exists():  # before others are read, which may be many
+            raise _missing(place)
+    for place in places:
         for run in _found(Path(place).expanduser(), skipped):
             known = runs.setdefault(run.record["id"], run)
             if rank(run.record) > rank(known.record):
@@ -123,10 +126,14 @@ def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
     elif place.is_file():
         yield from lines(place, skipped)
     else:
-        raise UserError(
-            f"no folder or file '{place}'; runs land in results/runs/<study> unless paths.results "
-            f"says otherwise"
-        )
+        raise _missing(place)
+
+
+def _missing(place: str | Path) -> UserError:
+    return UserError(
+        f"no folder or file '{place}'; runs land in results/runs/<study> unless paths.results "
+        f"says otherwise"
+    )
 
 
 def _parsed(path: Path) -> Any:

@@ -297,11 +297,18 @@ def run_folders(place: Path) -> list[Path]:
 
 
 def record_files(root: Path) -> list[Path]:
-    """Every record.json below a folder, sorted; what goes while we look, as in /proc, is none."""
+    """Every record.json below a folder, sorted."""
+    return files_below(root, "record.json")
+
+
+def files_below(root: Path, name: str) -> list[Path]:
+    """What has this name below a folder, sorted; what goes while we look, as in /proc, is not
+    there.
+    """
     return sorted(
-        Path(folder) / "record.json"
+        Path(folder) / name
         for folder, folders, files in os.walk(root)
-        if "record.json" in (*files, *folders)
+        if name in (*files, *folders)
     )
 
 

@@ -1,4 +1,5 @@
-"""Batches of a task that is not ours, looked at once: what is wrong is said to its author.
+"""Batches of a task that is not ours, looked at before they are used: what is wrong is said to its
+author.
 
 Without it a transposed array or a label out of range ends in a traceback of PyTorch's, and a NaN in
 the data in "diverged".
@@ -6,14 +7,19 @@ the data in "diverged".
 Axes: T time steps   B sequences   I input width   C output width.
 """
 
+from collections.abc import Callable, Iterator
+from copy import copy
 from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
+from rnnbench import catalogue
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
-from rnnbench.tasks.contract import Batch, Task
+from rnnbench.tasks.contract import Batch, Split, Task
 
+T = TypeVar("T")
 OURS = "rnnbench.tasks."
 EVALUATED = 3  # batches of validation and test
 
@@ -22,8 +28,46 @@ def is_ours(task: Task) -> bool:
     return type(task).__module__.startswith(OURS)
 
 
+def watched(task: Task, target: str) -> Task:
+    """The task, with a look at every batch that it makes. What its code raises is a UserError that
+    names the line; `target` is where that stands, `path/to/file.py:name`.
+    """
+    name = type(task).__name__
+
+    def batch(draw: Draw, step: int, size: int) -> Batch:
+        made = blamed(lambda: task.batch(draw, step, size), target)
+        _check(task, made, f"{name}.batch(draw, {step}, {size})", size)
+        return made
+
+    def evaluation(split: Split, draw: Draw, size: int) -> Iterator[Batch]:
+        batches = blamed(lambda: iter(task.evaluation(split, draw, size)), target)
+        number = 0
+        while (made := blamed(lambda: next(batches, None), target)) is not None:
+            number += 1
+            _check(task, made, f"{name}.evaluation('{split}'), batch {number}", None)
+            yield made
+        if not number:
+            raise UserError(f"{name}.evaluation('{split}') has no batches")
+
+    made = copy(task)  # equal settings may share one object
+    object.__setattr__(made, "batch", batch)
+    object.__setattr__(made, "evaluation", evaluation)
+    return made
+
+
+def blamed(call: Callable[[], T], target: str) -> T:
+    """What a call of a user's code returns. UserError, with the line, for what it raises."""
+    try:
+        return call()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"task.type: {catalogue.blame(error, target)}") from error
+
+
 def check(task: Task, draw: Draw, size: int) -> None:
-    """Look at a training batch and at the first batches of validation and test.
+    """Look at what a task says of itself, at a training batch, and at the first batches of
+    validation and test of a `watched` task.
 
     UserError says which array is wrong, what was expected and where.
     """
@@ -37,22 +81,16 @@ def check(task: Task, draw: Draw, size: int) -> None:
             f"{name}.baseline must have the metric '{task.metric}', got {sorted(task.baseline)}"
         )
     batch = task.batch(draw, 0, size)
-    _check(task, batch, f"{name}.batch", size)
     if not np.array_equal(batch.x, task.batch(draw, 0, size).x):
         raise UserError(
             f"{name}.batch must be a function of its arguments: two calls made two batches; draw "
             f"numbers from draw('train', step) only"
         )
     for split in ("valid", "test"):
-        where = f"{name}.evaluation('{split}')"
-        found = list(islice(task.evaluation(split, draw, size), EVALUATED))  # type: ignore[arg-type]
-        if not found:
-            raise UserError(f"{where} has no batches")
-        for batch in found:
-            _check(task, batch, where, None)
+        list(islice(task.evaluation(split, draw, size), EVALUATED))  # type: ignore[arg-type]
 
 
-def _check(task: Task, batch: Batch, where: str, size: int | None) -> None:
+def _check(task: Task, batch: Any, where: str, size: int | None) -> None:
     if not isinstance(batch, Batch):
         raise UserError(
             f"{where} must make a rnnbench.tasks.contract.Batch, got {type(batch).__name__}"

@@ -78,7 +78,7 @@ class Evaluation:
         section, _, name = key.rpartition(".")
         settings: Any = self.run.settings
         return (
-            settings.task[name]
+            getattr(self.run.task, name)
             if section == "task"
             else getattr(getattr(settings, section), name)
             if section

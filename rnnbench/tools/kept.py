@@ -14,7 +14,15 @@ from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged
 from rnnbench.runs.form import ALWAYS, SECTIONS, flaw, is_shallow
 from rnnbench.runs.reading import read_settings
-from rnnbench.runs.records import SCHEMA, Folder, is_record, parsed, unchanged, upgraded
+from rnnbench.runs.records import (
+    SCHEMA,
+    Folder,
+    files_below,
+    is_record,
+    parsed,
+    unchanged,
+    upgraded,
+)
 from rnnbench.training.checkpoint import lacking
 from rnnbench.training.run import read_tensors
 
@@ -59,7 +67,7 @@ def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     path = folder.path / "config.yaml"
     if not path.is_file():
-        runs = len(list(folder.path.glob("**/config.yaml"))) if ended is None else 0
+        runs = len(files_below(folder.path, path.name)) if ended is None else 0
         rather = (
             f"; {runs} run{'s lie' if runs > 1 else ' lies'} below it, name one of them"
             if runs

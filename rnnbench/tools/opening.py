@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -257,8 +257,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     UserError for what cannot change any more once a run is trained.
     """
     made = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
-    fixed = ("type", "name", "digest")
-    known = [f"task.{key}" for key in values["task"] if key not in fixed]
+    known = [f"task.{key}" for key in _task_fields(values["task"])]
     for key, value in changes.items():
         section, _, name = key.partition(".")
         if key not in (*known, *AFTERWARDS):
@@ -278,6 +277,13 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     if any(f"task.{key}" in changes for key in catalogue.TASK_FILES):
         made["task"].pop("digest", None)
     return made
+
+
+def _task_fields(task: Mapping[str, Any]) -> list[str]:
+    """What a task can be told: its fields, also those of a task of one's own that nobody set."""
+    kind = catalogue.resolve(str(task["type"]), "task.type")
+    unset = [field.name for field in fields(kind) if field.init] if is_dataclass(kind) else []
+    return [key for key in dict.fromkeys((*task, *unset)) if key not in ("type", "name", "digest")]
 
 
 def _settings(

@@ -95,7 +95,8 @@ def probe(
         )
     if places and many:
         raise UserError(
-            "-m makes combinations of settings; several run folders are compared without it"
+            f"-m makes combinations of settings; run folders are compared without it, got "
+            f"{', '.join(places)}"
         )
     probes = (
         [of_run(place, say) for place in places]

@@ -23,7 +23,7 @@ from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
 from rnnbench.runs.improvement import of_rows
 from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
-from rnnbench.tasks.checking import check, is_ours
+from rnnbench.tasks.checking import blamed, check, is_ours, watched
 from rnnbench.tasks.contract import Task
 from rnnbench.trackers import Trackers
 from rnnbench.training.checkpoint import Misfit, lacking, misfit
@@ -55,7 +55,7 @@ class Fetch:
         return path
 
 
-class Absent(Exception):
+class Absent(UserError):
     """A data file is not in the cache."""
 
 
@@ -68,8 +68,8 @@ class Present(Fetch):
         return super().__call__(name)
 
 
-def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
-    """The task of these settings, able to reach its data."""
+def load_task(settings: Settings, say: Callable[[str], None], way: type[Fetch] = Fetch) -> Task:
+    """The task of these settings, able to reach its data by the `way` that is given."""
     fields = {k: v for k, v in settings.task.items() if k not in ("type", "name", "digest")}
     schema = catalogue.resolve(settings.task["type"], "task.type")
     if not (isinstance(schema, type) and issubclass(schema, Task)):
@@ -77,19 +77,16 @@ def load_task(settings: Settings, say: Callable[[str], None]) -> Task:
             f"task.type={settings.task['type']} is not a task: it must be a dataclass derived "
             f"from rnnbench.tasks.contract.Task"
         )
-    return typed(schema, fields, "task").bound(Fetch(settings.paths, say))
+    task = blamed(lambda: typed(schema, fields, "task"), settings.task["type"])
+    bound = task.bound(way(settings.paths, say))
+    return bound if is_ours(task) else watched(bound, settings.task["type"])
 
 
 def check_task(task: Task, settings: Settings) -> None:
     """Look at the batches of a task that is not ours, once, before anything is trained on them."""
     if is_ours(task):
         return
-    try:
-        check(task, Draw(settings.seed), settings.train.batch)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"task.type: {catalogue.blame(error, settings.task['type'])}") from error
+    blamed(lambda: check(task, Draw(settings.seed), settings.train.batch), settings.task["type"])
 
 
 def refuse(settings: Settings) -> None:
@@ -97,7 +94,7 @@ def refuse(settings: Settings) -> None:
     written. Where data are not here, what depends on them stays unknown.
     """
     try:
-        task = load_task(settings, print).bound(Present(settings.paths, print))
+        task = load_task(settings, print, Present)
         check_task(task, settings)
         kind = layer_of(settings.cell, settings.model)
         check_layer(kind, task, settings)
