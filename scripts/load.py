@@ -2,9 +2,8 @@
 
     python scripts/load.py [RUNS] [FOLDER]
 
-Prints how long planning takes, what the parent holds in memory, how long `status` takes, and whether
-any run was lost, doubled or changed: the runs of the sweep are the runs that were planned, each with
-the record that a run of the same settings leaves alone.
+Prints how long planning takes, what the parent holds in memory, how long `status` takes, and
+whether any run was lost, doubled or changed: twenty runs drawn are trained again, alone.
 """
 
 import json
@@ -29,7 +28,8 @@ RATES = 4  # learning rates; the rest of the runs are seeds
 
 def main(runs: int, folder: Path) -> None:
     words = [
-        *"train -m".split(),
+        "train",
+        "-m",
         *TINY.split(),
         f"seed=range({runs // RATES})",
         "optim.lr=" + ",".join(str(0.001 * (k + 1)) for k in range(RATES)),

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import stat
 import subprocess
 import sys
 
@@ -120,6 +121,20 @@ def test_runs_that_failed_have_no_curve(tmp_path, capsys):
         code = main(["curves", str(study), "--out", str(tmp_path / "x.png")])
         assert code == (2 if record == records[-1] else 0)
     assert "every run failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["collect", "curves", "export --to torch", "report", "bench"])
+def test_what_is_no_file_stays(tmp_path, capsys, verb):
+    """A device, a pipe; /dev/full has no end, and /dev/null is everybody's."""
+    from synthetic import make_study
+
+    study = make_study(tmp_path / "demo", cells=["gru"], seeds=range(1))
+    for name in ("pipe", "pipe.png"):
+        os.mkfifo(tmp_path / name)
+        place = [] if verb == "bench" else [str(study)]
+        assert main([*verb.split(), *place, "--out", str(tmp_path / name)]) == 2, name
+        assert stat.S_ISFIFO((tmp_path / name).lstat().st_mode)
+        assert "Traceback" not in capsys.readouterr().err
 
 
 WHERE = {  # words behind a flag belong to those before it

@@ -58,6 +58,8 @@ def run(
     from rnnbench.engine.engines import refuse_threads
     from rnnbench.engine.pack import refuse_above_memory
 
+    if out and Path(out).expanduser().exists() and not Path(out).expanduser().is_dir():
+        raise UserError(f"--out={out}: there is something that is no folder; choose another")
     known = catalogue.cells()
     chosen = distinct(known) if [*cells] == ["all"] else cells or (STEP_CELLS if steps else CELLS)
     if wrong := [cell for cell in chosen if cell not in known]:

@@ -120,7 +120,7 @@ def save(figure: Figure, path: Path) -> Path:
 def refuse_ending(path: Path) -> None:
     """UserError for the name of a file that is no picture."""
     if path.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path.name}'")
+        raise UserError(f"a picture is a .png, .svg or .pdf, got '{path}'")
 
 
 def image(figure: Figure, kind: str, dpi: int = 150) -> bytes:

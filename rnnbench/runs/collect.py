@@ -43,6 +43,8 @@ def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> 
         there is no run, if `out` holds no runs at all, or if the disk refuses.
     """
     out = Path(out).expanduser()
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out} is in the way: it is no file; choose another with --out")
     found = contents(out) if out.exists() else Contents({}, {}, 0)
     if found.unread and not (found.known or found.newer or out.suffix == ".gz"):
         raise UserError(

@@ -318,6 +318,8 @@ def write(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(
         f".{path.name}.{uuid4().hex}"
     )  # not mkstemp, whose files are closed to colleagues
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is no file, and stays; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:

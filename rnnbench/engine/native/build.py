@@ -4,6 +4,7 @@ folder.
 
 import atexit
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -35,7 +36,9 @@ PATIENCE = 300  # seconds that a compiler may take
 OTHERS_WRITE = 0o022
 LIBRARIES = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # how a shared library starts: Linux, macOS
 NOEXEC = ("not permitted", "ermission denied", "failed to map segment")  # what loaders say of it
-LOADED = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+LOADED = "import ctypes, sys; made = ctypes.CDLL(sys.argv[1]); [made[n] for n in sys.argv[2:]]"
+FUNCTION = re.compile(r'extern "C" \w+ (\w+)\(')  # what a source promises
 
 
 def compiler() -> str | None:
@@ -71,16 +74,19 @@ def library(source: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
             f"'{os.environ.get('CXX') or 'c++'}': install one, set CXX, or use engine=loop"
         )
     key = _key(source, command, flags)
+    folder: Path | str = "the cache"
     try:
-        return _from(cache_folder(), key, source, command, flags)
+        folder = cache_folder()
+        return _from(folder, key, source, command, flags)
     except (OSError, RuntimeError) as error:
-        _say(f"compiled code is not kept, each process compiles anew: {_reason(error)}")
+        _say(f"compiled code is not kept, each process compiles anew: {folder}: {_reason(error)}")
     try:
-        return _from(private_folder(), key, source, command, flags)
+        folder = private_folder()
+        return _from(folder, key, source, command, flags)
     except OSError as error:
         raise UserError(
-            f"the native engine has no folder to load compiled code from ({_reason(error)}): set "
-            f"XDG_CACHE_HOME or TMPDIR, or use engine=loop"
+            f"the native engine has no folder to load compiled code from ({folder}: "
+            f"{_reason(error)}): set XDG_CACHE_HOME or TMPDIR, or use engine=loop"
         ) from None
 
 
@@ -100,7 +106,7 @@ def _from(folder: Path, key: str, source: str, command: str, flags: tuple[str, .
         text, built = Path(made) / "cell.cpp", Path(made) / "cell.so"
         text.write_text(source, "utf-8")
         _compile([command, *flags, *LINKED, str(text), "-o", str(built)])
-        _rehearse(built, command)
+        _rehearse(built, command, FUNCTION.findall(source))
         content = built.read_bytes()
         built.chmod(0o700)
         with built.open("rb") as file:
@@ -114,7 +120,7 @@ def _guard(folder: Path) -> None:
     """Make the folder; OSError if anybody else can write into it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
-        raise PermissionError(f"{folder} belongs to another user")
+        raise PermissionError("it belongs to another user")
     if folder.stat().st_mode & OTHERS_WRITE:
         folder.chmod(0o700)
     for left in folder.glob("tmp*"):  # of processes that were killed while they compiled
@@ -140,33 +146,45 @@ def _digest(content: bytes) -> str:
 
 
 def _compile(words: list[str]) -> None:
-    command = words[0]
+    """Raises UserError if the compiler does not work, OSError if there was no room for what it
+    writes.
+    """
+    command, environment = words[0], os.environ | {"LC_ALL": "C"}  # its messages in English
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE
+            words,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=PATIENCE,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unfit(command, _reason(error)) from None
     if done.returncode:
+        for number in NO_ROOM:
+            if os.strerror(number) in done.stderr:
+                raise OSError(number, os.strerror(number), words[-1])
         lines = (done.stderr or done.stdout).strip().split("\n")
         raise _unfit(command, next((line for line in lines if "error" in line), lines[-1]))
 
 
-def _rehearse(built: Path, command: str) -> None:
-    """Load what a compiler made in a process that may die of it.
+def _rehearse(built: Path, command: str, functions: list[str]) -> None:
+    """Load what a compiler made, and look for its functions, in a process that may die of it.
 
     Raises UserError if it is no library, OSError if this folder is none to load from.
     """
     content = built.read_bytes() if built.is_file() else b""
     if content[:4] not in LIBRARIES:
         raise _unfit(command, "writes no library" if not content else "writes something else")
-    words = [sys.executable, "-I", "-S", "-c", LOADED, str(built)]
+    words = [sys.executable, "-I", "-S", "-c", LOADED, str(built), *functions]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return
     said = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
     if any(words in said for words in NOEXEC):
-        raise PermissionError(f"nothing can be loaded from {built.parent.parent}")
+        raise PermissionError("nothing can be loaded from there")
     raise _unfit(command, f"what it writes cannot be loaded: {said}")
 
 
@@ -178,9 +196,8 @@ def _unfit(command: str, said: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        place = re.sub(r"/tmp\w{8}(/.*)?$", "", str(error.filename))  # another one each time
-        return f"{place}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split())
 
 
