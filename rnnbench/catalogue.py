@@ -4,18 +4,24 @@ Knows no cell and no task by name, and loads neither torch nor Hydra: a module i
 is asked for.
 """
 
+import ast
 import hashlib
 import importlib
 import inspect
 import pkgutil
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -28,6 +34,7 @@ KINDS = {  # group whose choices are code: the folder, and what a module of it h
     "optim": ("rnnbench.engine.rules", "RULE"),
     "engine": ("rnnbench.engine.unrollers", "UNROLLER"),
 }
+_importing = threading.RLock()  # one file's neighbours at a time
 TASK_FILES = ("corpus", "path", "test_path", "type")  # settings of tasks that may name files
 
 
@@ -185,11 +192,44 @@ def resolve(target: str, what: str) -> Any:
 def file_digest(target: str, what: str = "file") -> str | None:
     """SHA-256 of the file that `path/to/file.py:name` names; None for `package.module.name`.
 
-    what: see `resolve`.
+    Of a file with neighbours: of the digests of all. what: see `resolve`.
     """
     if not is_file(target):
         return None
-    return hashlib.sha256(_bytes(target.rpartition(":")[0] or target, what)).hexdigest()
+    place = target.rpartition(":")[0] or target
+    own = hashlib.sha256(_bytes(place, what)).hexdigest()
+    others = [hashlib.sha256(file.read_bytes()).hexdigest() for file in neighbours(Path(place))]
+    return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest() if others else own
+
+
+def neighbours(path: Path) -> list[Path]:
+    """The Python files beside a Python file that it imports, and those that they import, by name.
+
+    Modules of Python's own come before files of their names.
+    """
+    path = path.expanduser().resolve()
+    found: set[Path] = set()
+    waiting = [path] if path.suffix == ".py" else []
+    while waiting:
+        for name in _imported(waiting.pop()):
+            file = path.with_name(f"{name}.py")
+            if name not in sys.stdlib_module_names and file.is_file() and file not in found:
+                found.add(file)
+                waiting.append(file)
+    return sorted(found - {path})
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """The top-level names of what a file imports; none of one that cannot be read."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def task_files(task: Mapping[str, Any]) -> dict[str, str]:
@@ -237,7 +277,8 @@ def _from_file(path: str, what: str) -> ModuleType:
     from a cache.
     """
     source, full = _bytes(path, what), Path(path).expanduser().resolve()
-    identity = hashlib.sha256(bytes(full) + b"\0" + source).hexdigest()[:16]
+    content = [source, *(file.read_bytes() for file in neighbours(full))]
+    identity = hashlib.sha256(b"\0".join([bytes(full), *content])).hexdigest()[:16]
     name = f"_rnnbench_file_{re.sub(r'[^0-9a-zA-Z]', '_', full.stem)}_{identity}"
     if name in sys.modules:
         return sys.modules[name]
@@ -245,11 +286,51 @@ def _from_file(path: str, what: str) -> ModuleType:
     module.__file__ = str(full)
     sys.modules[name] = module  # dataclasses and inspect look a module up while it runs
     try:
-        exec(compile(source, str(full), "exec", dont_inherit=True), vars(module))
+        with _importable(neighbours(full)):
+            exec(compile(source, str(full), "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{what}: {path}{_line(error, str(full))}: {_told(error)}") from error
     return module
+
+
+@contextmanager
+def _importable(files: Iterable[Path]) -> Iterator[None]:
+    """While a file runs, its neighbours are modules, before all others of their names; afterwards
+    they are none, so that files of one name in two folders do not meet.
+    """
+    finder = _Neighbours({file.stem: file for file in files})
+    with _importing:
+        before = {name: sys.modules.pop(name, None) for name in finder.files}
+        sys.meta_path.insert(0, finder)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(finder)
+            for name, module in before.items():
+                sys.modules.pop(name, None)
+                if module is not None:
+                    sys.modules[name] = module
+
+
+@dataclass(eq=False)
+class _Neighbours(MetaPathFinder):
+    """files: by the name that imports them."""
+
+    files: Mapping[str, Path]
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in self.files:
+            return None
+        file = self.files[name]
+        return spec_from_file_location(name, file, loader=_Fresh(name, str(file)))
+
+
+class _Fresh(SourceFileLoader):
+    """Reads the file, never what Python made of it earlier."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.get_data(self.path), self.path, "exec", dont_inherit=True)
 
 
 def _from_package(dotted: str, what: str) -> ModuleType:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -683,6 +684,47 @@ def test_a_task_of_ones_own_is_its_file(mine, tmp_path):
     first = run_id(compose([f"task={mine}", *QUICK]))
     (tmp_path / "mytask.py").write_text(MINE + "\n# edited\n")
     assert run_id(compose([f"task={mine}", *QUICK, "seed=0"])) != first
+
+
+NEIGHBOUR = MINE.replace("import numpy as np\n", "import numpy as np\nfrom scales import SCALE\n")
+NEIGHBOUR = NEIGHBOUR.replace("x = rng", "x = SCALE * rng")
+
+
+def test_a_task_imports_its_neighbour_and_takes_it_along(tmp_path, monkeypatch, trained, capsys):
+    """The file beside it counts as part of it: in the run's identity, and in the run's folder."""
+    from rnnbench import cli
+    from rnnbench.compose import compose
+    from rnnbench.runs.records import Folder, run_id
+
+    for place, scale in (("one", "from units import SCALE"), ("two", "SCALE = 3.0")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mytask.py").write_text(NEIGHBOUR)
+        (tmp_path / place / "scales.py").write_text(scale + "\n")
+    (tmp_path / "one" / "units.py").write_text("SCALE = 2.0\n")
+    (tmp_path / "one" / "unread.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    made = [
+        compose([f"task={place}/mytask.py:Sensor", "task.length=8", *QUICK])
+        for place in ("one", "two")
+    ]
+    assert run_id(made[0]) != run_id(made[1])
+    for settings in made:
+        assert trained(settings)[0]["status"] == "finished"
+    folder = Folder.of(made[0]).path
+    kept = {path.name for path in (folder / "source").iterdir()}
+    assert kept == {"mytask.py", "scales.py", "units.py"}
+    assert "scales" not in sys.modules
+
+    (tmp_path / "elsewhere").mkdir()
+    folder.rename(tmp_path / "elsewhere" / "run")
+    for path in tmp_path.glob("one/*"):
+        path.unlink()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["eval", "run", "task.length=10,20", "--trust"]) == 0
+    Path("run/source/units.py").write_text("SCALE = 5.0\n")
+    capsys.readouterr()
+    assert cli.main(["eval", "run", "task.length=10", "--trust"]) == 2
+    assert "mytask.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

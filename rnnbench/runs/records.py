@@ -25,6 +25,7 @@ from uuid import uuid4
 
 from omegaconf import OmegaConf
 
+from rnnbench.catalogue import neighbours
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import Damaged, check_json, checksum, seal_json, seal_yaml
 from rnnbench.runs.form import flaw, is_shallow
@@ -146,10 +147,19 @@ class Folder:
             put_aside(self.record_path)
         self.write_config(asdict(settings))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
+        kept: dict[str, Path] = {}
         for target in (settings.cell.step, str(settings.task["type"]), settings.optim.name):
             file = Path(target.rpartition(":")[0]).expanduser()
             if ":" in target and file.is_file() and file != self.source(target):
-                write(self.source(target), file.read_bytes())
+                for one in (file, *neighbours(file)):
+                    other = kept.setdefault(one.name, one)
+                    if other.read_bytes() != one.read_bytes():
+                        raise UserError(
+                            f"{other} and {one} are two files of one name, which a run's folder "
+                            f"cannot keep side by side; rename one"
+                        )
+        for name, file in kept.items():
+            write(self.path / "source" / name, file.read_bytes())
 
     def source(self, target: str) -> Path:
         """Where the run keeps the user's file of `path/to/file.py:name`: a cell, a task, an
