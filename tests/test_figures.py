@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import make_study
 
-from rnnbench import plugins
+from rnnbench import cli, plugins
 from rnnbench.catalogue import choices
 from rnnbench.charts import across, chart, plots, scales, searches
 from rnnbench.charts.chart import SHOWN, draw
@@ -27,6 +27,7 @@ from rnnbench.charts.style import OURS, PALETTE, style_of, styles
 from rnnbench.report.results import Results
 from rnnbench.runs.frame import curves as read_curves
 from rnnbench.runs.frame import load
+from rnnbench.runs.records import find
 from rnnbench.stats.ranks import improvement
 from rnnbench.stats.selection import Result, Variant, costs, study
 
@@ -276,6 +277,34 @@ def test_a_style_outlives_the_program():
         check=True,
     ).stdout
     assert told.strip() == str(styles(["mine"]))
+
+
+def test_what_differs_has_a_colour_of_its_own(tmp_path, monkeypatch):
+    """`curves` of one cell with two limits of its gradient, and of another with two biases."""
+    monkeypatch.chdir(tmp_path)
+    quick = ["debug=tiny", "engine=loop", "train.steps=2", "train.eval_every=1", "study=s"]
+    for typed in (
+        ["cell=tanh", "optim.clip_norm=1"],
+        ["cell=tanh", "optim.clip_norm=null"],
+        ["cell=tanh", "optim.clip_norm=1", "seed=1"],
+        ["cell=gru"],
+    ):
+        assert cli.main(["train", "task=adding", *typed, *quick]) == 0
+    found = find("results/runs/s")
+    assert sorted(plots.names([record for _, record in found])) == [
+        "gru",
+        "tanh",
+        "tanh, clip norm 1",
+        "tanh, clip norm 1",
+    ]
+    figure = plots.learning_curves(found)
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_color() for line in axes.lines if len(line.get_xdata())}
+    assert drawn["gru"] == style_of("gru").colour
+    runs = [drawn[name] for name in ("gru", "tanh", "tanh, clip norm 1")]
+    assert len(set(runs)) == 3
+    variants = styles([f"lstm, forget bias {k}" for k in range(9)])
+    assert len({style.colour for style in variants.values()}) == 9
 
 
 def test_bounded_scores_stand_on_linear_axes(frame):

@@ -61,5 +61,18 @@ def style_of(cell: str) -> Style:
 
 
 def styles(cells: Iterable[str]) -> dict[str, Style]:
-    """A style for each cell, in alphabetical order."""
-    return {cell: style_of(cell) for cell in sorted(set(cells))}
+    """A style for each cell of one picture, in alphabetical order: `style_of`, but where that has
+    the colour of another in the picture, ours aside, the next that is free.
+    """
+    names = sorted(set(cells))
+    taken = [style_of(name).colour for name in names if name in OURS]
+    found = {}
+    for name in names:
+        style = style_of(name)
+        if name not in OURS:
+            start = FREE.index(style)
+            turns = [*FREE[start:], *FREE[:start]]
+            style = next((one for one in turns if one.colour not in taken), style)
+            taken.append(style.colour)
+        found[name] = style
+    return found
