@@ -29,7 +29,7 @@ from rnnbench.equations.text import LEGEND, unicode
 from rnnbench.settings import Cell, typed
 
 ROOT = Path(__file__).resolve().parents[1]
-LINK = re.compile(r"(\]\()([^)\s#:]+)([^)]*\))")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)([^)]*)\)")
 
 
 def main() -> int:
@@ -55,6 +55,9 @@ def main() -> int:
         text=True,
         check=False,
     )
+    index = source / "html" / "search.json"
+    if index.is_file():  # as a script, which a page opened from disk may load
+        index.with_suffix(".js").write_text(f"var __index = {index.read_text('utf-8')}", "utf-8")
     broken = list(broken_links(source / "html"))
     for line in broken:
         print(line, file=sys.stderr)
@@ -85,12 +88,18 @@ def stage(docs: Path, pages: Path) -> None:
 def _moved(
     text: str, home: Path, docs: Path, page: Path, pages: Path, wanted: dict[Path, Path]
 ) -> str:
-    """A page's links, where files of the repository outside docs/ are copied beside the pages."""
+    """A page's links, where files of the repository outside docs/ are copied beside the pages. A
+    page that is called by its file's name is called by its title.
+    """
 
     def moved(found: re.Match[str]) -> str:
-        target = (home / found[2]).resolve()
+        said, target = found[1], (home / found[2]).resolve()
+        if target.is_dir():  # a folder of the repository has no page
+            return said
         if target.is_relative_to(docs):
             copy = pages / target.relative_to(docs)
+            if said.endswith(".md"):
+                said = target.read_text("utf-8").partition("\n")[0].removeprefix("# ")
         elif target.is_file() and target.suffix in (".png", ".svg"):
             copy = wanted.setdefault(target, pages / "files" / target.relative_to(ROOT))
         elif target.is_file():  # a text of the repository, as it stands
@@ -98,12 +107,9 @@ def _moved(
             wanted[target] = copy
         else:
             return found[0]
-        return found[1] + os.path.relpath(copy, page.parent) + found[3]
+        return f"[{said}]({os.path.relpath(copy, page.parent)}{found[3]})"
 
-    def unlinked(found: re.Match[str]) -> str:  # a folder of the repository has no page
-        return found[1] if (home / found[2]).is_dir() else found[0]
-
-    return LINK.sub(moved, re.sub(r"\[([^\]]*)\]\(([^)\s#:]+)\)", unlinked, text))
+    return LINK.sub(moved, text)
 
 
 def write_reference(folder: Path) -> None:
@@ -157,10 +163,10 @@ def cells(pictures: Path) -> Iterator[str]:
         "In the pictures time goes from left to right. Dashed lines pass through learnt weights, "
         "Σ and functions act on their sum and a bias, the thick line is a state that goes on.\n"
     )
-    for name in catalogue.choices("cell"):
+    known = [name for name in catalogue.choices("cell") if "step" in catalogue.read("cell", name)]
+    yield " · ".join(f"[{name}](#{name})" for name in known) + "\n"
+    for name in known:
         values = catalogue.read("cell", name)
-        if "step" not in values:
-            continue
         cell = typed(Cell, values | {"name": name}, f"cell={name}")
         found = catalogue.resolve(cell.step, "cell.step")
         said = show.about_cell(cell, found.__doc__)
@@ -202,6 +208,7 @@ def python() -> Iterator[str]:
         "rnnbench.api.train",
         "rnnbench.api.sweep",
         "rnnbench.api.report",
+        "rnnbench.api.judge",
         "rnnbench.api.Run",
         "rnnbench.runs.frame.load",
         "rnnbench.nn.Recurrent",
@@ -235,13 +242,16 @@ def executed(path: Path) -> Any:
     """A notebook (py:percent) with its outputs; an error in a cell is raised."""
     import jupytext
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     notebook = jupytext.read(path)
     before = os.environ.get("PYTHONPATH")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), before)))
         where = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=300, resources=where).execute()
+        sockets = {"transport": "ipc", "ip": str(Path(folder, "kernel"))}  # no open ports
+        config = Config(KernelManager=sockets)
+        NotebookClient(notebook, timeout=300, resources=where, config=config).execute()
     return notebook
 
 

@@ -1,11 +1,15 @@
 """The documentation: it builds without a broken link, its notebooks and examples run."""
 
 import importlib.util
+import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+import rnnbench
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
@@ -26,24 +30,51 @@ def site():
     return loaded(ROOT / "scripts" / "site.py")
 
 
-def built(site, monkeypatch, out, docs=ROOT / "docs"):
-    words = ["site.py", "--no-notebooks", "--out", str(out), "--docs", str(docs)]
-    monkeypatch.setattr(sys, "argv", words)
-    return site.main()
-
-
-def test_the_site(site, monkeypatch, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def html(site, tmp_path_factory):
+    """The site without its notebooks, built."""
     pytest.importorskip("zensical")
-    assert built(site, monkeypatch, tmp_path / "site") == 0, capsys.readouterr().err
-    html = tmp_path / "site" / "html"
+    out = tmp_path_factory.mktemp("docs") / "site"
+    with pytest.MonkeyPatch.context() as patch:
+        words = ["site.py", "--no-notebooks", "--out", str(out), "--docs", str(ROOT / "docs")]
+        patch.setattr(sys, "argv", words)
+        assert site.main() == 0
+    return out / "html"
+
+
+def test_the_site(html):
     cells = (html / "reference" / "cells.html").read_text("utf-8")
     assert "W_z x" in cells and cells.count("<svg") + cells.count(".svg") >= 31
     assert "--notation" in (html / "reference" / "verbs.html").read_text("utf-8")
-    assert "num_layers" in (html / "reference" / "python.html").read_text("utf-8")
+    index = (html / "search.js").read_text("utf-8")  # what a page opened from disk may load
+    assert index.startswith("var __index = {") and "keeps descent on the cliff" in index
+    front = (html / "index.html").read_text("utf-8")
+    assert ">The lecture, claim by claim</a>" in front and "docs/lecture.md" not in front
+    python = (html / "reference" / "python.html").read_text("utf-8")
+    assert "num_layers" in python
+    for name in rnnbench.__all__[1:]:  # without the version
+        assert re.search(rf'id="rnnbench\.[a-z_.]*\b{name}"', python), name
     for page in html.rglob("*.html"):  # nothing is fetched from elsewhere
         text = page.read_text("utf-8")
         for mark in ('src="http', '<link rel="stylesheet" href="http'):
             assert mark not in text, page
+
+
+def test_the_search_works_from_disk(html):
+    """In a browser, without a network: where no worker may start, a frame takes its place."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium")
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.context.set_offline(True)
+        page.goto(f"file://{html / 'cluster.html'}")
+        page.locator("button.md-search__button").click()
+        page.get_by_role("combobox").fill("clipping")
+        page.get_by_text("keeps descent on the cliff").first.wait_for()
+        browser.close()
 
 
 def test_every_page_is_in_the_site():
@@ -62,9 +93,10 @@ def test_a_link_that_leads_nowhere_is_told(site, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_its_results(path, site):
+def test_a_notebook_runs_and_shows_its_results(path, site, capfd):
     pytest.importorskip("ipykernel")
     notebook = site.executed(path)
+    assert "WARNING" not in capfd.readouterr().err  # of the kernel
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
     shown = [o for o in outputs if "text/html" in o.get("data", {})]
     assert any("<table" in str(o["data"]["text/html"]) for o in shown)
