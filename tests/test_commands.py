@@ -1,4 +1,6 @@
-"""Every command of the README and of docs/ runs, with a budget that proves nothing else."""
+"""Every command of the README and of docs/ runs, with a budget that proves nothing else: page by
+page, in the order of each, in one folder; what comes down to the same is run once.
+"""
 
 import re
 import shlex
@@ -9,6 +11,10 @@ import pytest
 import torch
 
 from rnnbench import cli
+from rnnbench.catalogue import choices
+from rnnbench.runs.records import find
+from rnnbench.sweep import backends
+from rnnbench.sweep.work import work
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,10 +35,6 @@ def commands(page):
         if " " in inline.removeprefix("rnnbench ") and not GIVEN.search(inline):
             found.append(inline)
     return list(dict.fromkeys(re.sub(r"\s+# .*", "", line) for line in found))
-
-
-EVERY = {line: page.stem for page in reversed(PAGES) for line in reversed(commands(page))}
-EVERY = [(page, line) for line, page in reversed(EVERY.items())]  # each once, in order
 
 
 @pytest.fixture(scope="module")
@@ -81,34 +83,56 @@ def globbed(word):
     return [word] if "*" not in word else sorted(map(str, Path().glob(word)))
 
 
+def few(name, value):
+    """Of many choices the first two and the last; all of them must be known."""
+    values = [value] if re.search(r"[(\[{]", value) else value.split(",")
+    for one in values if name in ("cell", "task") else ():
+        assert one in choices(name) or ".py:" in one, f"no {name} {one}"
+    return ",".join([*values[:2], *values[2:][-1:]])
+
+
+def trained(words):
+    """A training with a tiny budget, of few combinations."""
+    many = "-m" in words
+    keep = [w for w in words if not w.startswith(("backend=", "cluster.", "debug=", "engine="))]
+    pairs = [w.partition("=") for w in keep]
+    changed = [
+        w if not equals else f"{name}={SMALL.get(name) or few(name, value)}"
+        for w, (name, equals, value) in zip(keep, pairs, strict=True)
+    ]
+    names = {name for name, _, _ in pairs}
+    more = {"train.steps": "2", "train.eval_every": "2", "train.batch": "2"}
+    more |= {"workers": "1"} if many else {}
+    added = [f"{k}={v}" for k, v in more.items() if k not in names]
+    return [*changed, *added, "debug=tiny", "engine=loop"]
+
+
 def small(line):
-    """A command with a tiny budget."""
+    """A command with a tiny budget; what is left of it says no less than before of the words that
+    were typed.
+    """
     task = "charlm" if " sample " in line else "adding"
     (run,) = Path("results/runs/run").glob(f"{task}/gru_reset_after/*")
     words = shlex.split(line.replace("RUN_DIR", str(run)))[1:]
     words = [made for word in words for made in globbed(word)]
     verb, rest = words[0], words[1:]
     if verb == "train":
-        if "--plan" in rest or "--cfg" in rest or "--help" in rest:
-            return words
-        many = "-m" in rest
-        keep = [w for w in rest if not w.startswith(("backend=", "cluster.", "debug=", "engine="))]
-        names = [w.partition("=")[0] for w in keep]
-        changed = [f"{n}={SMALL[n]}" if n in SMALL else w for n, w in zip(names, keep, strict=True)]
-        more = {"train.steps": "2", "train.eval_every": "2", "train.batch": "2"}
-        more |= {"workers": "1"} if many else {}
-        added = [f"{k}={v}" for k, v in more.items() if k not in names]
-        return ["train", *changed, *added, "debug=tiny", "engine=loop"]
+        looks = "--plan" in rest or "--cfg" in rest or "--help" in rest
+        return words if looks else ["train", *trained(rest)]
+    _, more = cli._parser().parse_known_args(words)
+    assert all(re.match(r"[\w.]+=", word) for word in more), f"unknown: {more}"
     if verb == "bench":
-        few = ["--replicas", "1"] if "--steps" in rest else []
-        return [*words, "--repeats", "1", "--shapes", "2,3,2,4", *few]
+        cells = [] if rest[:1] and not rest[0].startswith("-") else ["lstm"]
+        one = ["--replicas", "1"] if "--steps" in rest else []
+        return ["bench", *cells, *rest, "--repeats", "1", "--shapes", "2,3,2,4", *one]
     if verb == "probe" and "=" in line:
         return [*words, "task.length=5"]
+    if verb == "report" and len(rest) == 1:
+        assert find(rest[0])
+        return ["report", str(run)]
     if verb == "picture":
-        return [
-            *words,
-            *{"cliff": ["updates=3"], "sensitivity": ["steps=3", "units=2"]}.get(rest[0], []),
-        ]
+        less = {"cliff": ["updates=3"], "sensitivity": ["steps=3", "units=2"]}
+        return [*words, *less.get(rest[0], [])]
     if verb == "repeat":
         return ["repeat", str(run)]
     if verb == "data":
@@ -120,21 +144,43 @@ def small(line):
         kept = [word for word in words if not word.startswith("workers=")]
         return [*kept, *tiny, "engine=loop", "optim.lr=0.01", "--budget", "20"]
     if verb == "study":
+        assert rest[0] in choices("studies"), f"no study {rest[0]}"
         return ["study", "forgetbias", "--scale", "smoke", "--plan"]
     return words
 
 
-@pytest.mark.parametrize(("page", "line"), EVERY, ids=[f"{p}: {c[9:60]}" for p, c in EVERY])
-def test_a_command_runs(page, line, place, monkeypatch, request, capsys):
-    if any(f"task={name}" in line for name in DATA):
-        monkeypatch.setenv("RNNBENCH_MIRROR", request.getfixturevalue("mirror"))
+@pytest.fixture
+def no_workers(monkeypatch):
+    """Sweeps train in this process, one pack after another."""
+
+    def here(packs, workers, orders, cluster):
+        return ((pack, work(pack, orders)) for pack in packs)
+
+    monkeypatch.setitem(backends.BACKENDS, "loky", here)
+
+
+@pytest.fixture(scope="module")
+def done():
+    """What has been run already, on whatever page."""
+    return set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(page, place, done, no_workers, monkeypatch, request, capsys):
     monkeypatch.chdir(place)
-    try:
-        code = cli.main(small(line))
-    except SystemExit as end:  # --help
-        code = end.code or 0
-    said = capsys.readouterr()
-    if "engine.device=cuda" in line and not torch.cuda.is_available():
-        assert code == 2 and "cuda" in said.err
-        return
-    assert code == 0, said.err
+    for line in commands(page):
+        words = small(line)
+        if tuple(words) in done:
+            continue
+        if any(f"task={name}" in line for name in DATA):
+            monkeypatch.setenv("RNNBENCH_MIRROR", request.getfixturevalue("mirror"))
+        try:
+            code = cli.main(words)
+        except SystemExit as end:  # --help
+            code = end.code or 0
+        said = capsys.readouterr()
+        if "engine.device=cuda" in line and not torch.cuda.is_available():
+            assert code == 2 and "cuda" in said.err, line
+            continue
+        assert code == 0, f"{line}\n{said.err}"
+        done.add(tuple(words))
