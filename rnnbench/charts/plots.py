@@ -20,8 +20,8 @@ from rnnbench.charts.scales import DOTS, scale_scores, whole
 from rnnbench.charts.style import styles
 from rnnbench.errors import UserError
 from rnnbench.formatting import label
-from rnnbench.runs.frame import dotted
 from rnnbench.runs.form import ENDED
+from rnnbench.runs.frame import dotted
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder
 from rnnbench.stats.selection import VARIANTS, said, varied
