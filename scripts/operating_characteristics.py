@@ -16,6 +16,7 @@ import numpy as np
 from scipy import special, stats
 
 from rnnbench.claims.kinds.sooner import hazard_ratio
+from rnnbench.claims.kinds.trend import kendall
 from rnnbench.stats import families, ranks, sequential, survival
 from rnnbench.stats.families import ALPHA
 from rnnbench.stats.statistics import Floats, beyond, charged, costs, holm, median
@@ -163,6 +164,36 @@ def covering_apart(case: str, n: int, studies: int, seed: int = 0) -> Floats:
     return held / [studies, studies, timed]
 
 
+def covering_effects(case: str, n: int, studies: int, seed: int = 0) -> Floats:
+    """The same of effects in claims, of cells that are apart by EFFECTS of standard deviations of
+    normal scores: by how much the probability to win is higher in the first pair than in the
+    second, Kendall's tau of four groups in a row.
+    """
+    first, second, step = EFFECTS[case]
+    rng = np.random.default_rng([seed, n, len(case), 8])
+    held, groups = np.zeros(2), 4
+    gained = special.ndtr(first / math.sqrt(2)) - special.ndtr(second / math.sqrt(2))
+    ahead = [2 * special.ndtr(step * k / math.sqrt(2)) - 1 for k in range(1, groups)]
+    pairs = math.comb(groups * n, 2)
+    untied = math.sqrt(pairs * (pairs - groups * math.comb(n, 2)))
+    tau = n * n * sum((groups - k) * one for k, one in enumerate(ahead, 1)) / untied
+    for _ in range(studies):
+        a, b, c, d = rng.normal(size=(4, n))
+        won = ranks.improvement(a - first, b, "min"), ranks.improvement(c - second, d, "min")
+        gain = ranks.gain(*won)
+        low, high = kendall(
+            [one - k * step for k, one in enumerate((a, b, c, d))], "min"
+        ).interval()
+        held += [gain.low <= gained <= gain.high, low <= math.atanh(tau) <= high]
+    return held / studies
+
+
+EFFECTS = {  # name → advantage of x here, and there; step from group to group
+    "none": (0, 0, 0),
+    "one here, half a step": (1, 0, 0.5),
+    "two here, one there, a step": (2, 1, 1),
+    "four here, two steps": (4, 0, 2),
+}
 APART = {  # name → shares of runs of both that solve, ratio of hazards
     "equal": ((0.5, 0.5), 1.0),
     "5 against 50 %, twice as fast": ((0.05, 0.5), 2.0),
@@ -282,6 +313,9 @@ def coverage_part(studies: int) -> None:
     rows = [[case, *triple(covering_apart, case, studies)] for case in APART]
     heads = ["solved, and how soon", "difference of shares", "hazard ratio", "median time"]
     table("Coverage of intervals about solving (at least 0.93)", heads, rows)
+    rows = [[case, *triple(covering_effects, case, studies)] for case in EFFECTS]
+    heads = ["advantage, in standard deviations", "difference of wins", "Kendall's tau"]
+    table("Coverage of intervals of effects in claims (at least 0.93)", heads, rows)
 
 
 def power_part(studies: int) -> None:

@@ -90,3 +90,9 @@ def test_judging_finds_what_is_there():
 def test_intervals_hold_the_truth_where_cells_differ(case):
     found = np.mean([SIMULATED["covering_apart"](case, n, 100) for n in RUNS], axis=0)
     assert (found >= 0.93 - noise(0.05, 100 * len(RUNS))).all(), found
+
+
+@pytest.mark.parametrize("case", SIMULATED["EFFECTS"])
+def test_intervals_of_effects_in_claims_hold_the_truth(case):
+    found = np.mean([SIMULATED["covering_effects"](case, n, 100) for n in RUNS], axis=0)
+    assert (found >= 0.93 - noise(0.05, 100 * len(RUNS))).all(), found

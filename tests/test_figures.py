@@ -61,19 +61,7 @@ def picked(runs, task=None):
 
 def spec_data(drawn):
     """Every row in a description."""
-    found = []
-
-    def walk(node):
-        if isinstance(node, dict):
-            found.extend(node.get("data", {}).get("values", []) if "data" in node else [])
-            for value in node.values():
-                walk(value)
-        elif isinstance(node, list):
-            for value in node:
-                walk(value)
-
-    walk(drawn.spec)
-    return found
+    return [row for rows in drawn.spec["datasets"].values() for row in rows]
 
 
 def channels(node, name):

@@ -15,7 +15,8 @@ from statsmodels.stats.proportion import proportion_confint
 from rnnbench.stats import families, survival
 from rnnbench.stats import ranks as by_rank
 from rnnbench.stats.families import pair
-from rnnbench.stats.statistics import beyond, charged, costs, difference, holm, judged, median
+from rnnbench.stats.power import welch
+from rnnbench.stats.statistics import beyond, charged, costs, holm, judged, median
 
 X = np.array(
     [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
@@ -72,27 +73,16 @@ def test_what_diverged_costs_more_than_anything_else():
 # Differences
 
 
-def test_welch_and_hedges_by_their_formulas():
-    found = difference(X, Y)
-    assert found.n == (15, 15) and found.difference == pytest.approx(X.mean() - Y.mean())
+def test_welch_by_its_formula():
+    found = welch(X, Y)
+    assert found.value == pytest.approx(X.mean() - Y.mean())
     a, b = X.var(ddof=1) / 15, Y.var(ddof=1) / 15
-    dof = (a + b) ** 2 / (a**2 / 14 + b**2 / 14)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.difference) / math.sqrt(a + b), dof))
-    reach = stats.t.ppf(0.975, dof) * math.sqrt(a + b)
-    assert (found.low, found.high) == pytest.approx(
-        (found.difference - reach, found.difference + reach)
-    )
-    d = found.difference / math.sqrt((X.var(ddof=1) + Y.var(ddof=1)) / 2)
-    assert found.g == pytest.approx(d * (1 - 3 / (4 * 28 - 1)), rel=1e-3)
-    assert found.g_low < found.g < found.g_high
+    assert found.error == pytest.approx(math.sqrt(a + b))
+    assert found.freedom == pytest.approx((a + b) ** 2 / (a**2 / 14 + b**2 / 14))
+    assert found.apart() == pytest.approx(stats.ttest_ind(X, Y, equal_var=False).pvalue)
 
 
 def test_swapping_flips_signs_only():
-    one, two = difference(X, Y[:9]), difference(Y[:9], X)
-    assert (one.difference, one.low, one.high, one.g) == pytest.approx(
-        (-two.difference, -two.high, -two.low, -two.g)
-    )
-    assert one.p == pytest.approx(two.p)
     there, back = by_rank.improvement(X, Y, "min"), by_rank.improvement(Y, X, "min")
     assert (there.value, there.low, there.high) == pytest.approx(
         (1 - back.value, 1 - back.high, 1 - back.low)
@@ -115,8 +105,7 @@ def test_below_five_runs_nothing_is_claimed():
     few, many = X[:4], Y
     assert np.isnan(pair(few, many, generator()).p).all() and math.isnan(by_rank.below(few, many))
     assert math.isnan(by_rank.inside(few, many, -1, 1)) and by_rank.shift(few, many).why
-    results = [difference(few, many)]
-    results += [
+    results = [
         survival.shares(few > 20, many > 20),
         survival.log_rank(few, 50, many, 50),
         by_rank.trend([many, few, many], "min"),
@@ -126,18 +115,13 @@ def test_below_five_runs_nothing_is_claimed():
             math.isnan(result.p) and "below 5 runs a side no significance is claimed" in result.why
         ), result
     assert "n = 4 and 15" in results[0].why and results[0].low < results[0].high
-    assert 0 < difference(X[:5], Y[:5]).p < 1 and 0 < by_rank.below(X[:5], Y[:5]) < 1
+    assert 0 < by_rank.below(X[:5], Y[:5]) < 1
     assert 0 < pair(X[:5], Y[:5], generator()).p[0] < 1
 
 
-def test_diverged_runs_leave_means_and_rank_last():
+def test_diverged_runs_rank_last():
     scores = judged(X, [True, False, False] + [False] * 12)
     assert math.isnan(scores[0]) and scores[1:].tolist() == X[1:].tolist()
-    found = difference(scores, Y)
-    assert (found.n, found.excluded) == ((14, 15), (1, 0)) and found.difference == pytest.approx(
-        X[1:].mean() - Y.mean()
-    )
-    assert difference(np.append(X[:4], [NAN] * 9), Y).why  # too few are left
     for goal, worst in (("min", 1e9), ("max", -1e9)):
         for bad in (NAN, math.inf, -math.inf):
             with_bad, with_worst = np.append(X, bad), np.append(X, worst)
@@ -151,9 +135,6 @@ def test_diverged_runs_leave_means_and_rank_last():
 
 
 def test_no_spread_is_no_significance():
-    same, other = difference([1.0] * 5, [1.0] * 6), difference([1.0] * 5, [2.0] * 5)
-    assert (same.difference, other.difference) == (0, -1)
-    assert math.isnan(same.p) and math.isnan(other.p) and "no spread" in other.why
     alike, apart = (np.ones(5), np.ones(6)), (np.ones(5), np.full(5, 2.0))
     assert pair(*alike, generator()).p[0] == by_rank.below(*alike) == 1
     assert pair(*apart, generator()).p[0] == pytest.approx(2 / comb(10, 5), abs=0.003)
@@ -164,7 +145,7 @@ def test_permutations_are_counted():
     x, y = np.array([1, 2, 3, 4, 5.5]), np.array([11, 12, 13, 14, 19.0])
     found = pair(x, y, generator())
     assert found.p[0] == pytest.approx(2 / 252, abs=0.003) and found.lead[0] > 0
-    assert pair(X, Y, generator()).p[0] == pytest.approx(difference(X, Y).p, abs=0.03)
+    assert pair(X, Y, generator()).p[0] == pytest.approx(welch(X, Y).apart(), abs=0.03)
 
 
 def test_the_normal_scale_keeps_tails():
@@ -252,16 +233,14 @@ def test_probability_of_improvement_by_hand():
 
 
 @pytest.mark.parametrize(("m", "n", "shift"), [(5, 5, 0), (10, 10, 1), (20, 8, 1.5)])
-def test_intervals_of_improvement_and_effect_cover(m, n, shift):
-    rng, truth, hits = generator(4), ndtr(shift / math.sqrt(2)), np.zeros(3)
+def test_intervals_of_wins_cover(m, n, shift):
+    """Of the probability to win, and of how much higher it is here than where cells are equal."""
+    rng, truth, hits = generator(4), ndtr(shift / math.sqrt(2)), np.zeros(2)
     for _ in range(500):
-        x, y = rng.normal(size=m), rng.normal(size=n) + shift
-        better, apart = by_rank.improvement(x, y, "min"), difference(x, y)
-        hits += [
-            better.low <= truth <= better.high,
-            apart.low <= -shift <= apart.high,
-            apart.g_low <= -shift <= apart.g_high,
-        ]
+        here = by_rank.improvement(rng.normal(size=m), rng.normal(size=n) + shift, "min")
+        there = by_rank.improvement(rng.normal(size=m), rng.normal(size=n), "min")
+        gained = by_rank.gain(here, there)
+        hits += [here.low <= truth <= here.high, gained.low <= truth - 0.5 <= gained.high]
     assert (hits / 500 >= 0.93 - 0.02).all() and (hits / 500 <= 0.995).all(), hits / 500
 
 

@@ -110,7 +110,7 @@ def test_a_chart_of_claims_shows_every_case_with_its_verdict():
     )
     (drawn,) = claims.forests("claims", "s", made)
     assert isinstance(drawn, Chart) and drawn.name == "claims"
-    shown = drawn.spec["layer"][0]["data"]["values"]
+    shown = drawn.spec["datasets"][drawn.spec["layer"][0]["data"]["name"]]
     assert [(row["case"], row["verdict"]) for row in shown] == [
         ("B gru", "reproduced"),
         ("B mgu", "contradicted"),
@@ -118,7 +118,9 @@ def test_a_chart_of_claims_shows_every_case_with_its_verdict():
     assert b"B mgu" in drawn.svg
     many = judge(frame, known(*[claim("better", id=f"B{k}") for k in range(claims.ROWS + 1)]))
     pages = list(claims.forests("claims", "s", many))
-    assert [len(page.spec["layer"][0]["data"]["values"]) for page in pages] == [claims.ROWS, 1]
+    names = [page.spec["layer"][0]["data"]["name"] for page in pages]
+    sizes = [len(page.spec["datasets"][name]) for page, name in zip(pages, names, strict=True)]
+    assert sizes == [claims.ROWS, 1]
     none = judge(frame, known(claim("equal", x={"cell": "none"})))
     assert list(claims.forests("claims", "s", none)) == []
 
@@ -148,14 +150,15 @@ def test_shares_and_times_over_lengths(frame):
     }
 
     def values(drawn, cell):
-        rows = drawn.spec["data"]["values"]
+        (rows,) = drawn.spec["datasets"].values()
         return {row["length"]: row["value"] for row in rows if row["cell"] == cell}
 
     solved = across.solved_by_length(task, lines)
     assert values(solved, "gru") == {20: 1, 50: 1} and values(solved, "lstm") == {20: 1, 50: 0.2}
     assert solved.name == "solved-copy" and b"<svg" in solved.svg
     times = across.times_by_length(task, lines)
-    beyond = [row for row in times.spec["data"]["values"] if row["beyond"]]
+    (rows,) = times.spec["datasets"].values()
+    beyond = [row for row in rows if row["beyond"]]
     assert [(row["cell"], row["length"], row["reached"]) for row in beyond] == [
         ("lstm", 50, "2 of 10")
     ]

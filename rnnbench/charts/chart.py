@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 from altair.utils.schemapi import debug_mode
+from markupsafe import escape
 from PIL import Image
 
 from rnnbench.charts.scales import Span
@@ -43,6 +44,14 @@ SHAPES = {
     "X": "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z",
 }
 CLIP = re.compile(r"\bclip\d+\b")
+# What a picture does without: words on each mark, which the page's own chart has, paths that draw
+# nothing, what is so anyway; and decimals of places beyond the second, of a pixel.
+SPARE = re.compile(
+    r'<path[^>]* (?:d="(?:M0,0h0v0h0Z)?"|fill-opacity="0")[^>]*/>'
+    r'| (?:aria-[a-z]+|role|class|pointer-events)="[^"]*"'
+    r'| (?:stroke-width|opacity)="1"| transform="translate\(0,0\)"'
+)
+EXACT, DECIMALS = re.compile(r' (?:d|transform)="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "sans-serif",
@@ -81,7 +90,10 @@ class Chart:
 
     @cached_property
     def svg(self) -> bytes:
-        drawn = vl_convert.vegalite_to_svg(dict(self.spec))
+        drawn = SPARE.sub("", vl_convert.vegalite_to_svg(dict(self.spec)))
+        drawn = EXACT.sub(lambda found: DECIMALS.sub(r"\1", found[0]), drawn)
+        named = f'<svg role="img" aria-label="{escape(self.alt)}"'
+        drawn = drawn.replace("<svg", named, 1)
         names = dict.fromkeys(CLIP.findall(drawn))
         order = {name: f"clip{k}" for k, name in enumerate(names)}  # Vega counts on and on
         return CLIP.sub(lambda found: order[found[0]], drawn).encode()
@@ -173,6 +185,7 @@ def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Vari
     alternative = caption.split(". ")[0].rstrip(".")
     first = [cell.label for cell in cells[:SHOWN]]
     spec = marks.to_dict(validate=False)
+    spec["datasets"] = _named(spec)
     spec["config"] = CONFIG
     spec["description"] = alternative
     if cells:
@@ -183,6 +196,29 @@ def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Vari
                 f"on in the legend of the page."
             )
     return Chart(name, caption, alternative, spec, tuple(cells))
+
+
+def _named(node: Any) -> dict[str, Any]:
+    """Name → data, taken out of a description whose marks then name them: what several marks show
+    stands there once.
+    """
+    found: dict[str, Any] = {}
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "values" in node.get("data", {}):
+                values = node["data"]["values"]
+                name = next((of for of, known in found.items() if known == values), None)
+                name = name or f"rows{len(found)}"
+                found[name] = values
+                node["data"] = {"name": name}
+            node = list(node.values())
+        if isinstance(node, list):
+            for one in node:
+                walk(one)
+
+    walk(node)
+    return found
 
 
 @cache

@@ -25,6 +25,7 @@ from rnnbench.report.results import Results
 from rnnbench.report.section import sections
 from rnnbench.report.sections import bibliography
 from rnnbench.report.table import Fold, Part, Table, task_place
+from rnnbench.report.writers import DIGITS
 from rnnbench.runs.frame import load
 from rnnbench.runs.made import put_files
 from rnnbench.stats.selection import Variant, study
@@ -148,7 +149,8 @@ def rendered(results: Results) -> dict[str, bytes]:
     runs = frame.drop(columns="folder")
     for name in runs.select_dtypes(exclude=["number", "bool", "boolean"]):
         runs[name] = runs[name].map(lambda value: inert(_plain(value)))
-    files["tables/runs.csv"] = runs.to_csv(index=False, lineterminator="\n").encode()
+    text = runs.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+    files["tables/runs.csv"] = text.encode()
     if any(page.charts for page in made):
         files["vega.js"] = script()
     title = f"Report: {', '.join(sorted(set(frame['study'].astype(str))))}"

@@ -15,6 +15,7 @@ from rnnbench.report.table import Entry, Line, Table
 from rnnbench.stats.selection import Variant
 
 NUMERIC = (int, float)
+DIGITS = 10  # of a number that programs read
 
 
 def html(table: Table) -> Markup:
@@ -74,7 +75,8 @@ def _html_entry(entry: Entry, first: bool) -> str:
         shown += f' <span class="aside">{escape(entry.aside)}</span>'
     attributes = ""
     if isinstance(entry.value, NUMERIC) and not isinstance(entry.value, bool):
-        attributes += f' data-v="{repr(float(entry.value)).replace("inf", "Infinity")}"'
+        exact = f"{float(entry.value):.{DIGITS}g}".replace("inf", "Infinity")
+        attributes += f' data-v="{exact}"'
     if entry.id:
         attributes += f' id="{escape(entry.id)}"'
     if first:
@@ -198,7 +200,7 @@ def latex_number(text: str) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """Every number in full; bounds in columns of their own; the group first where rows are
+    """Numbers to DIGITS digits; bounds in columns of their own; the group first where rows are
     grouped.
     """
     lines = [(heading, line.entries) for heading, found in table.groups for line in found]
@@ -229,5 +231,5 @@ def _csv_values(entry: Entry, bounded: bool) -> Iterator[str]:
 
 def _csv_value(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.10g}"
+        return "" if value != value else f"{value:.{DIGITS}g}"
     return "" if value == "–" else str(inert(str(value)))

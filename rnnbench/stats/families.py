@@ -10,7 +10,10 @@ first.
 Runs are regrouped among the cells at random, so that a family of equal cells is wrong in 5 % of
 studies whatever the scores look like: skewed, bimodal, tied, diverged. Where equal cells differ in
 spread, regrouping alone is not enough at few runs, even with each pair's own spread as the unit
-(Janssen, 1997; Chung & Romano, 2016): Bonferroni's bound on the same statistics has to agree.
+(Janssen, 1997; Chung & Romano, 2016): Bonferroni's bound on the same statistics has to agree. The
+ranks of a few runs that happen to lie on one side of all others have hardly any spread, so that
+their t gets no more freedom than the smaller group has, which is enough for normal scores whatever
+their spreads (Mickey & Brown, 1966).
 
 Costs go in: numbers of which less is better, one array a cell (see `statistics.charged`). No
 records, no files.
@@ -54,11 +57,14 @@ class Decided:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean of each group and the variance of that mean (…, groups); sizes (groups)."""
+    """Mean of each group and the variance of that mean (…, groups); sizes (groups). ranked: of
+    ranks.
+    """
 
     mean: Floats
     variance: Floats
     sizes: Floats
+    ranked: bool
 
     def lead(self, one: Any, other: Any) -> Floats:
         """Welch's t by which groups `one` have lower means than `other`, on the normal scale.
@@ -67,8 +73,9 @@ class Moments:
         """
         u, v = self.variance[(..., *one)], self.variance[(..., *other)]
         t = (self.mean[(..., *other)] - self.mean[(..., *one)]) / np.sqrt(u + v)
-        m, n = self.sizes[one], self.sizes[other]
-        return normal(t, (u + v) ** 2 / (u**2 / (m - 1) + v**2 / (n - 1)))
+        m, n = self.sizes[one] - 1, self.sizes[other] - 1
+        freedom = np.minimum(m, n) if self.ranked else (u + v) ** 2 / (u**2 / m + v**2 / n)
+        return normal(t, freedom)
 
 
 def with_baseline(
@@ -126,7 +133,8 @@ def _detectable(m: int, n: int, others: int, alpha: float) -> float:
     def missed(size: float) -> float:
         runs = drawn - size * (np.arange(m + n) < m)
         ranks = stats.rankdata(runs, axis=1) + others * special.ndtr(runs)
-        kinds = [_moments(one, sizes).lead(first, second) for one in (runs, ranks)]
+        pairs = _moments(runs, sizes, False), _moments(ranks, sizes, True)
+        kinds = [of.lead(first, second) for of in pairs]
         return WANTED - float((np.maximum(*kinds) >= needed).mean())
 
     return float(optimize.bisect(missed, 0.0, FAR, xtol=1e-2)) if missed(FAR) < 0 else math.nan
@@ -207,19 +215,21 @@ def joint(
     stand where, the groups one after the other.
     """
     scaled = np.log(values) if values.min() > 0 else values
+    ranks = stats.rankdata(values)
     kinds = [
-        leads(_moments(standard(one)[order], sizes)) for one in (scaled, stats.rankdata(values))
+        leads(_moments(standard(one)[order], sizes, ranked))
+        for one, ranked in ((scaled, False), (ranks, True))
     ]
     return np.asarray(np.where(np.abs(kinds[0]) >= np.abs(kinds[1]), *kinds))
 
 
-def _moments(values: Floats, sizes: Floats) -> Moments:
+def _moments(values: Floats, sizes: Floats, ranked: bool) -> Moments:
     """values: (…, runs), the groups one after the other."""
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
     mean = np.add.reduceat(values, starts, axis=-1) / sizes
     square = np.add.reduceat(values**2, starts, axis=-1) / sizes
     variance = np.maximum(square - mean**2, 0.0) / (sizes - 1)
-    return Moments(mean, variance + FLOOR / sizes, sizes)
+    return Moments(mean, variance + FLOOR / sizes, sizes, ranked)
 
 
 def standard(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Scores of runs: what a diverged run counts as, their median, differences, Holm's correction.
+"""Scores of runs: what a diverged run counts as, their median, Holm's correction.
 
 Arrays go in, small frozen results come out.
 
@@ -13,15 +13,12 @@ computing. Knows no records, no files, no figures.
 """
 
 import math
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.meta_analysis import effectsize_smd
 
 FEWEST = 5  # runs a side, below which no significance is claimed
 Floats = NDArray[np.float64]
@@ -51,24 +48,6 @@ class Test:
     statistic: float
     p: float
     n: tuple[int, ...]
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean of x minus mean of y with Welch's interval and p; Hedges' g with its interval; n and
-    excluded of x and y.
-    """
-
-    difference: float
-    n: tuple[int, int]
-    excluded: tuple[int, int]
-    low: float = math.nan
-    high: float = math.nan
-    g: float = math.nan
-    g_low: float = math.nan
-    g_high: float = math.nan
-    p: float = math.nan
     why: str = ""
 
 
@@ -140,38 +119,6 @@ def median(values: ArrayLike, goal: Goal, level: float = 0.95) -> Estimate:
     return Estimate(sign * middle, low, high, n, excluded)
 
 
-def difference(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Difference:
-    """Welch's t-test (1947), two-sided, and Hedges' g (1981, with the correction for small samples)
-    with a normal interval.
-    """
-    (a, b), n, excluded = _pair(x, y)
-    gap, why = float(a.mean() - b.mean()) if min(n) else math.nan, too_few(*n)
-    if min(n) < 2:
-        return Difference(gap, n, excluded, why=why)
-    if np.ptp(a) == 0 and np.ptp(b) == 0:
-        why = why or "no spread on either side, nothing to measure the difference by"
-        return Difference(gap, n, excluded, gap, gap, why=why)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy's, where one side has no spread
-        result = stats.ttest_ind(a, b, equal_var=False)
-        low, high = result.confidence_interval(level)
-    g, variance = effectsize_smd(a.mean(), a.std(ddof=1), n[0], b.mean(), b.std(ddof=1), n[1])
-    reach = float(stats.norm.ppf((1 + level) / 2) * math.sqrt(variance))
-    p = math.nan if why else float(result.pvalue)
-    return Difference(
-        gap,
-        n,
-        excluded,
-        float(low),
-        float(high),
-        float(g),
-        float(g) - reach,
-        float(g) + reach,
-        p,
-        why,
-    )
-
-
 def holm(p: ArrayLike) -> Floats:
     """p-values (n) of one family, corrected step-down (Holm, 1979).
 
@@ -187,9 +134,3 @@ def holm(p: ArrayLike) -> Floats:
     )  # as statsmodels' multipletests, which collects garbage (50 ms) in each call
     corrected[claimed] = family
     return corrected
-
-
-def _pair(x: ArrayLike, y: ArrayLike) -> tuple[Sequence[Floats], tuple[int, int], tuple[int, int]]:
-    """The finite scores of both, how many there are, how many others."""
-    a, b = usable(x), usable(y)
-    return (a, b), (a.size, b.size), (np.size(x) - a.size, np.size(y) - b.size)

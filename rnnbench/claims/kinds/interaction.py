@@ -11,56 +11,60 @@ from rnnbench.claims.design import Claim, Filter
 from rnnbench.claims.kind import Case, Kind
 from rnnbench.claims.selection import named
 from rnnbench.formatting import number
+from rnnbench.stats import ranks
 from rnnbench.stats.power import Estimated
-from rnnbench.stats.statistics import Difference, difference
+from rnnbench.stats.statistics import too_few
 
 
 def interaction(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
-    """Hedges' g of the advantage of x over y under `first` minus that under `second`, normal with
-    the sum of their variances.
+    """The probability that a run of x beats one of y under `first` minus that under `second`.
+
+    Tests are normal, with the errors that the two sides of its interval stand for: those towards
+    zero, or towards the margin.
     """
     first, second = (contest(frame, claim, case, one) for one in (claim.first, claim.second))
-    effects = [difference(made.b, made.a) for made in (first, second)]
-    (g, error), (h, other) = (_hedges(one) for one in effects)
-    estimated, margin = Estimated(g - h, math.hypot(error, other)), margin_of(claim)
-    why = effects[0].why or effects[1].why
-    low, high = estimated.interval()
+    wins, others = (ranks.improvement(made.a, made.b, "min") for made in (first, second))
+    gained, margin = ranks.gain(wins, others), margin_of(claim)
+    below, above = (
+        Estimated(gained.value, reach / float(stats.norm.ppf(0.975)))
+        for reach in (gained.value - gained.low, gained.high - gained.value)
+    )
+    planned = Estimated(gained.value, math.hypot(below.error, above.error) / math.sqrt(2))
+    sizes = tuple(scores.size for made in (first, second) for scores in (made.a, made.b))
+    why = too_few(*sizes)
+    p = (below if gained.value > 0 else above).apart()
+    same = max(below.inside(-margin, math.inf), above.inside(-math.inf, margin))
     here, there, x, y = (named(claim.first), named(claim.second), first.x.name, first.y.name)
     words = Words(
         f"{x} gains more on {y} with {here} than with {there}",
         f"{x} gains less on {y} with {here} than with {there}",
-        f"The advantage of {x} over {y} is the same with {here} and {there} to within g = "
-        f"{number(margin, 3)}",
+        f"The advantage of {x} over {y} is the same with {here} and {there} to within "
+        f"{number(margin, 3)} of pairs won",
         f"Whether the advantage of {x} over {y} is larger with {here} than with {there} is not "
         f"told",
     )
     return Answer(
-        measure="difference in Hedges' g",
-        test="normal",
-        effect=estimated.value,
-        low=low,
-        high=high,
-        n=tuple(scores.size for made in (first, second) for scores in (made.a, made.b)),
-        p=math.nan if why else estimated.apart(),
-        against=math.nan if why else estimated.inside(-margin, margin),
-        agrees=estimated.value > 0,
-        scaled=estimated.scaled(margin),
+        measure="difference in pairs won",
+        test="normal, by ranks",
+        effect=gained.value,
+        low=gained.low,
+        high=gained.high,
+        n=sizes,
+        p=math.nan if why else p,
+        against=math.nan if why else same,
+        agrees=gained.value > 0,
+        scaled=(gained.value / margin, gained.low / margin, gained.high / margin),
         region=ABOVE,
-        power=lambda alpha: estimated.power_apart(margin, alpha),
-        detectable=detectable(estimated.power_apart, estimated),
+        power=lambda alpha: planned.power_apart(margin, alpha),
+        detectable=detectable(planned.power_apart, planned),
         facts=(
-            f"g {number(g, 3)} against {number(h, 3)}, "
-            f"{found('difference', estimated.value, low, high)}"
+            f"pairs won {number(wins.value, 3)} against {number(others.value, 3)}, "
+            f"{found('difference', gained.value, gained.low, gained.high)}"
         ),
         words=words,
         ids=tuple(first.x.runs["id"]),
         why=why,
     )
-
-
-def _hedges(found: Difference) -> tuple[float, float]:
-    """g and its error."""
-    return found.g, (found.g_high - found.g_low) / (2 * float(stats.norm.ppf(0.975)))
 
 
 def sides(claim: Claim) -> list[tuple[Filter, ...]]:
