@@ -23,8 +23,10 @@ def table():
     return ranked(EQUAL_UNITS | EQUAL_SIZE)
 
 
-def ranked(rates):
-    """rates: (cell, model.match) → how fast its loss falls a step."""
+def ranked(rates, flops=None):
+    """rates: (cell, model.match) → how fast its loss falls a step. flops: cell → of a step; None
+    in records that hold none.
+    """
     params = {("cheap", None): 500, ("dear", None): 2000}
     rows, points = [], []
     for (cell, match), rate in rates.items():
@@ -40,6 +42,7 @@ def ranked(rates):
                     "value": scores[-1],
                     "valid": scores[-1],
                     "params": params.get((cell, match), 1000),
+                    "flops": flops[cell] if flops else np.nan,
                 }
             )
             points += [
@@ -61,10 +64,19 @@ def test_ranks_at_each_axis(table):
     assert str(first(table, axes.PARAMETERS)["cell"]) == "cheap"
     assert str(first(table, axes.STEPS)["cell"]) == "dear"
     assert first(table, axes.STEPS)["score"] == pytest.approx(np.exp(-2.5) * 1.01)
-    cheap = first(table, axes.ARITHMETIC)
+    cheap = first(table, axes.BY_PARAMETERS)
     assert str(cheap["cell"]) == "cheap" and cheap["budget"] == 100 * 500 * 20
-    dear = table[(table["axis"] == axes.ARITHMETIC) & (table["cell"] == Variant("dear"))].iloc[0]
+    dear = table[(table["axis"] == axes.BY_PARAMETERS) & (table["cell"] == Variant("dear"))].iloc[0]
     assert dear["score"] == pytest.approx(np.exp(-0.025 * 20) * 1.01)  # 25 steps, validated at 20
+
+
+def test_arithmetic_is_what_records_say():
+    """`dear` has four times the parameters, and does but a tenth more arithmetic."""
+    table = ranked(EQUAL_UNITS | EQUAL_SIZE, {"cheap": 1000, "dear": 1100})
+    assert axes.BY_PARAMETERS not in set(table["axis"])
+    dear = first(table, axes.ARITHMETIC)
+    assert str(dear["cell"]) == "dear" and dear["budget"] == 100 * 1000 * 20
+    assert dear["score"] == pytest.approx(np.exp(-0.025 * 90) * 1.01)  # 90.9 steps
 
 
 def test_cells_matched_by_arithmetic_are_compared_after_equal_steps():
@@ -77,4 +89,4 @@ def test_cells_matched_by_arithmetic_are_compared_after_equal_steps():
 def test_cells_that_move_are_named(table):
     found = axes.moved(table)
     assert {str(one.cell) for one in found} == {"cheap", "dear"} and found[0].distance == 1
-    assert found[0].ranks.keys() == {axes.PARAMETERS, axes.STEPS, axes.ARITHMETIC}
+    assert found[0].ranks.keys() == {axes.PARAMETERS, axes.STEPS, axes.BY_PARAMETERS}

@@ -16,6 +16,7 @@ from rnnbench.stats.selection import Sample, Study, Variant
 from rnnbench.stats.statistics import costs
 
 PARAMETERS, STEPS, ARITHMETIC = "parameters", "steps", "arithmetic"
+BY_PARAMETERS = "arithmetic by parameters"
 MATCHED = {"params": PARAMETERS, "flops": ARITHMETIC}  # what cells are matched by → the axis
 COLUMNS = ("task", "axis", "budget", "cell", "score", "rank")
 
@@ -41,9 +42,10 @@ def ranked(study: Study, points: pd.DataFrame) -> pd.DataFrame:
 
     Axes: `parameters`: cells matched by them, after equal steps. `steps`: equal units instead.
     `arithmetic`: cells matched by the FLOPs of a step, after equal steps; where there are none,
-    equal units, when each has done as many multiplications as the one that did fewest. A step
-    costs what the parameters of a run do, once a position of a sequence. Scores are medians over
-    the runs that count, diverged ones the worst.
+    equal units, when each has done as many FLOPs as the one that did fewest, as records say
+    (of a batch, at one position of its sequences, forward). `arithmetic by parameters` where some
+    records do not, of schema 1: a parameter counts as one. Scores are medians over the runs that
+    count, diverged ones the worst.
     """
     rows = [row for members in _alike(study).values() for row in _of_task(members, points)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -76,10 +78,12 @@ def _of_task(members: dict[str, list[Sample]], every: pd.DataFrame) -> Iterator[
         steps = min(float(sample.best["train.steps"].min()) for sample in samples)
         axes.append((axis, steps, _reached(samples, [steps] * len(samples), every)))
         if axis == STEPS and ARITHMETIC not in members:
-            price = [float((s.best["params"] * s.best["train.batch"]).median()) for s in samples]
+            known = all(sample.best["flops"].notna().all() for sample in samples)
+            count, name = ("flops", ARITHMETIC) if known else ("params", BY_PARAMETERS)
+            price = [float((s.best[count] * s.best["train.batch"]).median()) for s in samples]
             budget = steps * min(price)
             afford = [budget / one for one in price]
-            axes.append((ARITHMETIC, budget, _reached(samples, afford, every)))
+            axes.append((name, budget, _reached(samples, afford, every)))
     common = set.intersection(*(set(scores) for _, _, scores in axes))
     first = next(iter(members.values()))[0]
     rest = (setting for setting in first.task.settings if setting[0] != "match")

@@ -11,12 +11,13 @@ from rnnbench.formatting import count, listing, plural, some
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import NUMBER, PLAIN, TEXT, Column, Part, Table
-from rnnbench.stats.axes import ARITHMETIC, PARAMETERS, STEPS, Moved, moved
+from rnnbench.stats.axes import ARITHMETIC, BY_PARAMETERS, PARAMETERS, STEPS, Moved, moved
 
 AXES = {
     PARAMETERS: "equal parameters",
     STEPS: "equal steps",
     ARITHMETIC: "equal arithmetic",
+    BY_PARAMETERS: "equal arithmetic by parameters",
 }
 NAMED = 6
 
@@ -33,7 +34,7 @@ def parts(results: Results) -> Iterator[Part]:
     if not found:
         yield (
             f"On {listing([task.label for task in tasks])} no cell changes its rank between "
-            f"{listing(list(AXES.values()), 'or')}."
+            f"{listing(list(_shown(table).values()), 'or')}."
         )
         return
     names = [cell.label for cell in dict.fromkeys(one.cell for one in found)]
@@ -57,24 +58,28 @@ def moving(table: pd.DataFrame, found: list[Moved]) -> Table:
         key = (row.task, row.cell, axis)
         return float(scores[key]) if key in scores.index else None
 
-    shown = [axis for axis in AXES if axis in set(table["axis"])]
+    shown = _shown(table)
     columns = [
         Column("cell", lambda row: row.cell, TEXT),
-        *(Column(AXES[axis], partial(rank, axis), PLAIN, "rank", f"rank_{axis}") for axis in shown),
+        *(
+            Column(said, partial(rank, axis), PLAIN, "rank", f"rank_{axis.replace(' ', '_')}")
+            for axis, said in shown.items()
+        ),
         Column("places", lambda row: row.distance, NUMBER, "apart"),
         Column("task", lambda row: row.task, TEXT),
         *(
-            Column(f"at {AXES[axis]}", partial(reached, axis), NUMBER, "score", wide=True)
-            for axis in shown
+            Column(f"at {said}", partial(reached, axis), NUMBER, "score", wide=True)
+            for axis, said in shown.items()
         ),
     ]
-    steps = sorted(set(table.loc[table["axis"] != ARITHMETIC, "budget"]))
+    steps = sorted(set(table.loc[table["axis"].isin((PARAMETERS, STEPS)), "budget"]))
     notes = [
         f"Equal parameters: cells matched by them, after equal steps. Equal steps: equal units, "
         f"after {listing([count(step) for step in steps], 'or')} steps. "
         f"Equal arithmetic: cells matched by the FLOPs of a step; where none are, equal units, "
-        f"when each has done as many multiplications as the one that did fewest, counted by its "
-        f"parameters. Seconds are no axis: runs shared their processors."
+        f"when each has done as many FLOPs as the one that did fewest. By parameters: so counted "
+        f"where records hold no FLOPs, a parameter as one. Seconds are no axis: runs shared their "
+        f"processors."
     ]
     return Table(
         "axes",
@@ -85,6 +90,12 @@ def moving(table: pd.DataFrame, found: list[Moved]) -> Table:
         task=lambda row: row.task,
         cell=lambda row: row.cell,
     )
+
+
+def _shown(table: pd.DataFrame) -> dict[str, str]:
+    """The axes of this table → what they are called."""
+    there = set(table["axis"])
+    return {axis: said for axis, said in AXES.items() if axis in there}
 
 
 SECTION = Section("Fair axes", "overview", 40, parts)
