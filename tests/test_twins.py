@@ -3,7 +3,12 @@
 import pandas as pd
 import pytest
 from synthetic import make_study
+from test_report import quick  # noqa: F401
+from test_verdicts import claim
+from test_verdicts import study as known
 
+from rnnbench.claims.judging import judge
+from rnnbench.report import render
 from rnnbench.report.results import Results
 from rnnbench.runs.frame import load
 from rnnbench.stats import selection, twins
@@ -22,13 +27,20 @@ def labels(cells):
 
 
 def test_the_same_equations_with_the_same_start_are_one_cell(frame):
-    made = selection.study(frame, "lstm")
-    assert labels(twins.distinct(made)) == ["lstm", "irnn", "lstm_b", "relu"]
+    made = twins.once(selection.study(frame, "lstm"))
+    assert labels(made.cells) == ["lstm", "irnn", "lstm_b", "relu"]
+    assert {result.cell.label for result in made.samples} == {"lstm", "irnn", "lstm_b", "relu"}
+    assert len(made.frame) == len(frame)
     text = twins.said(made)
-    assert "Ranked once, for the same equations and the same start: np is lstm." in text
+    assert "Counted once, for the same equations and the same start: np is lstm." in text
     assert "another start: lstm and lstm_b; irnn and relu." in text
-    other = selection.study(frame, "np")
-    assert labels(twins.distinct(other)) == ["np", "irnn", "lstm_b", "relu"]
+    other = twins.once(selection.study(frame, "np"))
+    assert labels(other.cells) == ["np", "irnn", "lstm_b", "relu"]
+
+
+def test_a_second_name_counts_where_the_first_has_no_result(frame):
+    apart = frame.assign(task=frame["task"].mask(frame["cell"] == "np", "elsewhere"))
+    assert "np" in labels(twins.once(selection.study(apart, "lstm")).cells)
 
 
 def test_another_start_makes_two_cells_of_them(frame):
@@ -36,8 +48,25 @@ def test_another_start_makes_two_cells_of_them(frame):
     asked for.
     """
     init = frame["cell.init"].mask(frame["cell"] == "np", "paper")
-    made = selection.study(frame.assign(**{"cell.init": init}), "lstm")
-    assert "np" in labels(twins.distinct(made))
+    made = twins.once(selection.study(frame.assign(**{"cell.init": init}), "lstm"))
+    assert "np" in labels(made.cells)
+
+
+def test_no_comparison_is_of_a_cell_with_itself(frame, quick):  # noqa: F811
+    """Families, wins, ranks, claims."""
+    tasks = [frame.assign(task=f"t{k}", id=frame["id"] + str(k)) for k in range(5)]
+    made = selection.study(pd.concat(tasks, ignore_index=True), "lstm")
+    results = Results(twins.once(made))
+    compared = [*results.against_baseline, *results.against_best.values()]
+    assert "np" not in {one.label for found in compared for one in (found.x.cell, found.y.cell)}
+    assert len(results.ranks.average) == 4 and not results.ranks.why
+    text = b"".join(render.rendered(results)[name] for name in ("index.html", "report.md"))
+    assert b"np is lstm" in text and b'data-cell="np"' not in text
+    one, other = (frame[frame["cell"] == name] for name in ("np", "lstm"))
+    assert twins.same(one, other) and not twins.same(one, one)
+    asked = known(claim("equal", x={"cell": "np"}, y={"cell": "lstm"}))
+    (judged,) = judge(frame, asked)
+    assert "one function under two names" in judged.sentence
 
 
 def test_no_code_of_a_stranger_is_read(frame):
@@ -45,10 +74,3 @@ def test_no_code_of_a_stranger_is_read(frame):
     assert twins.equations(own) == "somewhere/evil.py:lstm abc ()"
     gone = frame.assign(**{"cell.step": "rnnbench.cells.gone.lstm"})
     assert twins.equations(gone).startswith("rnnbench.cells.gone.lstm")
-
-
-def test_ranks_are_of_distinct_cells(frame):
-    tasks = [frame.assign(task=f"t{k}", id=frame["id"] + str(k)) for k in range(5)]
-    results = Results(selection.study(pd.concat(tasks, ignore_index=True), "lstm"))
-    assert labels(results.ranked) == ["lstm", "irnn", "lstm_b", "relu"]
-    assert len(results.ranks.average) == 4 and not results.ranks.why

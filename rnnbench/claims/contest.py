@@ -9,7 +9,7 @@ import pandas as pd
 
 from rnnbench.claims.answer import Answer, Words, detectable, found, margin_of
 from rnnbench.claims.design import OWN_GOAL, Claim
-from rnnbench.claims.selection import Side, side
+from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.formatting import number, score
 from rnnbench.stats.power import Estimated, welch
 from rnnbench.stats.ranks import inside, outside, shift
@@ -23,6 +23,7 @@ from rnnbench.stats.statistics import (
     median,
     too_few,
 )
+from rnnbench.stats.twins import same
 
 Case = Mapping[str, Any]
 
@@ -58,6 +59,8 @@ class Contest:
 def contest(frame: pd.DataFrame, claim: Claim, *filters: Case) -> Contest:
     """Both sides under these filters. Raises Unanswerable."""
     x, y = (side(frame, claim.where, *filters, one) for one in (claim.x, claim.y))
+    if all(key.startswith("cell") for key in (*claim.x, *claim.y)) and same(x.runs, y.runs):
+        raise Unanswerable(f"{x.name} and {y.name} are one function under two names")
     scores = [one.scores(claim.metric, claim.log) for one in (x, y)]
     goal = goal_of(claim, x)
     a, b = charged_together(claim, goal, (x, y), scores)

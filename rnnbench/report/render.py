@@ -29,6 +29,7 @@ from rnnbench.report.writers import DIGITS
 from rnnbench.runs.frame import load
 from rnnbench.runs.made import put_files
 from rnnbench.stats.selection import Variant, study
+from rnnbench.stats.twins import once
 
 TEMPLATES = Path(__file__).with_name("templates")
 OVERVIEW, CLAIMS, RUNS = "index.html", "claims.html", "runs.html"
@@ -76,7 +77,7 @@ def write_report(
     frame = load(*places)
     known = known_studies(frame) if known is None else known
     searched = {key for one in known for key in one.searched}
-    results = Results(study(frame, baseline, searched), known)
+    results = Results(once(study(frame, baseline, searched)), known)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
     put_files(folder, rendered(results), "report", adopt=is_report(folder))

@@ -15,11 +15,10 @@ from rnnbench.claims.design import Study as Known
 from rnnbench.claims.gates import improving
 from rnnbench.claims.judging import Judged, judge
 from rnnbench.runs import frame
-from rnnbench.stats import axes, compare, ranks, twins
+from rnnbench.stats import axes, compare, ranks
 from rnnbench.stats.compare import Comparison, standing
 from rnnbench.stats.importance import Importance, importance, searched
 from rnnbench.stats.selection import Result, Sample, Study, Variant
-from rnnbench.stats.statistics import FEWEST
 from rnnbench.stats.trials import trials
 
 
@@ -99,19 +98,11 @@ class Results:
 
     @cached_property
     def ranks(self) -> ranks.Ranks:
-        """Of the `ranked` cells, over the tasks that every cell has results on."""
-        study, cells = self.study, self.ranked
-        members = [[s for s in study.of(task) if s.cell in cells] for task in self._complete]
+        """Of the cells, over the tasks that every one has results on."""
+        members = [self.study.of(task) for task in self._complete]
         table = [[standing(sample) for sample in of] for of in members]
         goals = [of[0].goal for of in members]
-        return ranks.ranks(np.reshape(table, (len(members), len(cells))), goals)
-
-    @cached_property
-    def ranked(self) -> list[Variant]:
-        """The cells that have average ranks, if there are any: those that are one count once."""
-        if len(self._complete) < FEWEST:
-            return list(self.study.cells)
-        return twins.distinct(self.study)
+        return ranks.ranks(np.reshape(table, (len(members), len(self.study.cells))), goals)
 
     @property
     def _complete(self) -> list[Variant]:

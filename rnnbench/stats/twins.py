@@ -1,53 +1,79 @@
 """Which cells of a study are one: the same equations under two names (`np` and `lstm`) and the same
-start. They are ranked and counted once, under the name that stands first.
+start. They are compared and counted once, under the name that stands first.
 
 The same equations with another start (`lstm` and `lstm_b`, `relu` and `irnn`) are cells of their
 own: how a network starts is part of what is compared.
 """
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from rnnbench.formatting import listing
-from rnnbench.stats.selection import Study, Variant
+from rnnbench.stats.selection import Result, Study, Variant
 
 OURS = "rnnbench.cells."
 NAMES = ("cell.name", "cell.step", "cell.digest")
 CONSTANTS, PAPER = "cell.constants.", "cell.paper."  # the latter: what init=paper means
 
 
-def distinct(study: Study) -> list[Variant]:
-    """The cells of the study in their order, those that are one under the first of their names."""
-    found: dict[Hashable, Variant] = {}
+def once(study: Study) -> Study:
+    """The study with one result of each function on a task: runs under a later name of a cell that
+    has results there stay in the table, and count for nothing.
+    """
+    first: dict[Hashable, Variant] = {}
     for cell in study.cells:
         runs = study.frame[study.frame["cell"] == cell]
-        found.setdefault((equations(runs), starts(runs)), cell)
-    return list(found.values())
+        first.setdefault((equations(runs), starts(runs)), cell)
+    named = {
+        cell: first[equations(runs), starts(runs)]
+        for cell in study.cells
+        for runs in [study.frame[study.frame["cell"] == cell]]
+    }
+    kept = {
+        result: sample
+        for result, sample in study.samples.items()
+        if (of := named[result.cell]) == result.cell or Result(result.task, of) not in study.samples
+    }
+    cells = {result.cell for result in kept}
+    twice = {result.cell for result in study.samples} - cells
+    return replace(study, samples=kept, cells=tuple(c for c in study.cells if c not in twice))
 
 
 def said(study: Study) -> str:
-    """Which cells are one, and which differ by their start alone, in sentences; empty if none."""
-    kept = distinct(study)
+    """Which cells are one, and which differ by their start alone, in sentences; empty if none.
+    study: after `once`.
+    """
     by: dict[str, list[Variant]] = {}
-    for cell in study.cells:
+    names = study.frame["cell"].unique()
+    for cell in [*study.cells, *sorted(name for name in names if name not in study.cells)]:
         by.setdefault(equations(study.frame[study.frame["cell"] == cell]), []).append(cell)
-    once = [
-        f"{cell.label} is {others[0].label}"
+    one = [
+        f"{cell.label} is {cells[0].label}"
         for cells in by.values()
         for cell in cells
-        if cell not in kept and (others := [one for one in cells if one in kept])
+        if cell not in study.cells
     ]
-    apart = [cells for all_ in by.values() if len(cells := [c for c in all_ if c in kept]) > 1]
+    apart = [
+        kept for cells in by.values() if len(kept := [c for c in cells if c in study.cells]) > 1
+    ]
     told = []
-    if once:
-        told.append(f"Ranked once, for the same equations and the same start: {listing(once)}.")
+    if one:
+        told.append(f"Counted once, for the same equations and the same start: {listing(one)}.")
     if apart:
         pairs = "; ".join(listing([cell.label for cell in cells]) for cells in apart)
-        told.append(f"Ranked each, as the same equations with another start: {pairs}.")
+        told.append(f"Counted each, as the same equations with another start: {pairs}.")
     return " ".join(told)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether these runs are of one function under two names."""
+    names = {name for runs in (one, other) for name in runs.get("cell.step", [])}
+    alike = len(names) > 1 and starts(one) == starts(other)
+    return alike and equations(one) == equations(other)
 
 
 def equations(runs: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ def parts(results: Results) -> Iterator[Part]:
         f"{number(found.p, 2)}). Tasks are a choice and no random sample: this says nothing about "
         f"other tasks, and ranks forget how large differences are. {twins.said(results.study)}"
     ).rstrip()
-    average = dict(zip(results.ranked, found.average, strict=True))
+    average = dict(zip(results.study.cells, found.average, strict=True))
     yield across.ranks(average, found.critical_difference, caption)
 
 

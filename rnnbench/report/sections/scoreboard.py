@@ -24,6 +24,7 @@ from rnnbench.report.table import (
     run_place,
     task_place,
 )
+from rnnbench.stats import twins
 from rnnbench.stats.compare import EQUAL, SAME, UNDECIDED, family_said, standing
 from rnnbench.stats.selection import Result, Sample, Variant, said
 from rnnbench.stats.statistics import costs
@@ -115,6 +116,8 @@ def by_cell(results: Results) -> Table:
         "(in brackets: quartiles, n), or, where a search gave each setting one run, the test score "
         "of its best trial by validation."
     )
+    if told := twins.said(study):
+        notes.append(told)
     caption = "Test score of what validation chose, cell by task"
     return Table(
         "scores", caption, columns, rows, notes, lambda row: row.family, cell=lambda row: row.cell
@@ -151,6 +154,8 @@ def _ordered(results: Results) -> list[Row]:
     """Families as files are named, the equations of a family together, no bias first."""
     rows = []
     for cell, members in results.study.frame.groupby("cell", sort=True):
+        if cell not in results.study.cells:
+            continue
         step, bias = str(members["cell.step"].iloc[0]), members["cell.forget_bias"].iloc[0]
         rows.append(Row(cell, family(step), step, "" if said(bias) == "null" else said(bias)))
     own = {row.step for row in rows if row.step.rpartition(".")[2] == str(row.cell)}
