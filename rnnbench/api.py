@@ -184,9 +184,11 @@ def report(
 ) -> Report:
     """Write the report of the runs in these places, as `rnnbench report` does."""
     from rnnbench.report.render import write_report
+    from rnnbench.studies.progress import progress
 
     folders = [str(place.folder if isinstance(place, Run) else place) for place in places]
-    path = Path(write_report(folders, Path(out) if out else None, baseline))
+    place = Path(out) if out else None
+    path = Path(write_report(folders, place, baseline, progress=progress))
     return Report(path)
 
 

@@ -1,6 +1,7 @@
 """A random search read as Greff et al. (2017) read theirs, against formulas written out here."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,17 @@ from test_verdicts import runs
 
 from rnnbench.claims.design import read
 from rnnbench.report.results import Results
+from rnnbench.report.sections import answer, claims, searched
+from rnnbench.runs.records import run_id
 from rnnbench.stats import compare, selection, trials
 from rnnbench.stats.importance import importance
+from rnnbench.studies.parts import plan
+from rnnbench.studies.progress import progress
 
 SEARCH = range(1000, 1040)
 
 
-def searched(cell, base, rng, diverged=0):
+def trained(cell, base, rng, diverged=0):
     """40 trials of a cell, scores growing with the distance of the rate from 0.1, then ten new
     seeds at the best of them.
     """
@@ -42,7 +47,7 @@ def searched(cell, base, rng, diverged=0):
 @pytest.fixture
 def study():
     rng = np.random.default_rng(0)
-    parts = [searched("lstm", 1.0, rng), searched("gru", 1.5, rng, diverged=3)]
+    parts = [trained("lstm", 1.0, rng), trained("gru", 1.5, rng, diverged=3)]
     frame = pd.concat(parts, ignore_index=True)
     frame["id"] = [f"run{k}" for k in range(len(frame))]
     return selection.study(frame, "lstm", searched={"optim.lr"})
@@ -65,28 +70,32 @@ def test_trials_are_the_runs_of_the_search(study):
 
 
 def test_a_box_is_that_of_its_scores(study):
-    table = trials.spreads(study, SEARCH)
+    table = trials.spreads(trials.searches(study, SEARCH))
     table = table.assign(cell=table["cell"].map(str)).set_index(["cell", "of"])
-    assert set(table.index) == {(c, of) for c in ("lstm", "gru") for of in ("all", "best")}
+    assert set(table.index) == {
+        (c, of) for c in ("lstm", "gru") for of in (trials.ALL, trials.BEST)
+    }
     rows = sample_of(study, "lstm").runs
     scores = np.sort(rows.loc[rows["seed"] >= 1000, "value"].to_numpy())
-    row = table.loc[("lstm", "all")]
+    row = table.loc[("lstm", trials.ALL)]
     assert [row["low"], row["high"], row["mean"]] == pytest.approx(
         [scores[0], scores[-1], scores.mean()]
     )
     assert row["median"] == pytest.approx((scores[19] + scores[20]) / 2)
     assert row["q25"] == pytest.approx(scores[9] + 0.75 * (scores[10] - scores[9]))
-    top = table.loc[("lstm", "best")]
+    top = table.loc[("lstm", trials.BEST)]
     assert top["n"] == 4 and top["high"] == pytest.approx(scores[3]) and top["params"] == 50
-    assert table.loc[("gru", "all"), "diverged"] == 3
-    assert table.loc[("gru", "all"), "high"] == 10  # the memoryless baseline of these runs
+    assert table.loc[("gru", trials.ALL), "diverged"] == 3
+    assert table.loc[("gru", trials.ALL), "high"] == 10  # the memoryless baseline of these runs
 
 
 def test_their_test_is_welchs_and_stands_beside_ours(study):
     """t and its degrees of freedom by Welch (1947), written out; a single comparison, so that
     nothing is corrected.
     """
-    found = trials.tests(study, SEARCH, compare.with_baseline(study))
+    found = trials.tests(
+        trials.searches(study, SEARCH), study.baseline, compare.with_baseline(study)
+    )
     (row,) = found.to_dict("records")
     sides = []
     for cell in ("gru", "lstm"):
@@ -128,3 +137,33 @@ def test_a_report_analyses_the_trials_alone(study):
 def test_a_study_names_the_seeds_of_its_search():
     assert read("odyssey", "small").search_seeds == frozenset(range(1000, 3000))
     assert read("survey", "small").search_seeds == {500}
+
+
+def test_a_study_that_lacks_runs_says_so_and_claims_nothing(study):
+    known = read("odyssey", "small")
+    frame = study.frame.assign(**{"task.name": "copy", "cell.name": "lstm"})
+    results = Results(replace(study, frame=frame), [known], {"odyssey": (100, 2870)})
+    assert results.judged == []
+    assert list(answer.unfinished(results)) == [
+        "odyssey is incomplete, with 100 of 2,870 runs, and claims nothing yet."
+    ]
+    (said,) = claims.parts(results)
+    assert said.startswith("16 claims of odyssey will be judged when it is complete: 100 of 2,870")
+    assert list(answer.unfinished(Results(study, [known], {"odyssey": (2870, 2870)}))) == []
+
+
+def test_progress_counts_what_a_study_plans():
+    """A search of two trials for each of two cells, two seeds for their settings, one part more."""
+    known = read("odyssey", "smoke")
+    fixed = [run_id(j.settings) for one in plan(known, []).values() for j in one.jobs]
+    frame = pd.DataFrame({"study": known.label, "id": [*fixed[:3], "else"]})
+    assert progress([known], frame.head(3)) == {known.label: (3, len(fixed))}
+    assert progress([known], frame) == {known.label: (4, len(fixed))}
+
+
+def test_tests_stand_in_the_report(study):
+    results = Results(study, [read("odyssey", "small")])
+    (table,) = searched.parts(results, study.tasks[0])
+    ((_, (line,)),) = table.groups
+    assert [entry.text for entry in line.entries][-1] == "yes" and line.entries[3].value == 4
+    assert list(searched.parts(Results(study), study.tasks[0])) == []

@@ -25,7 +25,7 @@ from PIL import Image
 
 from rnnbench.charts.scales import Span
 from rnnbench.charts.style import Style, style_of
-from rnnbench.stats.selection import Sample, Variant
+from rnnbench.stats.selection import Result, Sample, Variant
 
 SHOWN = 12  # cells that are drawn until one asks for more
 WIDTH, HEIGHT, ROW = 450, 270, 19  # of a plot, and of a row where cells stand one below another
@@ -121,7 +121,8 @@ class Chart:
 class Picked:
     """What a kind of chart draws from: one task, as selected. samples: the best first; runs: all
     that ended as results; curves: of the runs that count, see `frame.curves`; apart: the cells that
-    the table tells apart from the baseline.
+    the table tells apart from the baseline; searched: the trials of each cell, see
+    `trials.searches`.
     """
 
     task: Variant
@@ -130,6 +131,7 @@ class Picked:
     curves: pd.DataFrame
     baseline: Variant
     apart: frozenset[Variant]
+    searched: Mapping[Result, pd.DataFrame]
 
     @property
     def cells(self) -> tuple[Variant, ...]:

@@ -184,12 +184,14 @@ def report(options: Options) -> None:
     from rnnbench.console import aside, put_json, say
     from rnnbench.report.render import tables, write_report
     from rnnbench.runs.records import located
+    from rnnbench.studies.progress import progress
     from rnnbench.tools import overseeds
 
     places = [located(place, options.results) for place in options.places]
     out = Path(options.out).expanduser() if options.out else None
     with aside(options.json):
-        page = Path(write_report([str(place) for place in places], out, options.baseline))
+        texts = [str(place) for place in places]
+        page = Path(write_report(texts, out, options.baseline, progress=progress))
         say(str(page))
         for folder in places:
             if folder.is_dir() and not options.out and overseeds.write(folder):

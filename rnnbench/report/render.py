@@ -5,7 +5,7 @@ The pages are a Jinja2 template with escaping on; Markdown and LaTeX escape in `
 here looks at a clock: equal records make equal bytes (PDF aside, which vl-convert numbers at will).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from rnnbench.stats.selection import Variant, study
 from rnnbench.stats.twins import once
 
 TEMPLATES = Path(__file__).with_name("templates")
+Progress = Callable[[Sequence[Known], pd.DataFrame], Mapping[str, tuple[int, int]]]
 OVERVIEW, CLAIMS, RUNS = "index.html", "claims.html", "runs.html"
 
 
@@ -62,12 +63,14 @@ def write_report(
     out: Path | None = None,
     baseline: str | None = None,
     known: Sequence[Known] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the report of the runs in these places (see `load`); returns the page.
 
     out: default `report` in the first place, or beside it if that is a file. Files that an earlier
         report wrote there and this one lacks are removed; nothing else is touched.
     known: the studies whose claims these runs are for; None: those of ours whose label they carry.
+    progress: what says how far they are (`studies.progress`); None: they are complete.
 
     Raises UserError if there is no run, no such baseline cell, no writing there, or a file of
     somebody else's in the way.
@@ -77,7 +80,8 @@ def write_report(
     frame = load(*places)
     known = known_studies(frame) if known is None else known
     searched = {key for one in known for key in one.searched}
-    results = Results(once(study(frame, baseline, searched)), known)
+    done = progress(known, frame) if progress else {}
+    results = Results(once(study(frame, baseline, searched)), known, done)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
     put_files(folder, rendered(results), "report", adopt=is_report(folder))

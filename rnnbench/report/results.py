@@ -2,8 +2,8 @@
 and handed to every section.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,19 +15,21 @@ from rnnbench.claims.design import Study as Known
 from rnnbench.claims.gates import improving
 from rnnbench.claims.judging import Judged, judge
 from rnnbench.runs import frame
-from rnnbench.stats import axes, compare, ranks
+from rnnbench.stats import axes, compare, ranks, trials
 from rnnbench.stats.compare import Comparison, standing
 from rnnbench.stats.importance import Importance, importance, searched
 from rnnbench.stats.selection import Result, Sample, Study, Variant
-from rnnbench.stats.trials import trials
 
 
 @dataclass(frozen=True)
 class Results:
-    """known: the studies, as they stand in their YAML, that these runs are for."""
+    """known: the studies, as they stand in their YAML, that these runs are for; progress: label of
+    a study → its runs that are there, of how many; complete if it is not in there.
+    """
 
     study: Study
     known: Sequence[Known] = ()
+    progress: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def against_baseline(self) -> list[Comparison]:
@@ -81,17 +83,24 @@ class Results:
         runs = self.study.runs(task)
         own = self.curves[self.curves["id"].isin(runs["id"])]
         first = self.study.baseline
-        return Picked(task, self.ordered(task), runs, own, first, frozenset(apart))
+        searched = {one: search for one, search in self.searches.items() if one.task == task}
+        return Picked(task, self.ordered(task), runs, own, first, frozenset(apart), searched)
+
+    @cached_property
+    def search_seeds(self) -> frozenset[int]:
+        """Of the trials, where a study says which they are."""
+        return frozenset[int]().union(*(one.search_seeds for one in self.known))
+
+    @cached_property
+    def searches(self) -> dict[Result, pd.DataFrame]:
+        """The trials of each cell, of the search alone where a study says which they are."""
+        return trials.searches(self.study, self.search_seeds)
 
     @cached_property
     def importances(self) -> dict[Result, Importance]:
-        """The analyses of the searches in which two settings or more differ, refused ones too: of
-        the trials alone, where a study says which they are.
-        """
-        seeds = frozenset[int]().union(*(one.search_seeds for one in self.known))
+        """The analyses of the searches in which two settings or more differ, refused ones too."""
         made = {}
-        for result, sample in self.study.samples.items():
-            runs = trials(sample.runs, seeds) if seeds else sample.runs
+        for result, runs in self.searches.items():
             if len(searched(runs)) > 1:
                 made[result] = importance(runs, _generator(result))
         return made
@@ -114,14 +123,19 @@ class Results:
         """What cells reached at equal parameters, steps and arithmetic, see `axes.ranked`."""
         return axes.ranked(self.study, self.curves)
 
+    @property
+    def incomplete(self) -> dict[str, tuple[int, int]]:
+        """Label of a study that lacks runs → how many are there, of how many."""
+        return {label: (done, of) for label, (done, of) in self.progress.items() if done < of}
+
     @cached_property
     def judged(self) -> list[tuple[Known, list[Judged]]]:
-        """The claims of each study that has some."""
+        """The claims of each study that has some and is complete."""
         names = {"task": "task.name", "cell": "cell.name"}  # filters know no variants
         plain = self.study.frame.assign(**{of: self.study.frame[by] for of, by in names.items()})
         made = []
         for one in self.known:
-            if one.claims:
+            if one.claims and one.label not in self.incomplete:
                 runs = plain[plain["study"] == one.label]
                 made.append((one, judge(runs.assign(improving=improving(runs)), one)))
         return made

@@ -13,7 +13,7 @@ import pandas as pd
 
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import Run, gather, lines
-from rnnbench.runs.records import Row, upgraded
+from rnnbench.runs.records import Row, filled, upgraded
 
 EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
 # What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
@@ -203,7 +203,7 @@ def _row(run: Run) -> dict[str, Any]:
         **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
         **{
             name: value
-            for key, values in record["settings"].items()
+            for key, values in filled(record["settings"]).items()
             if key not in ELSEWHERE
             for name, value in dotted(key, values)
         },

@@ -245,6 +245,15 @@ def parsed(data: bytes) -> Any:
     return found
 
 
+def filled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a record with those that came later, as they were without a choice."""
+    made = dict(settings)
+    for section, key, usual in LATER:
+        if isinstance(made.get(section), dict):
+            made[section] = {key: usual} | made[section]
+    return made
+
+
 def is_record(found: Any) -> bool:
     """Whether this is the record of a run, in a format that is known."""
     if not (

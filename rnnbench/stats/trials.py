@@ -7,7 +7,7 @@ small. That is why ours, of new seeds at chosen settings, stands beside it.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,11 @@ from scipy import stats
 
 from rnnbench.stats.compare import Comparison
 from rnnbench.stats.importance import bounded, goal_of
-from rnnbench.stats.selection import Result, Study, costs, varied
+from rnnbench.stats.selection import Result, Study, Variant, costs, varied
 from rnnbench.stats.statistics import Goal
 
 TENTH = 0.1  # of the trials are the best ones; at least two, for a variance
+ALL, BEST = "all trials", "the best tenth by validation"
 BOX = ("low", "q25", "median", "mean", "q75", "high")
 
 
@@ -40,16 +41,16 @@ def best(runs: pd.DataFrame, share: float = TENTH) -> pd.DataFrame:
     return runs.loc[order[: max(round(len(runs) * share), 2)]]
 
 
-def spreads(study: Study, seeds: Collection[int]) -> pd.DataFrame:
-    """What box plots show. A row per task, cell and `of` (all trials, or the best tenth): n, how
-    many of them diverged, low, q25, median, mean, q75, high of the test scores, and the mean number
-    of parameters.
+def spreads(searched: Mapping[Result, pd.DataFrame]) -> pd.DataFrame:
+    """What box plots show. A row per task, cell and `of` (ALL or BEST): n, how many of them
+    diverged, low, q25, median, mean, q75, high of the test scores, and the mean number of
+    parameters. searched: see `searches`.
 
     A diverged run scores as the memoryless baseline.
     """
     rows = []
-    for result, search in searches(study, seeds).items():
-        for name, members in (("all", search), ("best", best(search))):
+    for result, search in searched.items():
+        for name, members in ((ALL, search), (BEST, best(search))):
             scores = bounded(members)
             cuts = np.percentile(scores, (0, 25, 50, 75, 100))
             values = [*cuts[:3], scores.mean(), *cuts[3:]]
@@ -62,7 +63,9 @@ def spreads(study: Study, seeds: Collection[int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "cell", "of", "n", "diverged", *BOX, "params"])
 
 
-def tests(study: Study, seeds: Collection[int], ours: Sequence[Comparison]) -> pd.DataFrame:
+def tests(
+    searched: Mapping[Result, pd.DataFrame], baseline: Variant, ours: Sequence[Comparison]
+) -> pd.DataFrame:
     """Welch's test of each cell's best tenth against the baseline's, corrected after Bonferroni
     over the cells of the task (as the paper has it), beside the test of new seeds.
 
@@ -71,16 +74,16 @@ def tests(study: Study, seeds: Collection[int], ours: Sequence[Comparison]) -> p
     agree: whether both say better, both worse or both nothing at 0.05; None where ours has no
     say. ours: from `compare.with_baseline`.
     """
-    found, rows = searches(study, seeds), []
+    rows = []
     ours_by = {one.x.result: one for one in ours}
-    for task in study.tasks:
-        against = Result(task, study.baseline)
-        if against not in found:
+    for task in dict.fromkeys(one.task for one in searched):
+        against = Result(task, baseline)
+        if against not in searched:
             continue
-        reference = bounded(best(found[against]))
-        others = [one for one in found if one.task == task and one != against]
+        reference = bounded(best(searched[against]))
+        others = [one for one in searched if one.task == task and one != against]
         for one in others:
-            members = best(found[one])
+            members = best(searched[one])
             scores = bounded(members)
             test = stats.ttest_ind(scores, reference, equal_var=False)
             p = min(float(test.pvalue) * len(others), 1.0)
@@ -113,10 +116,12 @@ def _ours(one: Comparison | None, difference: float, p: float, goal: Goal) -> di
 
 
 def searches(study: Study, seeds: Collection[int]) -> dict[Result, pd.DataFrame]:
-    """A cell on a task → the trials of its search, where any setting differs among them."""
+    """A cell on a task → the trials of its search, where any setting differs among them. seeds: of
+    the search; none: every run is a trial.
+    """
     found = {}
     for result, sample in study.samples.items():
-        search = trials(sample.runs, seeds)
+        search = trials(sample.runs, seeds) if seeds else sample.runs
         if len(search) > 1 and varied(search):
             found[result] = search
     return found

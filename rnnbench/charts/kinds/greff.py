@@ -9,51 +9,29 @@ import pandas as pd
 from rnnbench.charts import chart
 from rnnbench.charts.chart import Kind, Picked
 from rnnbench.charts.scales import fit
-from rnnbench.stats.selection import best_trials, ranked
-from rnnbench.stats.statistics import judged, usable
-
-ALL, BEST = "all trials", "the best by validation"
+from rnnbench.stats.trials import ALL, BEST, spreads
 
 
 def data(picked: Picked) -> pd.DataFrame | None:
-    """cell, of, low, q1, median, q3, high, mean, n, diverged, params; None where nothing was
-    searched. Diverged trials have no score: they are left out of the boxes and counted.
+    """What `trials.spreads` says, cells by their labels, and whether the table tells them apart;
+    None where nothing was searched.
     """
-    if all(sample.tried == 1 for sample in picked.samples):
+    table = spreads(picked.searched)
+    if table.empty:
         return None
-    rows = []
-    for sample in picked.samples:
-        order = ranked(sample.runs).index
-        for of, runs in (
-            (ALL, sample.runs),
-            (BEST, sample.runs.loc[order[: best_trials(len(order))]]),
-        ):
-            scores = usable(judged(runs["value"], runs["diverged"]))
-            box = np.percentile(scores, (0, 25, 50, 75, 100)) if scores.size else [np.nan] * 5
-            low, q1, middle, q3, high = box
-            rows.append(
-                {
-                    "cell": sample.cell.label,
-                    "of": of,
-                    **{"low": low, "q1": q1, "median": middle, "q3": q3, "high": high},
-                    "mean": scores.mean() if scores.size else np.nan,
-                    "n": len(runs),
-                    "diverged": len(runs) - scores.size,
-                    "parameters": runs["params"].mean(),
-                    "apart": sample.cell in picked.apart,
-                }
-            )
-    return pd.DataFrame(rows)
+    apart = [cell in picked.apart for cell in table["cell"]]
+    labels = [cell.label for cell in table["cell"]]
+    return table.drop(columns="task").assign(cell=labels, apart=apart)
 
 
 def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
-    names = ["low", "q1", "median", "q3", "high"]
+    names = ["low", "q25", "median", "q75", "high"]
     lines = {str(cell): rows[names].to_numpy().ravel() for cell, rows in data.groupby("cell")}
     span = fit(lines, [], [picked.levels.get("baseline", np.nan)], picked.goal)
     scale, axis = chart.scaled(span), chart.numbers(span.kind)
     y = chart.row_of(picked.cells)
     colour = chart.colour(picked.cells, shown=False)
-    said = ["cell:N", *(f"{name}:Q" for name in (*names, "mean", "n", "diverged", "parameters"))]
+    said = ["cell:N", *(f"{name}:Q" for name in (*names, "mean", "n", "diverged", "params"))]
     filled = alt.condition("datum.apart", alt.value(0.75), alt.value(0.15))
     base = alt.Chart().transform_filter(chart.ON)
     layers = alt.layer(
@@ -64,7 +42,13 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
             color=colour,
         ),
         base.mark_bar(size=11, strokeWidth=1.2, clip=True).encode(
-            x="q1:Q", x2="q3:Q", y=y, color=colour, stroke=colour, fillOpacity=filled, tooltip=said
+            x="q25:Q",
+            x2="q75:Q",
+            y=y,
+            color=colour,
+            stroke=colour,
+            fillOpacity=filled,
+            tooltip=said,
         ),
         base.mark_tick(color="black", opacity=1, thickness=2, size=13, clip=True).encode(
             x="median:Q", y=y
@@ -80,9 +64,10 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
 
 def caption(data: pd.DataFrame, picked: Picked) -> str:
     return (
-        f"test scores of all trials on the left, of the best by validation on the right. Boxes: "
-        f"quartiles, lines: full range, bar: median, dot: mean of those that did not diverge; "
-        f"filled: told apart from {picked.baseline.label} in the table."
+        f"test scores of all trials on the left, of the best tenth by validation on the right. "
+        f"Boxes: quartiles, lines: full range, bar: median, dot: mean; a trial that diverged "
+        f"scores as the memoryless baseline. Filled: told apart from {picked.baseline.label} in "
+        f"the table."
     )
 
 

@@ -22,7 +22,8 @@ def parts(results: Results) -> Iterator[Part]:
     if not results.winners:
         yield "No run ended with a score, so nothing is best."
         return
-    yield " ".join(filter(None, (best(results), tied(results), unsaid(results))))
+    far = " ".join(unfinished(results))
+    yield " ".join(filter(None, (far, best(results), tied(results), unsaid(results))))
     tasks = [task for task in results.study.tasks if len(results.study.of(task)) > 1]
     if len(tasks) > PANELS:
         yield across.rank_map(_ranks(results, tasks), results.cells)
@@ -30,8 +31,19 @@ def parts(results: Results) -> Iterator[Part]:
         yield across.standings([results.picked(task) for task in tasks], results.cells)
 
 
+def unfinished(results: Results) -> Iterator[str]:
+    """How far a study is that lacks runs."""
+    for label, (done, of) in results.incomplete.items():
+        yield f"{label} is incomplete, with {done:,} of {of:,} runs, and claims nothing yet."
+
+
 def best(results: Results) -> str:
     """What is best where."""
+    if len(results.study.cells) == 1:
+        ((task, sample), *more) = results.winners.items()
+        elsewhere = f", and on {plural(len(more), 'other task')}" if more else ""
+        value = f"median test {sample.metric} {score(standing(sample))}"
+        return f"Only {sample.cell.label} has runs: {value} on {task.label}{elsewhere}."
     where: dict[Variant, list[Variant]] = {}
     for task, sample in results.winners.items():
         where.setdefault(sample.cell, []).append(task)

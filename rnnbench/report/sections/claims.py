@@ -47,6 +47,13 @@ class Row:
 
 
 def parts(results: Results) -> Iterator[Part]:
+    for known in results.known:
+        if known.claims and known.label in results.incomplete:
+            done, planned = results.incomplete[known.label]
+            yield (
+                f"{plural(len(known.claims), 'claim')} of {known.label} will be judged when it is "
+                f"complete: {done:,} of {planned:,} runs are there."
+            )
     runs = results.study.frame
     of = {
         str(run): Result(task, cell)

@@ -23,7 +23,7 @@ NAMED = 6
 
 
 def parts(results: Results) -> Iterator[Part]:
-    if not results.study.samples:
+    if len(results.study.cells) < 2:
         return
     table = results.axes
     if table.empty or table.groupby("task")["axis"].nunique().max() < 2:
