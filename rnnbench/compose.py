@@ -25,6 +25,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rnnbench import catalogue
 from rnnbench.errors import UserError, unknown
@@ -463,7 +464,7 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
             ) from None
         if found := re.search(r"Could not override '([^']+)'", str(error)):
             raise _unknown_key(found[1], overrides) from None
-        if found := re.search(r"Could not delete from config. '([^']+)' does not", str(error)):
+        if found := re.search(r"Could not delete (?:from config. )?'([^']*)'", str(error)):
             raise UserError(f"~{found[1]}: there is no such key; leave it out") from None
         raise UserError(_line(error)) from None
     except (
@@ -473,6 +474,7 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
         LookupError,
         TypeError,
         ValueError,
+        YAMLError,
     ) as error:
         if not _is_hydras(error):
             raise

@@ -1,8 +1,12 @@
 """Damage is noticed: a flipped bit or a missing end changes no result and gives no traceback."""
 
+import _ctypes
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -32,8 +36,6 @@ TRIES = 40  # of each file; `RNNBENCH_DAMAGE=1000` by hand
 
 @pytest.fixture(scope="module")
 def tries(pytestconfig) -> int:
-    import os
-
     return int(os.environ.get("RNNBENCH_DAMAGE", TRIES))
 
 
@@ -287,6 +289,71 @@ def test_a_spoilt_library_is_compiled_anew(cache, capfd):
 
 
 @needs_compiler
+def test_a_thousand_spoilt_libraries(cache, tmp_path, monkeypatch, capfd, tries):
+    """None is loaded; a compiler that copies the first one makes each anew, which is as good."""
+    (path,) = cache.glob("*.so")
+    whole = path.read_bytes()
+    (tmp_path / "made.so").write_bytes(whole)
+    body = f'for last; do :; done; [ "$1" = --version ] || cp {tmp_path}/made.so "$last"'
+    copier = tmp_path / "c++"
+    copier.write_text(f"#!/bin/sh\n{body}\n")
+    copier.chmod(0o755)
+    monkeypatch.setenv("CXX", str(copier))
+    build.library(SOURCE, ("-O0",))
+    path.unlink()
+    rng = random.Random(8)
+    for _ in range(tries):
+        (path,) = cache.glob("*.so")
+        path.unlink()  # this process has it loaded
+        path.write_bytes(spoilt(whole, rng))
+        path.chmod(0o700)
+        build._say.cache_clear()
+        assert build.library(SOURCE, ("-O0",)).answer() == 42
+        assert "compiled anew" in capfd.readouterr().err
+        assert next(cache.glob("*.so")).read_bytes() == whole
+
+
+HERE = """
+import sys
+from pathlib import Path
+from rnnbench.engine.native import build
+from rnnbench.errors import UserError
+try:
+    print(build.library('extern "C" int answer() { return 42; }', ("-O0",)).answer())
+except UserError as refused:
+    print(refused)
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("options", "private", "answer", "said"),
+    [
+        ("noexec", True, "42", "nothing can be loaded from there"),
+        ("noexec", False, "no folder to load compiled code from", "each process compiles anew"),
+        ("ro", True, "42", "Read-only file system"),
+        ("size=16k", True, "42", "No space left on device"),
+    ],
+)
+def test_a_cache_folder_on_a_disk_that_is_none(tmp_path, options, private, answer, said):
+    """Mounted for this process alone, where the system lets a user do that."""
+    (disk := tmp_path / "disk").mkdir()
+    mount = f"mount -t tmpfs -o {options} tmpfs {disk} && "
+    if "size" in options:
+        mount += f"head -c 12k /dev/zero > {disk}/full && "
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*alone, f"{mount} true"]).returncode:
+        pytest.skip("this system lets nobody mount a disk for a process")
+    (tmp_path / "here.py").write_text(HERE)
+    environment = os.environ | {"XDG_CACHE_HOME": str(disk)}
+    if not private:
+        environment["TMPDIR"] = str(disk)
+    words = [*alone, f"{mount} exec {sys.executable} {tmp_path}/here.py"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert answer in done.stdout and said in done.stderr and done.stderr.count("\n") == 1, done
+
+
+@needs_compiler
 def test_a_library_that_others_can_write_is_compiled_anew(cache, capfd):
     (path,) = cache.glob("*.so")
     path.chmod(0o777)
@@ -298,7 +365,6 @@ def test_a_library_that_others_can_write_is_compiled_anew(cache, capfd):
 
 @needs_compiler
 def test_a_folder_of_another_owner_is_not_used(cache, monkeypatch, capfd):
-    import os
 
     monkeypatch.setattr(build.os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(UserError, match="engine=loop"):  # nor is the private one, which is ours
@@ -329,6 +395,7 @@ LIARS = {
     "garbage": 'for last; do :; done; [ "$1" = --version ] || echo garbage > "$last"',
     "empty": 'for last; do :; done; [ "$1" = --version ] || : > "$last"',
     "half": 'for last; do :; done; [ "$1" = --version ] || head -c 900 /bin/sh > "$last"',
+    "another": f'for last; do :; done; [ "$1" = --version ] || cp {_ctypes.__file__} "$last"',
     "dies": "kill -9 $$",
     "no program": None,
 }

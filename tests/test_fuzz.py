@@ -224,13 +224,14 @@ def _stands(word: str, line: str) -> bool:
     key, equals, value = word.partition("=")
     if printable(word)[:SHOWN] in line:
         return True
+    if not equals and word.strip().rstrip("/") in line:
+        return True
     if not equals:
         return word.startswith("~") and str(Path(word).expanduser()) in line
-    if f"unknown key '{key}'" in line:
+    bare = key.lstrip("+~")
+    if f"unknown key '{bare}'" in line or f"{bare} has no effect" in line:
         return True
-    return key.lstrip("+~").rpartition(".")[2] in line and any(
-        form[:SHOWN] in line for form in _forms(value)
-    )
+    return bare.rpartition(".")[2] in line and any(form[:SHOWN] in line for form in _forms(value))
 
 
 def _forms(value: str) -> list[str]:

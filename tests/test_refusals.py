@@ -146,6 +146,8 @@ WHERE = {  # words behind a flag belong to those before it
     "train --info=nothing": "'nothing'",
     "judge lstm --against cell/lstm": "'cell/lstm'",
     "train ~nokey": "~nokey",
+    "show ~": "~: there is no such key",
+    "train optim.eps=\x89": "optim.eps=",
     "export --to torch": "--to torch",
     "status ~nobodyatall": "~nobodyatall",
     "train hydra.run.dir=x": "hydra.run.dir=x",
