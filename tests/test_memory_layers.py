@@ -195,7 +195,7 @@ def stackrnn(w, xs):
 def ntm(w, xs):
     N, D = 5, 4
     M = w["start"].reshape(N, D)
-    place = {"": np.eye(N)[0], "_w": np.eye(N)[0]}
+    place = [np.eye(N)[0], np.eye(N)[0]]
     h = c = np.zeros(H)
     r, made = np.zeros(D), []
     for x in xs:
@@ -208,10 +208,11 @@ def ntm(w, xs):
         def asked(name, h=h):
             return w[f"R.{name}"] @ h + w[f"b.{name}"]
 
-        for head in place:
-            key, beta = np.tanh(asked(f"k{head}")), np.log1p(np.exp(asked(f"beta{head}")))
-            g, gamma = sigmoid(asked(f"g{head}")), 1 + np.log1p(np.exp(asked(f"gamma{head}")))
-            s = softmax(np.concatenate([asked(f"{n}{head}") for n in "lsr"]))
+        for head in (0, 1):
+            key = np.tanh(asked("k").reshape(2, D)[head])
+            beta, g = np.log1p(np.exp(asked("beta")[head])), sigmoid(asked("g")[head])
+            gamma = 1 + np.log1p(np.exp(asked("gamma")[head]))
+            s = softmax(np.array([asked(n)[head] for n in "lsr"]))
             alike = np.array([unit(key) @ unit(row) for row in M])
             mixed = g * softmax(beta * alike) + (1 - g) * place[head]
             moved = np.array(
@@ -221,8 +222,8 @@ def ntm(w, xs):
                 ]
             )
             place[head] = moved**gamma / (moved**gamma).sum()
-        r = place[""] @ M
-        at = place["_w"][:, None]
+        r = place[0] @ M
+        at = place[1][:, None]
         M = M * (1 - at * sigmoid(asked("e"))) + at * np.tanh(asked("a"))
         made.append(h + w["R.y"] @ r)
     return made

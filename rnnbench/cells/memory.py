@@ -44,15 +44,15 @@ def stackrnn(
 
 def ntm(
     W,
-    R: "k a e k_w: columns, beta g l s r gamma beta_w g_w l_w s_w r_w gamma_w: 1",
-    b: "k a e k_w: columns, beta g l s r gamma beta_w g_w l_w s_w r_w gamma_w: 1",
+    R: "k: 2 columns, beta g l s r gamma: 2, e a: columns",
+    b: "k: 2 columns, beta g l s r gamma: 2, e a: columns",
     x,
     y=0,
     h=0,
     c=0,
     read: "columns" = 0,
-    w: "rows" = "first",
-    w_w: "rows" = "first",
+    w: "2 rows" = "first",
+    reads: "2" = "first",
     M: "rows columns" = "learnt",
     *,
     rows=64,
@@ -63,9 +63,9 @@ def ntm(
     Source: Graves, Wayne & Danihelka (2014), Neural Turing machines, eqs. 1 to 9.
     Reading: heads address the memory before it is written. It starts as it is learnt, and both
         heads at its first row, as Collier & Beel (2018), Implementing neural Turing machines, found
-        starts to matter. _w: of the head that writes. Shifts to the left, none and to the right
-        have logits l, s and r; sharpening is in logarithms. The output is the controller's, with
-        what was read added by a matrix.
+        starts to matter. Of all that there is twice, the first belongs to the head that reads.
+        Shifts to the left, none and to the right have logits l, s and r; sharpening is in
+        logarithms. The output is the controller's, with what was read added by a matrix.
     """
     z = tanh(W.z @ x + R.z @ h + R.zr @ read + b.z)
     i = sigmoid(W.i @ x + R.i @ h + R.ir @ read + b.i)
@@ -73,10 +73,8 @@ def ntm(
     o = sigmoid(W.o @ x + R.o @ h + R.or_ @ read + b.o)
     c = f * c + i * z
     h = o * tanh(c)
-    unit = M / maximum(norm(M, dim=-1), 1e-12)
-
     k = tanh(R.k @ h + b.k)
-    like = unit @ (k / maximum(norm(k, dim=-1), 1e-12))
+    like = (M / maximum(norm(M, dim=-1), 1e-12)) @ (k / maximum(norm(k, dim=-1), 1e-12))
     g = sigmoid(R.g @ h + b.g)
     mixed = g * softmax(softplus(R.beta @ h + b.beta) * like, -1) + (1 - g) * w
     l = R.l @ h + b.l
@@ -84,28 +82,13 @@ def ntm(
     r = R.r @ h + b.r
     most = maximum(maximum(l, s), r)
     left = exp(l - most)
-    none = exp(s - most)
+    stay = exp(s - most)
     right = exp(r - most)
-    moved = (left * roll(mixed, -1) + none * mixed + right * roll(mixed, 1)) / (left + none + right)
+    moved = (left * roll(mixed, -1) + stay * mixed + right * roll(mixed, 1)) / (left + stay + right)
     w = softmax((1 + softplus(R.gamma @ h + b.gamma)) * log(moved + 1e-16), -1)
-
-    k_w = tanh(R.k_w @ h + b.k_w)
-    like_w = unit @ (k_w / maximum(norm(k_w, dim=-1), 1e-12))
-    g_w = sigmoid(R.g_w @ h + b.g_w)
-    mixed_w = g_w * softmax(softplus(R.beta_w @ h + b.beta_w) * like_w, -1) + (1 - g_w) * w_w
-    l_w = R.l_w @ h + b.l_w
-    s_w = R.s_w @ h + b.s_w
-    r_w = R.r_w @ h + b.r_w
-    most_w = maximum(maximum(l_w, s_w), r_w)
-    left_w = exp(l_w - most_w)
-    none_w = exp(s_w - most_w)
-    right_w = exp(r_w - most_w)
-    total_w = left_w + none_w + right_w
-    moved_w = (left_w * roll(mixed_w, -1) + none_w * mixed_w + right_w * roll(mixed_w, 1)) / total_w
-    w_w = softmax((1 + softplus(R.gamma_w @ h + b.gamma_w)) * log(moved_w + 1e-16), -1)
-
-    read = w @ M
+    read = (reads @ w) @ M
+    u = roll(reads, 1) @ w
     e = sigmoid(R.e @ h + b.e)
     a = tanh(R.a @ h + b.a)
-    M = M * (1 - outer(w_w, e)) + outer(w_w, a)
-    return h + R.y @ read, h, c, read, w, w_w, M
+    M = M * (1 - outer(u, e)) + outer(u, a)
+    return h + R.y @ read, h, c, read, w, reads, M

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from rnnbench.equations.operations import OPERATIONS
 from rnnbench.equations.plan import Plan
-from rnnbench.equations.program import MATRICES, VECTORS, Program, Value
+from rnnbench.equations.program import MATRICES, VECTORS, Program, Value, ordered
 from rnnbench.equations.shapes import UNITS, Shape, sizes
 
 Params = dict[str, Tensor]  # one layer: "W" (K, I, ·H), "R0"… (K, H, ·H), "p" and "b" (K, ·H)
@@ -33,13 +33,33 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
     """The same, from the hoisted product of the inputs."""
     hidden = units(state)
-    fixed, step = _fixed(plan, params, hidden), step_of(plan, hidden)
+    width = 0 if plan.program.plain else hidden
+    fixed = _fixed(plan, params, hidden)
+    step = _emit(plan, plan.program.results, width, plan.early)
+    early = _before_time(plan, params, wx_KTBG, hidden, width)
     outputs = []
-    for wx in _parts(plan, wx_KTBG, hidden):
-        state = step(*wx, *fixed, *state)
+    for wx, found in zip(_parts(plan, wx_KTBG, hidden), early, strict=True):
+        state = step(*wx, *fixed, *found, *state)
         outputs.append(state[0])
     made = stack(outputs, 1)
     return made if made.dim() == 4 else made.flatten(3), state
+
+
+def _before_time(
+    plan: Plan, params: Params, wx_KTBG: Tensor, hidden: int, width: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """What depends on inputs alone, for all steps at once: step by step the values `plan.early`."""
+    steps = wx_KTBG.shape[1]
+    if not plan.early:
+        return iter([()] * steps)
+    widths = [sum(plan.columns("W", names, hidden)) for names in plan.parts]
+    vectors_at = [
+        {name: vector.unsqueeze(1) for name, vector in vectors(plan, params, f, hidden).items()}
+        for f in VECTORS
+    ]
+    found = _emit_early(plan, width)(*wx_KTBG.split(widths, -1), *vectors_at)
+    alike = (v.expand(v.shape[0], steps, *v.shape[2:]) for v in found)  # a number is for all steps
+    return zip(*(value.unbind(1) for value in alike), strict=True)
 
 
 def units(state: State) -> int:
@@ -133,23 +153,46 @@ def step_of(plan: Plan, hidden: int = 0) -> fx.GraphModule:
 
 
 @lru_cache(maxsize=512)
-def _emit(plan: Plan, wanted: tuple[Value, ...], hidden: int) -> fx.GraphModule:
-    """The step's arguments → the values wanted, with its products hoisted and fused as planned."""
+def _emit_early(plan: Plan, hidden: int) -> fx.GraphModule:
+    """The hoisted product in its parts, p and b → the values `plan.early`."""
+    graph, program, made = fx.Graph(), plan.program, dict[Value, fx.Node]()
+    parts = {names: graph.placeholder(f"wx_{'_'.join(names)}") for names in plan.parts}
+    vectors = {family: graph.placeholder(family) for family in VECTORS}
+    for v in ordered(plan.early):
+        if v.op == "W":
+            made[v] = _shaped(graph, parts[(v.block,)], program.shape(v), hidden)
+        elif v.op in VECTORS:
+            made[v] = graph.call_function(operator.getitem, (vectors[v.op], v.block))
+        elif v.op in OPERATIONS:
+            args = _aligned(program, v, made, _inserted)
+            made[v] = graph.call_function(OPERATIONS[v.op].compute, args)
+    graph.output(tuple(made[v] for v in plan.early))
+    return fx.GraphModule({}, graph)
+
+
+@lru_cache(maxsize=512)
+def _emit(
+    plan: Plan, wanted: tuple[Value, ...], hidden: int, early: tuple[Value, ...] = ()
+) -> fx.GraphModule:
+    """The step's arguments → the values wanted, with its products hoisted and fused as planned.
+
+    early: values that are given, after p and b.
+    """
     graph, program = fx.Graph(), plan.program
     parts = {names: graph.placeholder(f"wx_{'_'.join(names)}") for names in plan.parts}
     weights = {operand: graph.placeholder(f"R{g}") for g, (operand, _) in enumerate(plan.groups)}
     vectors = {family: graph.placeholder(family) for family in VECTORS}
+    given = {v: graph.placeholder(f"early{k}") for k, v in enumerate(early)}
     state = {name: graph.placeholder(name) for name in plan.state}
     absorbed = set(plan.absorbed.values())
     names_on = dict(plan.groups)
     columns: dict[str, fx.Node] = {}  # block of R → its columns of the fused product
     made: dict[Value, fx.Node] = {}
 
-    def insert(node: fx.Node, at: int) -> fx.Node:
-        return graph.call_method("unsqueeze", (node, at))
-
     for v in program.values:
-        if v.op == "state":
+        if v in given:
+            made[v] = given[v]
+        elif v.op == "state":
             made[v] = state[v.block]
         elif v.op in VECTORS and v.owned not in absorbed:
             made[v] = graph.call_function(operator.getitem, (vectors[v.op], v.block))
@@ -169,9 +212,8 @@ def _emit(plan: Plan, wanted: tuple[Value, ...], hidden: int) -> fx.GraphModule:
             if (present := _other(v, plan.absorbed[v], made)) is not None:
                 made[v] = present
         elif v.op in OPERATIONS:
-            made[v] = graph.call_function(
-                OPERATIONS[v.op].compute, _aligned(program, v, made, insert)
-            )
+            args = _aligned(program, v, made, _inserted)
+            made[v] = graph.call_function(OPERATIONS[v.op].compute, args)
     graph.output(tuple(made[v] for v in wanted))
     graph.eliminate_dead_code()
     return fx.GraphModule({}, graph)
@@ -197,6 +239,10 @@ def _shaped(graph: fx.Graph, node: fx.Node, shape: Shape, hidden: int) -> fx.Nod
     if shape == UNITS:
         return node
     return graph.call_function(in_axes, (node, sizes(shape, hidden)))
+
+
+def _inserted(node: fx.Node, at: int) -> fx.Node:
+    return node.graph.call_method("unsqueeze", (node, at))
 
 
 def _aligned(

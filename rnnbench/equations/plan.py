@@ -14,7 +14,16 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from rnnbench.equations.program import FAMILIES, LEAVES, MATRICES, VECTORS, Program, Value
+from rnnbench.equations.operations import mixes_units
+from rnnbench.equations.program import (
+    FAMILIES,
+    LEAVES,
+    MATRICES,
+    VECTORS,
+    Program,
+    Value,
+    ordered,
+)
 from rnnbench.equations.shapes import Shape, multiple, size
 from rnnbench.equations.trace import trace
 
@@ -66,6 +75,34 @@ class Plan:
     def rows(self, group: int, hidden: int) -> int:
         """How many rows the blocks of a recurrent product have: the numbers of its operand."""
         return size(self.program.shape(self.groups[group][0]), hidden)
+
+    @cached_property
+    def early(self) -> tuple[Value, ...]:
+        """What depends on inputs alone and is read by the rest of a step, where units are mixed:
+        worth computing for all steps at once, and no other engine computes such cells.
+        """
+        program = self.program
+        if program.plain and not any(map(mixes_units, program.values)):
+            return ()
+        taken = {*self.riding.values()}
+        alone: set[Value] = set()
+        for v in program.values:
+            if v.op == "W":
+                on_inputs = (v.block,) not in taken
+            else:
+                on_inputs = v.op != "R" and bool(v.inputs) and alone.issuperset(v.inputs)
+            if on_inputs or v.op in VECTORS:
+                alone.add(v)
+        of_inputs = {v for v in alone if any(u.op == "W" for u in ordered([v]))}
+        users = program.users()
+        return tuple(
+            v
+            for v in program.values
+            if v in of_inputs
+            and v.op not in LEAVES + MATRICES
+            and v not in self.absorbed
+            and any(user is None or user not in alone for user in users[v])
+        )
 
     @property
     def learnt(self) -> tuple[Shape, ...]:

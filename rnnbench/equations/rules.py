@@ -100,9 +100,9 @@ class Recorder:
         """matrix @ right; of two values, one of which is a matrix: what `rows` and `read` are."""
         sides = [side for side in (matrix, right) if isinstance(side, Symbol)]
         if len(sides) == 2 and not any(side._value.op == "x" for side in sides):
-            axes = [len(self.shapes[side._value]) for side in sides]
-            if axes[0] != axes[1]:
-                return self.operation("rows" if axes[0] > axes[1] else "read", tuple(sides), {})
+            name = self._which([self.shapes[side._value] for side in sides])
+            if name is not None:
+                return self.operation(name, tuple(sides), {})
         if not isinstance(matrix, Matrix):
             self._refuse_whole(matrix)
             if isinstance(right, Matrix):
@@ -124,6 +124,18 @@ class Recorder:
         self.claim(matrix._family, matrix._name)
         made = Value(matrix._family, (operand,), matrix._name)
         return Symbol(self, self._record(made, self.declared.get(made.owned, UNITS)))
+
+    def _which(self, shapes: list[Shape]) -> str | None:
+        """Whether the left of @ is the matrix, `rows`, or the right, `read`: what fits; if both do
+        or none, the one with more axes. None: there is no matrix.
+        """
+        fitting = [n for n in ("rows", "read") if OPERATIONS[n].shape(shapes) is not None]
+        if len(fitting) == 1:
+            return fitting[0]
+        left, right = map(len, shapes)
+        if max(left, right) < 2:
+            return None
+        return "rows" if left >= right else "read"
 
     def operation(self, name: str, given: tuple[Any, ...], options: dict[str, Any]) -> "Symbol":
         """An operation of the language, called as torch calls it."""
