@@ -212,12 +212,13 @@ def test_any_line_is_done_or_refused(home, light, words):
 
 
 def named(words, text: str) -> bool:
-    """Whether the line that refuses names what it refuses: a word that was typed; of key=value both
-    the key, or its last part, and the value, as it was typed or as it was read. A key that nothing
-    has is all that is wrong.
+    """Whether the line that refuses names what it refuses: a word that was typed, or a file below
+    it; of key=value both the key, or its last part, and the value, as it was typed or as it was
+    read. A key that nothing has is all that is wrong.
     """
     line = text.rstrip("\n").rpartition("\n")[2]
-    return any(_stands(word, line) for word in words)
+    files = [part.rstrip(":;,") for part in line.split() if "/" in part]
+    return any(_stands(word, line) for word in words) or any(Path(f).exists() for f in files)
 
 
 def _stands(word: str, line: str) -> bool:

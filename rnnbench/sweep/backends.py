@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from rnnbench.compose import environment
 from rnnbench.errors import UserError
 from rnnbench.sweep.packs import Pack
 from rnnbench.sweep.planning import Job
@@ -47,6 +48,7 @@ def loky(
         the others' packs.
     """
     from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend.resource_tracker import ensure_running
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     # A process that has grown by 300 MB is replaced between packs: nothing to warn of, and where
@@ -56,6 +58,8 @@ def loky(
         replace(orders, parent=os.getpid()),
         gpus([job for pack in packs for job in pack]),
     )
+    with environment(PYTHONWARNINGS="ignore"):  # after kill -9 it would count what is left
+        ensure_running()
     waiting, results = deque(packs), SimpleQueue[Result | BaseException | None]()
     pools: dict[int, Any] = {}
 
