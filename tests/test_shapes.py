@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from rnnbench.catalogue import resolve
-from rnnbench.engine import native
+from rnnbench.engine import loop, native
 from rnnbench.engine.network import Network, stacked
 from rnnbench.equations.operations import OPERATIONS, gradients
 from rnnbench.equations.plan import plan
 from rnnbench.equations.program import Value
 from rnnbench.equations.shapes import parse, together, written
 from rnnbench.errors import UserError
+from rnnbench.evidence.verify import verify
 from rnnbench.layers.recurrent import Recurrent
 from rnnbench.tools.export import export
 from rnnbench.training.loop import Training
@@ -195,6 +196,24 @@ def test_other_engines_and_export_refuse_with_the_reason(settings_for, trained, 
 
     with pytest.raises(UserError, match="cell=ntm has states with shapes or starts of their own"):
         export(Folder.of(run).path, "onnx")
+
+
+def test_a_cell_of_ones_own_is_verified_value_by_value(cell, monkeypatch):
+    function = cell(
+        'W: "k: 3", x, h, S: "3 n"'.replace(" n", " H"),
+        "S = S + outer(W.k @ x, h); return tanh(W.h @ x + h), S",
+    )
+    assert [check.passed for check in verify(function)] == [True, True]
+    right = loop._emit_early
+    monkeypatch.setattr(
+        loop, "_emit_early", lambda *given: lambda *x: [2 * v for v in right(*given)(*x)]
+    )
+    gated = cell(
+        'W: "k: 3", x, h, S: "3 H"',
+        "S = S + outer(tanh(W.k @ x), h); return tanh(W.h @ x + h), S",
+        "gated",
+    )
+    assert not verify(gated)[0].passed
 
 
 def test_units_must_be_a_multiple_of_the_heads(settings_for, pack_of):

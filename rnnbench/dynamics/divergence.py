@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnbench.dynamics.recording import Recorded, first, one_of, record
 from rnnbench.engine.batches import Stacked
-from rnnbench.engine.loop import State, evaluate, in_axes, units, vectors
+from rnnbench.engine.loop import State, blocks_of, evaluate, in_axes, units
 from rnnbench.engine.network import Network
 from rnnbench.equations.program import MATRICES
 from rnnbench.equations.shapes import sizes
@@ -122,16 +122,12 @@ def values_of(layer: Recorded, t: int) -> dict[str, Tensor]:
     """
     plan, params = layer.plan, layer.params
     H = units(layer.start)
+    blocks = blocks_of(plan, params, H)
     inputs = layer.wx[:, t].split(plan.columns("W", plan.blocks["W"], H), -1)
-    blocks = {
+    blocks |= {
         ("W", n): in_axes(wx, sizes(plan.shape("W", n), H))
         for n, wx in zip(plan.blocks["W"], inputs, strict=True)
     }
-    for g, (_, names) in enumerate(plan.groups):
-        parts = params[f"R{g}"].split(plan.columns("R", names, H), -1)
-        blocks |= {("R", n): R for n, R in zip(names, parts, strict=True)}
-    for family in "pb":
-        blocks |= {(family, n): v for n, v in vectors(plan, params, family, H).items()}
     blocks |= {("b", n): torch.zeros_like(blocks["b", n]) for n in plan.folded}
     state = dict(zip(plan.state, layer.before[t], strict=True))
     program, named = plan.program, dict[str, Tensor]()

@@ -152,19 +152,22 @@ def _shown(
     by_lag: Tensor,
     k: int,
 ) -> Plain:
-    """The first sequence, in as many steps and units as a picture can show."""
+    """The first sequence, in as many steps and units as a picture can show; gates with one number a
+    unit.
+    """
     last = int(run.last_KB[k, 0])
     steps = spaced(last + 1, STEPS)
     x = batch.x[k, steps, 0]
     maps = {}
-    units: list[int] = []
+    hidden = loop.units(run.layers[0].start)
+    units = spaced(hidden, UNITS)
     for index, layer in enumerate(acting):
         for name, gate in layer.items():
-            units = spaced(gate.values.shape[-1], UNITS)
-            maps[f"{index}.{name}"] = gate.values[k, steps, 0][:, units].T.tolist()
+            if gate.values.shape[-1] == hidden:
+                maps[f"{index}.{name}"] = gate.values[k, steps, 0][:, units].T.tolist()
     return {
         "steps": steps,
-        "units": units,
+        "units": units if maps else [],
         "symbols": None if x.is_floating_point() else x.tolist(),
         "wanted": _wanted(batch, k, steps),
         "values": _rounded(x.T.tolist(), 3) if x.is_floating_point() else None,

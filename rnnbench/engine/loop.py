@@ -143,6 +143,22 @@ def vectors(plan: Plan, params: Params, family: str, hidden: int) -> dict[str, T
     }
 
 
+def blocks_of(plan: Plan, params: Params, hidden: int) -> dict[tuple[str, str], Tensor]:
+    """Every block by its name: ("W", "z"), ("R", "z") are matrices (K, rows, columns), ("p", "z"),
+    ("b", "z") vectors (K, 1, H).
+    """
+    found: dict[tuple[str, str], Tensor] = {}
+    matrices = {"W": ("W", plan.blocks["W"])}
+    matrices |= {f"R{g}": ("R", names) for g, (_, names) in enumerate(plan.groups)}
+    for key, (family, names) in matrices.items():
+        parts = params[key].split(plan.columns(family, names, hidden), -1)
+        found |= {(family, name): part for name, part in zip(names, parts, strict=True)}
+    for family in VECTORS:
+        made = vectors(plan, params, family, hidden)
+        found |= {(family, name): vector for name, vector in made.items()}
+    return found
+
+
 def step_of(plan: Plan, hidden: int = 0) -> fx.GraphModule:
     """One step as code: step(*parts (K, B, ·), *R_groups, p, b, *state (K, B, H)) → new states.
 
