@@ -53,8 +53,8 @@ def best(results: Results) -> str:
         return f"Best on {task.label}: {sample.cell.label} (median test {sample.metric} {value})."
     order = sorted(where, key=lambda cell: (-len(where[cell]), cell))
     said = [f"{cell.label} on {_some(where[cell])}" for cell in order[:NAMED]]
-    more = len(order) - len(said)
-    rest = [f"{plural(more, 'other cell')} elsewhere"] if more > 0 else []
+    others = len(order) - len(said)
+    rest = [f"{plural(others, 'other cell')} elsewhere"] if others > 0 else []
     return f"Best median test score: {'; '.join([*said, *rest])}."
 
 

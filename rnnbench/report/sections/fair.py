@@ -38,9 +38,9 @@ def parts(results: Results) -> Iterator[Part]:
         )
         return
     names = [cell.label for cell in dict.fromkeys(one.cell for one in found)]
-    results = plural(len(found), "result")
+    many = plural(len(found), "result")
     yield (
-        f"The rank of {some(names, NAMED)} depends on what is held equal ({results}). Ranks are of "
+        f"The rank of {some(names, NAMED)} depends on what is held equal ({many}). Ranks are of "
         f"the validation score that cells had reached, median over their runs."
     )
     yield moving(table, found)
