@@ -69,6 +69,14 @@ def test_verbs_run_no_code_of_a_record(run, tmp_path, capsys, line):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_folder_whose_name_is_a_word_is_named_once(run, tmp_path, capsys):
+    run.path.rename(tmp_path / "run")
+    assert main(["repeat", "run"]) == 2
+    assert "rnnbench: run names code that is not rnnbench's and would run with" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 @pytest.mark.parametrize("line", ["status {}", "report {} --out out"])
 def test_other_verbs_never_do(run, tmp_path, line):
     assert main(line.format(run.path.parents[2]).split()) == 0

@@ -89,7 +89,10 @@ def anew(run: Run, scratch: Path) -> Settings:
         put_back(run, folder)
     try:
         _, settings = as_trained(folder, run.record)
-    except UserError as refused:  # a scratch folder is no name for what stands in a file
+    except UserError as refused:
+        if run.beside is None:
+            raise
+        # a scratch folder is no name for what stands in a file
         named = str(refused).replace(str(folder.path), f"run {run.record['id']} of {run.place}")
         raise UserError(named) from None
     paths = replace(settings.paths, results=str(scratch / "now"), logger="none")
