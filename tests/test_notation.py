@@ -1,6 +1,7 @@
 """Cells in the letters of lectures and books, and drawn: the same equations."""
 
 import inspect
+import itertools
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -107,6 +108,28 @@ def test_the_memory_of_an_lstm_is_one_line():
     picture = ElementTree.fromstring(diagram(program, "lstm"))
     wide = [p for p in picture.findall(f"{SVG}path") if p.get("stroke-width") == "3.5"]
     assert len(wide) == 3  # c before, times f, plus what is written, c after
+    (height,) = {y for p in wide for y in re.findall(r"-?\d+ (-?\d+)", p.get("d"))}
+    places = [
+        y for p in picture.findall(f"{SVG}path") for y in re.findall(r"\d (-?\d+)", p.get("d"))
+    ]
+    assert int(height) == min(map(int, places))  # level, above all else
+
+
+@pytest.mark.parametrize(("name", "most"), [("lstm", 9), ("gru", 6)])
+def test_lines_of_a_textbooks_cell_hardly_cross(name, most):
+    """Beyond x and the state, which all gates read."""
+    program, _ = traced(name)
+    picture = ElementTree.fromstring(diagram(program, name))
+    assert diagram(program, name) == diagram(traced(name)[0], name)
+    ends = []
+    for path in picture.findall(f"{SVG}path"):
+        points = [tuple(map(int, p)) for p in re.findall(r"(-?\d+) (-?\d+)", path.get("d"))]
+        ends += itertools.pairwise(points[::3])
+    crossed = sum(
+        abs(a[0] - c[0]) < 30 and (a[1] - c[1]) * (b[1] - d[1]) < 0
+        for (a, b), (c, d) in itertools.combinations(ends, 2)
+    )
+    assert crossed <= most
 
 
 def test_refusals(capsys):

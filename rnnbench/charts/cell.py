@@ -1,10 +1,12 @@
 """A cell drawn from its representation: states as lines through time, gates, products, sums.
 
 What is drawn is what is computed, for any cell. Where nodes stand is decided by igraph's layered
-layout (Sugiyama, Tagawa & Toda, 1981); time goes from left to right.
+layout (Sugiyama, Tagawa & Toda, 1981), of several the one whose lines cross least once the first
+memory has been pulled straight, above all else; time goes from left to right.
 """
 
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -41,7 +43,8 @@ class Node:
 def diagram(program: Program, name: str) -> str:
     """The cell as an SVG picture. UserError without igraph."""
     nodes = _Reader(program).nodes
-    places, bends = _placed(nodes)
+    memory = _memory(nodes)
+    places, bends = _placed(nodes, memory)
     points = [*places.values(), *(point for chain in bends.values() for point in chain)]
     width = max(x for x, _ in points) + EDGE
     height = max(y for _, y in points) + EDGE
@@ -53,7 +56,6 @@ def diagram(program: Program, name: str) -> str:
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="6" '
         f'markerHeight="6" orient="auto"><path d="M0 0L8 4L0 8z" fill="{LINE}"/></marker></defs>',
     ]
-    memory = _memory(nodes)
     for node in nodes:
         for source, learnt in node.sources:
             route = [places[source], *bends.get((source, node), ()), places[node]]
@@ -174,20 +176,18 @@ def _memory(nodes: list[Node]) -> set[tuple[Node, Node]]:
 
 
 Place = tuple[float, float]
+Edge = tuple[Node, Node]
+ORDERS = 16  # in which the layout is asked for
 
 
 def _placed(
-    nodes: list[Node],
-) -> tuple[dict[Node, Place], dict[tuple[Node, Node], list[Place]]]:
+    nodes: list[Node], memory: set[Edge]
+) -> tuple[dict[Node, Place], dict[Edge, list[Place]]]:
     """Where every node stands, and where edges that pass layers bend."""
-    try:
-        import igraph
-    except ImportError:
-        raise UserError("--diagram needs igraph: pip install 'rnnbench[diagram]'") from None
     layer = _layers(nodes)
     index = {node: k for k, node in enumerate(nodes)}
-    edges: list[tuple[int, int]] = []
-    chains: dict[tuple[Node, Node], list[int]] = {}
+    steps: list[tuple[int, int]] = []  # from one layer to the next
+    chains: dict[Edge, list[int]] = {}
     layers = [layer[node] for node in nodes]
     for node in nodes:
         for source, _ in node.sources:
@@ -196,13 +196,17 @@ def _placed(
             for passed in range(layer[source] + 1, layer[node]):
                 layers.append(passed)
                 chain.append(len(layers) - 1)
-                edges.append((last, chain[-1]))
+                steps.append((last, chain[-1]))
                 last = chain[-1]
-            edges.append((last, index[node]))
+            steps.append((last, index[node]))
             chains[source, node] = chain
-    graph = igraph.Graph(n=len(layers), edges=edges, directed=True)
-    layout = graph.layout_sugiyama(layers=layers, hgap=1, vgap=1, maxiter=1000)
-    down = [float(point[0]) for point in layout.coords]
+    line = {
+        vertex
+        for source, node in _line(nodes, memory)
+        for vertex in (index[source], index[node], *chains[source, node])
+    }
+    downs = [_straightened(down, line) for down in _layouts(layers, steps)]
+    down = min(downs, key=lambda down: _crossings(down, layers, steps))
     lowest = min(down)
     points = [
         (float(EDGE + ACROSS * layers[k]), EDGE + DOWN * (place - lowest))
@@ -210,6 +214,60 @@ def _placed(
     ]
     places = {node: points[k] for node, k in index.items()}
     return places, {edge: [points[k] for k in chain] for edge, chain in chains.items()}
+
+
+def _line(nodes: list[Node], memory: set[Edge]) -> list[Edge]:
+    """The edges of one state's memory, from before the step to after it; of the last state that has
+    one, since the first is the output.
+    """
+    count = sum(node.kind == "state" for node in nodes) // 2
+    for start, end in reversed(list(zip(nodes[:count], nodes[-count:], strict=True))):
+        edges: list[Edge] = []
+        at = end
+        while at is not start:
+            before = next((source for source, _ in at.sources if (source, at) in memory), None)
+            if before is None:
+                break
+            edges.append((before, at))
+            at = before
+        if at is start and edges:
+            return edges
+    return []
+
+
+def _layouts(layers: list[int], steps: list[tuple[int, int]]) -> Iterator[list[float]]:
+    """How far down each vertex stands, for several orders in which igraph is told of them."""
+    try:
+        import igraph
+    except ImportError:
+        raise UserError("--diagram needs igraph: pip install 'rnnbench[diagram]'") from None
+    order = list(range(len(layers)))
+    for turn in range(ORDERS):
+        at = {vertex: k for k, vertex in enumerate(order)}
+        edges = [(at[a], at[b]) for a, b in steps]
+        graph = igraph.Graph(n=len(layers), edges=edges, directed=True)
+        told = [layers[vertex] for vertex in order]
+        layout = graph.layout_sugiyama(layers=told, hgap=1, vgap=1, maxiter=1000)
+        yield [float(layout.coords[at[vertex]][0]) for vertex in range(len(layers))]
+        random.Random(turn).shuffle(order)
+
+
+def _straightened(down: list[float], line: set[int]) -> list[float]:
+    """The same with one line level, above all else."""
+    above = min(place for k, place in enumerate(down) if k not in line) - 1
+    return [above if k in line else place for k, place in enumerate(down)]
+
+
+def _crossings(down: list[float], layers: list[int], steps: list[tuple[int, int]]) -> int:
+    """How often lines cross between two layers."""
+    beside: dict[int, list[tuple[float, float]]] = {}
+    for a, b in steps:
+        beside.setdefault(layers[a], []).append((down[a], down[b]))
+    return sum(
+        (a - c) * (b - d) < 0
+        for lines in beside.values()
+        for (a, b), (c, d) in itertools.combinations(lines, 2)
+    )
 
 
 def _layers(nodes: list[Node]) -> dict[Node, int]:
