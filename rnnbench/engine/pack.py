@@ -154,8 +154,16 @@ class Pack:
         written.
         """
         model, size = self.runs[0].model, self.train.batch
-        steps = self.feeder.training(0, 1).x.shape[1]
+        long, name = self.task.horizon or 0, self.runs[0].task["name"]
         kept = sum(layer.kept(self.hidden) for layer in self.stack)
+        refuse_above_memory(
+            f"task={name}: one sequence of up to {long} steps",
+            "activations",
+            long * kept // 2,  # chrono starts ask for a longer lag than there is
+            model.dtype,
+            "shorter sequences (task.length)",
+        )
+        steps = self.feeder.training(0, 1).x.shape[1]
         refuse_above_memory(
             f"train.batch={size} sequences of {steps} steps",
             "activations",
