@@ -38,7 +38,7 @@ REFUSED = {  # after `train debug=tiny`: what the line has to name
     "paths.results=http://x": "got 'http://x'",
     "train.steps=1e22": "train.steps must be a whole number up to 1e+15, got 1e+22",
     "task.length=1000000000000": "task=copy: one sequence of up to 1500000000",
-    "task=adding task.length=1000000000000 --cfg job": "task=adding: one sequence of up to 1000000000",
+    "task=adding task.length=1000000000000 --cfg job": "one sequence of up to 1000000000",
     "model.hidden=1e22": "model.hidden must be a whole number",
     "train.batch=1e22": "train.batch must be a whole number",
     "seed=1e22": "seed must be a whole number",
