@@ -177,24 +177,21 @@ def completed(arguments: Sequence[str]) -> list[str]:
     """A cell of one's own (cell=file.py:name, or cell.step=… without cell=…) starts from no other
     cell's settings; new constants may be named.
     """
-    own = any(a.startswith("cell.step=") for a in arguments) and not any(
-        a.startswith("cell=") for a in arguments
-    )
+    step_given = any(a.startswith("cell.step=") for a in arguments)
+    own = step_given and not any(a.startswith("cell=") for a in arguments)
     arguments = [_to_the_letter(a) for a in arguments]
     for group in (*GROUPS, "train"):
         if f"{group}=null" in arguments and group != "debug":
             raise UserError(
                 f"{group}=null takes away what every run needs; choose another with {group}=…"
             )
-    words = [
-        word
-        for key, equals, value in (a.partition("=") for a in arguments)
-        for word in (
-            [f"{k}={v}" for k, v in as_own(key, value).items()]
-            if is_own(key, value)
-            else [key + equals + value]
-        )
-    ]
+    words: list[str] = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if is_own(key, value):
+            words += [f"{k}={v}" for k, v in as_own(key, value).items()]
+        else:
+            words.append(argument)
     _refuse_two_budgets(words)
     typed_in = any(word.startswith("task.type=") for word in words)
     own_task = typed_in and not any(word.startswith("task=") for word in words)

@@ -477,17 +477,17 @@ def _options(kind: Any) -> tuple[Any, ...]:
 
 def _is(value: Any, kinds: Sequence[Any]) -> bool:
     """Whether a value is of one of these types as it stands: 1 is no float."""
-    return any(
-        kind is Any
-        or type(value) is kind
-        or (
-            get_origin(kind) is dict
-            and isinstance(value, dict)
-            and all(isinstance(name, str) for name in value)
-            and all(_is(item, _options(get_args(kind)[1])) for item in value.values())
-        )
-        for kind in kinds
-    )
+    if Any in kinds or type(value) in kinds:
+        return True
+    return any(_is_mapping(value, kind) for kind in kinds if get_origin(kind) is dict)
+
+
+def _is_mapping(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type such as dict[str, float]."""
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        return False
+    held = _options(get_args(kind)[1])
+    return all(_is(item, held) for item in value.values())
 
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on Linux; macOS has 255 and 1023

@@ -166,10 +166,10 @@ def gate_map(measured: Plain, title: str = "") -> Figure:
     below = [sequence, *([answer] if shown.get("wanted") else [])]
     heights = [*[1.45] * count, *[0.5] * len(below)]
     figure, axes = canvas(len(heights), 1, 0.6 + sum(heights), sharex=True, height_ratios=heights)
-    order = {
-        layer: _alike([values for name, values in gates.items() if name.startswith(f"{layer}.")])
-        for layer in {n.split(".")[0] for n in gates}
-    }
+    layers: dict[str, list[np.ndarray]] = {}
+    for name, values in gates.items():
+        layers.setdefault(name.split(".")[0], []).append(values)
+    order = {layer: _alike(members) for layer, members in layers.items()}
     end = shown["steps"][-1] + 0.5
     figure.get_layout_engine().set(h_pad=0.02)  # type: ignore[union-attr, call-arg]
     units = shown["units"]

@@ -4,6 +4,7 @@ states become.
 Axes: K replicas   T time steps   B sequences   H state width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,8 @@ from torch import Tensor
 from rnnbench.dynamics.recording import Recorded, Recording
 from rnnbench.engine.loop import gate_values
 
-CLOSED, OPEN = (
-    0.1,
-    0.9,
-)  # a gate below the one or above the other is saturated, as in the curves of training
+# a gate below the one or above the other is saturated, as in the curves of training
+CLOSED, OPEN = 0.1, 0.9
 
 
 @dataclass(frozen=True)

@@ -198,17 +198,15 @@ def counted(problem: Problem, step: Step, constants: Mapping[str, Any]) -> Quant
     slopes = [torch.zeros_like(t) for t in problem.given.values()]
     step = partial(step, **constants)
     for k in range(K):
-        given = {
-            name: tensor[k].to(torch.complex128).tolist() for name, tensor in problem.given.items()
-        }
+        of_k = {name: tensor[k] for name, tensor in problem.given.items()}
+        given = {name: tensor.to(torch.complex128).tolist() for name, tensor in of_k.items()}
         weights = list(leaves([w[k].tolist() for w in problem.weights]))
         run = partial(_batch, step, problem.state, given)
         for kept, value in zip(values, run(), strict=True):
             kept[k] = torch.tensor(value, dtype=torch.complex128).real
         for kept, numbers in zip(slopes, given.values(), strict=True):
-            kept[k] = torch.tensor(
-                gradient(partial(_weighted, weights, run), numbers), dtype=torch.float64
-            )
+            found = gradient(partial(_weighted, weights, run), numbers)
+            kept[k] = torch.tensor(found, dtype=torch.float64)
     return _named(problem, tuple(values), tuple(slopes))
 
 

@@ -159,19 +159,16 @@ def _row(run: Run) -> dict[str, Any]:
     is.
     """
     record = upgraded(run.record)
-    primary, best, final = (
-        record.get("primary") or {},
-        record.get("best"),
-        record.get("final") or {},
-    )
+    primary = record.get("primary") or {}
+    best, final = record.get("best"), record.get("final") or {}
     selected = best or final
-    metric, target, seconds, speed = (
-        primary.get("name"),
-        record.get("target"),
-        record.get("seconds") or {},
-        record.get("throughput") or {},
-    )
-    typed = run.overrides
+    metric, target = primary.get("name"), record.get("target")
+    seconds, speed = record.get("seconds") or {}, record.get("throughput") or {}
+    settings = {key: of for key, of in record["settings"].items() if key not in ELSEWHERE}
+    if run.overrides:
+        typed = shlex.join(["rnnbench", "train", *run.overrides])
+    else:
+        typed = command(record["settings"])
     return {
         **{key: record[key] for key in ("study", "task", "cell", "seed", "id", "status")},
         "reason": reason(record),
@@ -192,9 +189,7 @@ def _row(run: Run) -> dict[str, Any]:
         "engine": record.get("engine"),
         **{key: record[key] for key in ("layer", "context") if key in record},
         "folder": str(run.place),
-        "command": shlex.join(["rnnbench", "train", *typed])
-        if typed
-        else command(record["settings"]),
+        "command": typed,
         "baseline": memoryless(record),
         "target": number(target),
         "flops": number(record["flops"]),
@@ -252,13 +247,15 @@ def number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def dotted(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested settings as names with dots; lists as tuples, which a table can group by."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from dotted(f"{prefix}.{key}", item)
-    else:
-        yield prefix, tuple(value) if isinstance(value, list) else value
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by names with dots; lists as tuples, which a table can group by."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= dotted(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    return found
 
 
 def curves(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rnnbench.errors import UserError
 from rnnbench.runs.records import write
@@ -97,16 +98,15 @@ def clear_events(folder: Path) -> None:
                 path.unlink()
 
 
+def _digests(files: Any) -> dict[str, list[str]]:
+    return {str(name): [str(digest) for digest in possible] for name, possible in files.items()}
+
+
 def _read(folder: Path) -> Known:
     """The manifest; empty where there is none, or none that can be read."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
-        return {
-            str(by): {
-                str(name): [str(digest) for digest in possible] for name, possible in m.items()
-            }
-            for by, m in found.items()
-        }
+        return {str(by): _digests(files) for by, files in found.items()}
     except (OSError, ValueError, RecursionError, AttributeError, TypeError):
         return {}
 

@@ -199,13 +199,7 @@ class Folder:
         rows = list(rows)
         columns = list(dict.fromkeys(column for row in rows for column in row))
         lines = [",".join(columns)]
-        lines += [
-            ",".join(
-                "" if (v := row.get(c)) is None else repr(v) if isinstance(v, float) else str(v)
-                for c in columns
-            )
-            for row in rows
-        ]
+        lines += [",".join(_written(row.get(column)) for column in columns) for row in rows]
         write(self.curve_path, "\n".join(lines) + "\n")
 
     def curve(self) -> list[Row]:
@@ -216,14 +210,22 @@ class Folder:
         data = self.curve_path.read_bytes()
         if not unchanged(data, self.record(), self.curve_path.name):
             raise Damaged("it is not the curve that the run left")
-        return [
-            {
-                c: int(v) if c == "step" else v if c == "split" else float(v)
-                for c, v in row.items()
-                if v
-            }
-            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
-        ]
+        rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+        return [{name: _read(name, text) for name, text in row.items() if text} for row in rows]
+
+
+def _written(value: Any) -> str:
+    """A value of a curve as its file holds it."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _read(column: str, text: str) -> Any:
+    """What `_written` wrote in a column of a curve."""
+    if column == "split":
+        return text
+    return int(text) if column == "step" else float(text)
 
 
 def unchanged(data: bytes, record: Mapping[str, Any] | None, name: str) -> bool:

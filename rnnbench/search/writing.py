@@ -238,7 +238,9 @@ def _joined(terms: list[tuple[float, str]]) -> tuple[str, int]:
     written = []
     for k, (factor, text) in enumerate(terms):
         size = "" if abs(factor) == 1 else f"{abs(factor):g} * "
-        sign = ("-" if factor < 0 else "") if k == 0 else (" - " if factor < 0 else " + ")
+        sign = " - " if factor < 0 else " + "
+        if k == 0:
+            sign = "-" if factor < 0 else ""
         product = f"({text})" if "@" in text and (size or sign == "-") else text
         written.append(f"{sign}{size}{product}")
     alone = len(terms) == 1 and abs(terms[0][0]) == 1 and terms[0][0] > 0

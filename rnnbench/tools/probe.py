@@ -164,11 +164,12 @@ def combinations(asked: Sequence[str], many: bool) -> list[tuple[Settings, list[
         raise UserError(
             f"cannot read '{shlex.join(asked)}': {' '.join(str(error).split())[:100]}"
         ) from None
-    varying = [axis.key for axis in found if len(axis.values) > 1]
-    return [
-        (compose([f"{k}={v}" for k, v in job.items()]), [f"{k}={job[k]}" for k in varying])
-        for job in grid(found)
-    ]
+    varying = {axis.key for axis in found if len(axis.values) > 1}
+    made = []
+    for job in grid(found):
+        words = [f"{key}={value}" for key, value in job.items()]
+        made.append((compose(words), [word for word in words if word.partition("=")[0] in varying]))
+    return made
 
 
 def _found(
@@ -202,24 +203,19 @@ def distinct(probes: Sequence[Probe]) -> list[Probe]:
     settings that differ, by seed, then by number.
     """
     for telling in (_task, _settings_that_differ, _seed, _place):
-        alike = {
-            label: [p for p in probes if p.label == label]
-            for label in dict.fromkeys(p.label for p in probes)
-        }
-        more = {
-            id(p): words
-            for same in alike.values()
-            if len(same) > 1
-            for p, words in zip(same, telling(same), strict=True)
-        }
-        probes = [
-            replace(
-                p,
-                label=f"{p.label} {more.get(id(p), '')}".rstrip(),
-                family=p.label if telling is _seed else p.family,
-            )
-            for p in probes
-        ]
+        alike: dict[str, list[Probe]] = {}
+        for probe in probes:
+            alike.setdefault(probe.label, []).append(probe)
+        told: dict[int, str] = {}
+        for same in alike.values():
+            if len(same) > 1:
+                told |= zip(map(id, same), telling(same), strict=True)
+        named = []
+        for probe in probes:
+            label = f"{probe.label} {told.get(id(probe), '')}".rstrip()
+            family = probe.label if telling is _seed else probe.family
+            named.append(replace(probe, label=label, family=family))
+        probes = named
     return list(probes)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rnnbench.dynamics.recording import record
+from rnnbench.engine.loop import State
 from rnnbench.errors import UserError
 from rnnbench.tools.opening import Opened, checkpoint
 from rnnbench.training.checkpoint import misfit
@@ -68,9 +69,7 @@ def replay(opened: Opened) -> Replay | None:
     with torch.no_grad():
         network = training.pack.perturbed(training.step - 1)
         run = record(network, failing, training.pack.task.loss, start)
-    growth = [
-        [max(s.abs().max().item() for s in state) for state in layer.states] for layer in run.layers
-    ]
+    growth = [[_largest(state) for state in layer.states] for layer in run.layers]
     finite = [[size for size in sizes if size < float("inf")] for sizes in growth]
     diverged = progress.status == "diverged"
     return Replay(
@@ -79,3 +78,8 @@ def replay(opened: Opened) -> Replay | None:
         progress.reason if diverged else "",
         finite,
     )
+
+
+def _largest(state: State) -> float:
+    """The largest modulus in the states of one layer at one step."""
+    return max(part.abs().max().item() for part in state)

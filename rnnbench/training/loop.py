@@ -10,6 +10,7 @@ Axes: K replicas   T time steps   B batch   P parameters.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -375,29 +376,29 @@ class Training:
         """Go on where the checkpoints of all runs, made at the same step, left off."""
         network, pack = self.pack.network, self.pack
         assert len({s["step"] for s in saved}) == 1, "the runs of a pack resume from the same step"
-        for flat, key in ((network.flat, "parameters"), (self.best, "best")):
-            restore(
-                network.views(flat),
-                {name: torch.stack([s[key][name] for s in saved]) for name in network.shapes},
-            )
-        for state, key in (
-            (pack.optimizer.state, "optimizer"),
-            (pack.schedule.state, "schedule"),
-            (self.sums, "sums"),
-        ):
-            restore(state, {name: torch.stack([s[key][name] for s in saved]) for name in state})
+        kept = {
+            "parameters": network.views(network.flat),
+            "best": network.views(self.best),
+            "optimizer": pack.optimizer.state,
+            "schedule": pack.schedule.state,
+            "sums": self.sums,
+        }
+        for key, tensors in kept.items():
+            stacked = {name: torch.stack([s[key][name] for s in saved]) for name in tensors}
+            restore(tensors, stacked)
         carried = [s["states"] for s in saved]
         if self.carried(saved[0]["step"]) and carried[0] is not None:
-            self.states = [
-                tuple(
-                    torch.stack(rows).to(network.flat.device) for rows in zip(*layer, strict=True)
-                )
-                for layer in zip(*carried, strict=True)
-            ]
+            layers = zip(*carried, strict=True)
+            self.states = [_stacked(layer, network.flat.device) for layer in layers]
         self.step, self.summed_steps = saved[0]["step"], saved[0]["summed_steps"]
         self.progress = [Progress(**s["progress"]) for s in saved]
         self.seconds = dict(saved[0]["seconds"])
         self.shares = {what: taken / len(saved) for what, taken in self.seconds.items()}
+
+
+def _stacked(layer: Sequence[State], device: torch.device) -> State:
+    """The states of a layer, those of every run along K."""
+    return tuple(torch.stack(rows).to(device) for rows in zip(*layer, strict=True))
 
 
 def _first_bad(gradient: Gradient, row: int) -> str:
