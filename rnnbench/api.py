@@ -267,10 +267,8 @@ def _word(value: Any, many: bool) -> str:
 
 def ours(group: str, thing: Callable[..., Any]) -> str | None:
     """The name that we have for one of our functions or classes, if it is one."""
-    target, key = (
-        f"{thing.__module__}.{thing.__qualname__}",
-        {"cell": "step", "task": "type"}[group],
-    )
+    target = f"{thing.__module__}.{thing.__qualname__}"
+    key = {"cell": "step", "task": "type"}[group]
     names = [name for name in choices(group) if read(group, name).get(key) == target]
     return thing.__name__ if thing.__name__ in names else names[0] if names else None
 

@@ -70,9 +70,8 @@ class Board:
             every = dict(flat(settings))
             ordered = {key: every[key] for key in self.first if key in every} | every
             for part in hparams(ordered, dict(scores or {})):  # type: ignore[no-untyped-call]
-                self.writer._get_file_writer().add_summary(
-                    part
-                )  # add_hparams would open a second run
+                # add_hparams would open a second run
+                self.writer._get_file_writer().add_summary(part)
             for name, value in (scores or {}).items():
                 self.writer.add_scalar(name, value)
         self.writer.close()

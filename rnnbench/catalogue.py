@@ -114,9 +114,8 @@ def _layers(group: str, name: str) -> list[Any]:
     bases = own.pop("defaults", [])
     if "@package _global_" in path.read_text("utf-8"):
         own = own.get(group, {})
-    stack = [
-        base for base in bases if isinstance(base, str)
-    ]  # a mapping selects from another group
+    # a mapping selects from another group
+    stack = [base for base in bases if isinstance(base, str)]
     return [
         layer
         for base in [*stack, *["_self_"] * ("_self_" not in stack)]

@@ -41,12 +41,8 @@ SECTIONS = {
     "paths": Paths,
 }
 GROUPS = ("cell", "task", "optim", "engine", "debug")
-OPEN = (
-    "cell.constants.",
-    "cell.options.",
-    "cell.paper.",
-    "optim.constants.",
-)  # dictionaries to which anybody may add a key; whether it exists, the cell or the optimiser knows
+# dictionaries to which anybody may add a key; whether it exists, the cell or the optimiser knows
+OPEN = ("cell.constants.", "cell.options.", "cell.paper.", "optim.constants.")
 # path/to/file.py:name as a whole value, in quotes or without; no list of several
 FILE = re.compile(r"""'[^']*\.py(:\w*)?'|"[^"]*\.py(:\w*)?"|[^'",()\[\]{}]*\.py(:\w*)?""")
 OWN = {  # group → the key that names what is one's own

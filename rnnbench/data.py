@@ -236,10 +236,8 @@ def _bring(source: str, place: Path, file: DataFile, say: Callable[[str], None])
 
     Unreachable, or UserError.
     """
-    digest, left = (
-        hashlib.sha256(),
-        file.bytes + 1,
-    )  # one byte too many is enough to know that it is another file
+    # one byte too many is enough to know that it is another file
+    digest, left = hashlib.sha256(), file.bytes + 1
 
     def chunks() -> Iterator[bytes]:
         nonlocal left

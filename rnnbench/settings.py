@@ -64,9 +64,8 @@ class Cell:
     paper: dict[str, str]
     constants: dict[str, float]
     options: dict[str, str] = dataclasses.field(default_factory=dict)
-    digest: str | None = (
-        None  # SHA-256 of a user's file, filled in; it makes an edited cell another run
-    )
+    # SHA-256 of a user's file, filled in; it makes an edited cell another run
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         within("cell", self, forget_bias=(-1e6, 1e6))
@@ -363,13 +362,8 @@ class Settings:
     study: str
 
 
-FREE = {
-    "seed",
-    "optim",
-    "engine",
-    "paths",
-    "study",
-}  # what may differ in a pack, besides the keys below
+# what may differ in a pack, besides the keys below
+FREE = {"seed", "optim", "engine", "paths", "study"}
 FREE_CELL, FREE_TRAIN = {"init", "forget_bias", "name"}, {"input_noise"}
 
 

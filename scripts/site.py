@@ -257,9 +257,8 @@ def executed(path: Path) -> Any:
 
 def broken_links(site: Path) -> Iterator[str]:
     """Every link of the site to itself that leads nowhere, a line each."""
-    pages = (
-        path for path in sorted(site.rglob("*.html")) if path.name != "404.html"
-    )  # served anywhere
+    # served anywhere
+    pages = (path for path in sorted(site.rglob("*.html")) if path.name != "404.html")
     found = {path: _Links(path) for path in pages}
     for page, links in found.items():
         for link in links.targets:

@@ -12,9 +12,8 @@ from hypothesis import settings as hypothesis_settings
 
 from rnnbench.settings import Settings
 
-hypothesis_settings.register_profile(
-    "steady", deadline=None
-)  # how long a case takes says nothing on a busy machine
+# how long a case takes says nothing on a busy machine
+hypothesis_settings.register_profile("steady", deadline=None)
 hypothesis_settings.load_profile("steady")
 
 

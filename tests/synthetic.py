@@ -61,11 +61,8 @@ BLOCKS = {
     "mut2": 3,
     "mut3": 3,
 }
-FRAGILE = {
-    "irnn": 0.6,
-    "relu": 0.6,
-    "noaf": 0.5,
-}  # how likely a high learning rate makes a run diverge; others 0.25
+# how likely a high learning rate makes a run diverge; others 0.25
+FRAGILE = {"irnn": 0.6, "relu": 0.6, "noaf": 0.5}
 
 
 @dataclass(frozen=True)
@@ -113,9 +110,8 @@ def make_study(
     """
     rng = rng or np.random.default_rng(0)
     for task in tasks:
-        luck = {
-            seed: rng.normal(0, 0.03) for seed in seeds
-        }  # the data of a seed are the same for every cell
+        # the data of a seed are the same for every cell
+        luck = {seed: rng.normal(0, 0.03) for seed in seeds}
         for cell in cells:
             first = settings(cell, task, path.name, seeds[0], rates[0], evaluations)
             for rate in rates:

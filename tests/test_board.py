@@ -74,9 +74,10 @@ def test_the_board_is_the_curve(finished):
     for (column, split), tag in SHOWN.items():
         expected = [(row["step"], row[column]) for row in folder.curve() if row["split"] == split]
         assert [step for step, _ in shown[tag]] == [step for step, _ in expected] == [3, 6, 9]
+        # the board is float32
         assert [value for _, value in shown[tag]] == pytest.approx(
             [value for _, value in expected], rel=1e-7
-        )  # the board is float32
+        )
     assert {c for row in folder.curve() for c in row} - {"step", "split", "seconds"} == {
         column for column, _ in SHOWN
     }

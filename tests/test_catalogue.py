@@ -296,9 +296,8 @@ def test_every_cell_is_listed():
     listed = [line.split()[0] for line in lines[2:] if line[:1].strip()]
     assert sorted(listed) == choices("cell")
     assert listed.index("gru") < listed.index("mut1") < listed.index("tcn") < listed.index("own")
-    assert next(line for line in lines if line.startswith("lstm ")).endswith(
-        "17,152"
-    )  # 4 (2·64 + 64² + 64)
+    # 4 (2·64 + 64² + 64)
+    assert next(line for line in lines if line.startswith("lstm ")).endswith("17,152")
 
 
 def test_every_task_is_listed():

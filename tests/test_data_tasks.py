@@ -91,10 +91,8 @@ def test_batches_follow_the_text(prose):
     batches = [task.batch(Draw(3), step, 4) for step in range(16)]
     assert all(batch.x.shape == batch.y.shape == (30, 4) for batch in batches)
     assert all(batch.x.dtype == batch.y.dtype == np.int64 for batch in batches)
-    assert [step for step, batch in enumerate(batches) if not batch.carry] == [
-        0,
-        15,
-    ]  # 477 characters a track: 15 windows
+    # 477 characters a track: 15 windows
+    assert [step for step, batch in enumerate(batches) if not batch.carry] == [0, 15]
     assert same(batches[15], batches[0])
     for track in range(4):
         x = "".join(text_of(task, batch.x[:, track]) for batch in batches[:15])
@@ -537,9 +535,8 @@ def test_piano_rolls(fetch, dataset, sequences, frames, references):
     assert task.references == pytest.approx(references, abs=5e-4)
     assert task.baseline == {"nll": task.references["frequencies"]}
     assert max(map(len, task.pieces)) <= 201
-    assert (
-        sum(len(piece) - 1 for piece in task.pieces) == frames[0] - sequences[0]
-    )  # no transition lost or doubled
+    # no transition lost or doubled
+    assert sum(len(piece) - 1 for piece in task.pieces) == frames[0] - sequences[0]
 
 
 def test_chorales_are_those_of_the_json(fetch, mirror):
@@ -587,9 +584,8 @@ def test_a_pass_shows_every_chorale_at_most_once(fetch, size):
     batches = {
         seed: [task.batch(Draw(seed), step, size) for step in range(steps)] for seed in (0, 1)
     }
-    assert [batch.x.shape for batch in batches[0]] == [
-        batch.x.shape for batch in batches[1]
-    ]  # seeds can be stacked
+    # seeds can be stacked
+    assert [batch.x.shape for batch in batches[0]] == [batch.x.shape for batch in batches[1]]
     known = {piece.tobytes() for piece in task.pieces}
     for seed in batches:
         shown = []
@@ -602,9 +598,8 @@ def test_a_pass_shows_every_chorale_at_most_once(fetch, size):
             ]
         assert len(shown) == steps * size
         assert set(shown) <= known
-        assert len(shown) - len(set(shown)) <= 229 - len(
-            known
-        )  # but for chorales that are there twice
+        # but for chorales that are there twice
+        assert len(shown) - len(set(shown)) <= 229 - len(known)
     assert not all(same(one, other) for one, other in zip(batches[0], batches[1], strict=True))
     assert same(batches[1][-1], task.batch(Draw(1), steps - 1, size))
 

@@ -185,6 +185,7 @@ def tree():
 
 def test_the_tree_names_what_stands_at_the_top():
     hidden = {name for name in tracked() if name.startswith(".")}
+    # whoever reads a repository knows these
     itself = {
         "README.md",
         "CHANGELOG.md",
@@ -193,7 +194,7 @@ def test_the_tree_names_what_stands_at_the_top():
         "CITATION.cff",
         "LICENSE",
         "pyproject.toml",
-    }  # whoever reads a repository knows these
+    }
     for name in sorted(tracked() - hidden - itself):
         assert re.search(rf"^{re.escape(name)}\b", tree(), re.M), name
 

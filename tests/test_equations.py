@@ -203,11 +203,8 @@ SLIPS = [
     ("lstm_o", "return tanh(c), c", "return c, c"),
     ("lstm_peephole_full", "R.co @ c", "R.co @ y"),
     ("coupled", "z * (1 - f) + c * f", "z * f + c * (1 - f)"),
-    (
-        "lstm_vanilla",
-        "c = z * i + c * f\n    o = {o}",
-        "o = {o}\n    c = z * i + c * f",
-    ),  # o peeps at the old cell state
+    # o peeps at the old cell state
+    ("lstm_vanilla", "c = z * i + c * f\n    o = {o}", "o = {o}\n    c = z * i + c * f"),
     ("lstm_vanilla", "p.i * c", "p.i * z"),
     ("nig", "c = z + c * f", "c = z * f + c"),
     ("nfg", "c = z * i + c", "c = z * i"),

@@ -49,11 +49,8 @@ def rng():
     return np.random.default_rng(1)
 
 
-X = (
-    "model.dropout",
-    "optim.momentum",
-    "train.input_noise",
-)  # in the order of the alphabet, which is Optuna's of the columns
+# in the order of the alphabet, which is Optuna's of the columns
+X = ("model.dropout", "optim.momentum", "train.input_noise")
 
 
 def test_shares_of_a_sum_are_the_squared_slopes():

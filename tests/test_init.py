@@ -32,17 +32,12 @@ KEEPS = {
     **{"lstm_ln": "+f", "gru_ln": "+z"},
 }
 FORGETS_NOTHING = {"tanh", "relu", "irnn", "indrnn", "nfg", "lstm_f"} | {
-    *(
-        "lem",
-        "cornn",
-        "unicornn",
-        "lru",
-        "rglru",
-        "s4d",
-    ),  # no one bias holds, or none as chrono has it
+    # no one bias holds, or none as chrono has it
+    *("lem", "cornn", "unicornn", "lru", "rglru", "s4d"),
 }
 FORGETS_NOTHING |= {"linattn", "deltanet", "mlstm", "stackrnn", "ntm"}  # no bias a unit holds
 FORGETS_NOTHING |= {"nascell", "darts_v1", "darts_v2", "enas"}  # no biases
+# a gate of its own: i
 WRITES = (
     "lstm",
     "lstm_b",
@@ -55,7 +50,7 @@ WRITES = (
     "np",
     "fgr",
     "minlstm",
-)  # a gate of its own: i
+)
 
 GREFF = {"W": ("norm", 0.1), "R": ("norm", 0.1), "p": ("norm", 0.1)}
 SCALED = {"W": ("norm", 1 / 60**0.5), "R": ("norm", 1 / 60**0.5)}
@@ -128,22 +123,16 @@ def drawn(rule, rows, columns, number, seed=0):
         ("scaled_uniform", 1.4, "uniform", (-1.4 / 20, 2.8 / 20), 1.4 / 20 / 3**0.5),
         ("uniform", 0.5, "uniform", (-0.5, 1.0), 0.5 / 3**0.5),
         ("horizon", 10, "uniform", (0, 2**0.1), 2**0.1 / 12**0.5),
-        (
-            "glorot",
-            0,
-            "uniform",
-            (-0.1095445115010332, 0.2190890230020664),
-            (2 / 500) ** 0.5,
-        ),  # √(6 / 500)
+        # √(6 / 500)
+        ("glorot", 0, "uniform", (-0.1095445115010332, 0.2190890230020664), (2 / 500) ** 0.5),
     ],
 )
 def test_rule_has_its_distribution(rule, number, law, parameters, std):
     values = drawn(rule, 100, 400, number)
     assert values.shape == (100, 400)
     assert follows(values, law, *parameters)
-    assert values.std() == pytest.approx(
-        std, rel=0.02
-    )  # 40,000 draws: the standard error is below 0.5 %
+    # 40,000 draws: the standard error is below 0.5 %
+    assert values.std() == pytest.approx(std, rel=0.02)
     assert not follows(values * 1.05, law, *parameters)  # the test sees a scale that is 5 % off
 
 
@@ -183,9 +172,8 @@ def test_orthogonal_is_uniform_over_the_group():
     draws = np.stack([RULES["orthogonal"][0](rng, 3, 3, 1) for _ in range(3000)])
     for row in range(3):
         for column in range(3):
-            assert follows(
-                draws[:, row, column], "uniform", -1, 2
-            )  # Archimedes: a coordinate of a random direction in space
+            # Archimedes: a coordinate of a random direction in space
+            assert follows(draws[:, row, column], "uniform", -1, 2)
     reflections = int((np.linalg.det(draws) < 0).sum())
     assert stats.binomtest(reflections, 3000).pvalue > 1e-3
     turns = np.stack([RULES["orthogonal"][0](rng, 2, 2, 1) for _ in range(3000)])
@@ -371,9 +359,8 @@ def test_forget_bias_remembers_and_its_opposite_forgets(name, sign):
         old["n"] = torch.ones(1, 4, 5, dtype=torch.float64)  # at 0 it holds nothing to be kept
     _, after = loop.unroll(made, params, x, tuple(old.values()))
     new = dict(zip(made.state, after, strict=True))[memory]
-    kept = (
-        2 / 3 if name == "minlstm" else 1
-    )  # its input gate, at ½, is weighed against the forget gate: f / (f + i)
+    # its input gate, at ½, is weighed against the forget gate: f / (f + i)
+    kept = 2 / 3 if name == "minlstm" else 1
     expected = old[memory] * (kept if sign > 0 else 0)
     expected = expected.tanh() if name == "star" else expected  # which bends what it keeps
     torch.testing.assert_close(new, expected, rtol=1e-12, atol=1e-12)

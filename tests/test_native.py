@@ -178,9 +178,8 @@ def test_any_shape(name):
             )
 
     at()
-    mine, reference = map(
-        np.median, (off[native], off[loop])
-    )  # a shape of a few numbers may be lucky
+    # a shape of a few numbers may be lucky
+    mine, reference = map(np.median, (off[native], off[loop]))
     assert mine <= max(2 * reference, 1e-7)
 
 
@@ -445,9 +444,8 @@ def test_processes_share_the_cache(tmp_path):
     ]
     names = {process.communicate(timeout=60)[0].split()[0] for process in started}
     assert all(process.returncode == 0 for process in started) and len(names) == 1
-    assert [p.name for p in (tmp_path / "rnnbench" / "native").iterdir()] == [
-        *names
-    ]  # nothing half-made is left
+    # nothing half-made is left
+    assert [p.name for p in (tmp_path / "rnnbench" / "native").iterdir()] == [*names]
 
 
 def test_memory_does_not_grow():

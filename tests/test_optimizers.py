@@ -285,9 +285,8 @@ def test_saved_and_loaded_goes_on_bit_for_bit_even_row_by_row(name):
     optims = mixed(name)
     whole, _ = ours(optims, start(4))
     half, optimizer = ours(optims, start(4), steps=20)
-    saved = [
-        {key: t[k].clone() for key, t in optimizer.state.items()} for k in range(4)
-    ]  # one checkpoint per run
+    # one checkpoint per run
+    saved = [{key: t[k].clone() for key, t in optimizer.state.items()} for k in range(4)]
     taken = optimizer.taken([1, 3], half[[1, 3]])
     going_on, _ = ours([optims[1], optims[3]], half[[1, 3]], STEPS - 20, optimizer=taken)
     assert torch.equal(going_on, whole[[1, 3]])

@@ -166,9 +166,8 @@ def test_of_a_linear_recurrence_the_gradient_is_a_power_of_its_matrix():
         p,
     )
     g = (g @ network.params["readout.W"].mT).detach().numpy()
-    R = (
-        network.layer(0)["R0"].detach().numpy()
-    )  # h' = h R: what the equations call R is its transpose
+    # h' = h R: what the equations call R is its transpose
+    R = network.layer(0)["R0"].detach().numpy()
     for lag in range(10):
         expected = [
             np.linalg.norm(g[k] @ np.linalg.matrix_power(R[k].T, lag), axis=-1) for k in range(2)
@@ -192,16 +191,14 @@ def test_through_open_gates_the_gradient_of_the_cell_state_stays_exactly_what_it
     ("rate", "e", "hundred"), [(0.9, 10, 44), (0.5, 2, 7), (0.99, 100, None), (1.1, None, None)]
 )
 def test_horizons_of_a_decay(rate, e, hundred):
-    median = [7.0] + [
-        rate**k for k in range(200)
-    ]  # what happens from lag 0 to lag 1 does not matter
+    # what happens from lag 0 to lag 1 does not matter
+    median = [7.0] + [rate**k for k in range(200)]
     assert (horizon(median, E), horizon(median, HUNDRED)) == (e, hundred)
 
 
 def test_horizons_at_the_edges():
-    assert (
-        horizon([1.0, 1.0, 0.1, 0.1, 0.9, 0.1], E) == 4
-    )  # forgotten for good only after the pulse
+    # forgotten for good only after the pulse
+    assert horizon([1.0, 1.0, 0.1, 0.1, 0.9, 0.1], E) == 4
     assert horizon([1.0, 0.0, 0.0], E) == 0  # nothing ever passes
     assert horizon([1.0], E) is None and horizon([], E) is None
     assert horizon([1.0, 1.0, math.nan], E) is None

@@ -96,6 +96,7 @@ def test_the_identity_does_not_depend_on_order_paths_engine_or_labels(settings_f
             "task=adding", "cell=lstm", "engine=loop", "engine.threads=2", "engine.device=cpu"
         ),
         settings_for("cell=lstm", "task=adding", "train.checkpoint_every=7"),
+        # defaults spelt out
         settings_for(
             "cell=lstm",
             "task=adding",
@@ -103,7 +104,7 @@ def test_the_identity_does_not_depend_on_order_paths_engine_or_labels(settings_f
             f"optim.lr={settings.optim.lr}",
             "optim.clip_norm=1",
             "task.length=100",
-        ),  # defaults spelt out
+        ),
         replace(
             settings,
             paths=replace(settings.paths, results="/elsewhere", data="/there", mirror="/mirror"),
@@ -187,9 +188,10 @@ def test_a_cell_of_ones_own_is_its_content(settings_for, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
         settings = settings_for("cell=own", f"cell.step={path}:mine", "task=adding")
+        # composed settings are cached here
         return run_id(
             replace(settings, cell=replace(settings.cell, digest=file_digest(f"{path}:mine")))
-        )  # composed settings are cached here
+        )
 
     first = identity("a/one.py", CELL.format(""))
     assert identity("b/two.py", CELL.format("")) == first
@@ -289,9 +291,8 @@ def test_the_record_has_the_keys_of_the_design(settings_for, trained):
     assert record["throughput"]["sequences_per_s"] == pytest.approx(
         4 * record["throughput"]["steps_per_s"]
     )
-    assert record["throughput"]["steps_per_s"] == pytest.approx(
-        3 / record["seconds"]["train"]
-    )  # the first step warms up
+    # the first step warms up
+    assert record["throughput"]["steps_per_s"] == pytest.approx(3 / record["seconds"]["train"])
 
 
 def test_records_of_schema_1_are_read_for_ever(tmp_path):

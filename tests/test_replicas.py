@@ -114,9 +114,8 @@ def test_packed_is_alone(case, dtype, settings_for, pack_of):
         ):
             assert ours[0] == theirs[0] and ours[1] == pytest.approx(theirs[1], rel=tolerance)
     finals = packed.pack.network.flat
-    assert all(
-        (finals[k] - finals[0]).abs().max() > 1e-3 for k in range(1, len(runs))
-    )  # they are different runs indeed
+    # they are different runs indeed
+    assert all((finals[k] - finals[0]).abs().max() > 1e-3 for k in range(1, len(runs)))
 
 
 def test_carried_states_belong_to_their_run(settings_for, pack_of, tmp_path):
@@ -298,9 +297,8 @@ def test_a_run_that_stops_improving_is_frozen_and_the_others_go_on(settings_for,
         stopped["status"] == "stopped"
         and stopped["reason"] == "no better validation in 3 evaluations"
     )
-    assert (
-        stopped["steps"] == 16 and stopped["best"]["step"] == 4
-    )  # the first of equals is the best
+    # the first of equals is the best
+    assert stopped["steps"] == 16 and stopped["best"]["step"] == 4
     pack = pack_of(*patient)
     training = Training(pack)
     for step in range(1, 25):

@@ -683,9 +683,8 @@ def test_p_values_are_short():
 
 def test_anchors_of_different_names_differ():
     names = [("a", "b"), ("a--b",), ("a_b",), ("a b",), ("a", "b c"), ("a b", "c"), ("ü",), ("u",)]
-    assert (
-        len({anchor(*name) for name in names}) >= len(names) - 1
-    )  # two dashes join, and few names have any
+    # two dashes join, and few names have any
+    assert len({anchor(*name) for name in names}) >= len(names) - 1
     assert all(re.fullmatch(r"[\w\-]+", anchor(*name)) for name in names)
 
 

@@ -18,13 +18,8 @@ from rnnbench.errors import Interrupted
 from rnnbench.runs.records import Folder
 from rnnbench.training.run import run_pack
 
-PASSING = {
-    "seconds",
-    "throughput",
-    "peak_memory_bytes",
-    "provenance",
-    "settings",
-}  # what two equal runs may differ in
+# what two equal runs may differ in
+PASSING = {"seconds", "throughput", "peak_memory_bytes", "provenance", "settings"}
 
 # Each with something that a checkpoint must hold: optimiser buffers, schedule, patience, carried
 # state, dropout, half-filled sums.

@@ -275,12 +275,10 @@ def test_friedman_and_critical_difference():
     found = by_rank.ranks(table, ["max"] * 14)
     assert found.average == pytest.approx((3.143, 2.000, 2.893, 1.964), abs=1e-3)
     uncorrected = 12 * 14 / (4 * 5) * (np.square(found.average).sum() - 4 * 5**2 / 4)
-    assert (
-        uncorrected == pytest.approx(9.28, abs=0.01) and found.statistic > uncorrected
-    )  # his 9.28 does without the correction for ties
-    assert found.critical_difference == pytest.approx(
-        2.569 * math.sqrt(4 * 5 / (6 * 14)), abs=1e-3
-    )  # q of his table 5; 1.25
+    # his 9.28 does without the correction for ties
+    assert uncorrected == pytest.approx(9.28, abs=0.01) and found.statistic > uncorrected
+    # q of his table 5; 1.25
+    assert found.critical_difference == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 14)), abs=1e-3)
     assert found.p == pytest.approx(stats.friedmanchisquare(*table.T).pvalue)
     mixed = np.where((np.arange(14) % 2 == 0)[:, None], -table, table)  # goals differ by task
     assert by_rank.ranks(mixed, ["min", "max"] * 7) == found

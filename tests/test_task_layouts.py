@@ -44,9 +44,8 @@ def test_groups_are_groups(group, order, solvable):
     every = np.arange(order)
     assert table.shape == (order, order)
     assert all(np.array_equal(np.sort(line), every) for line in [*table, *table.T])
-    assert np.array_equal(
-        table[table][:, :, :], table[every[:, None, None], table[None]]
-    )  # (ab)c = a(bc)
+    # (ab)c = a(bc)
+    assert np.array_equal(table[table][:, :, :], table[every[:, None, None], table[None]])
     [unit] = np.flatnonzero((table == every).all(1))
     inverse = np.argmax(table == unit, 1)
     members = set(every.tolist())
@@ -181,9 +180,8 @@ def test_keys_come_again_by_a_power_law(power):
     for _ in range(6000):
         literal[rng.choice(9, 3, replace=False, p=odds / odds.sum())] += 1
     assert np.abs(b.mask[6::2].sum(1) - literal).max() < 4.5 * np.sqrt(2 * 6000 * 0.25)
-    first = np.array(
-        [np.flatnonzero(b.x[6::2, k] == b.x[0, k])[0] for k in range(6000)]
-    )  # or noise, 1 in 40
+    # or noise, 1 in 40
+    first = np.array([np.flatnonzero(b.x[6::2, k] == b.x[0, k])[0] for k in range(6000)])
     shares = np.bincount(first, minlength=9)[:9] / 6000
     assert power == 1 or (shares[0] > 0.25 > 0.12 > shares[3])
 

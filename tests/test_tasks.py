@@ -123,10 +123,8 @@ def scores(task, predict, sample):
     for metric, rows in parts.items():
         total, count = np.array(rows).T
         mean = total.sum() / count.sum()
-        result[metric] = (
-            mean,
-            np.sqrt(np.square(total - mean * count).sum()) / count.sum(),
-        )  # of a ratio of sums
+        # of a ratio of sums
+        result[metric] = (mean, np.sqrt(np.square(total - mean * count).sum()) / count.sum())
     return result
 
 
@@ -227,9 +225,8 @@ def test_a_batch_is_a_function_of_seed_and_step(name, changes):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in GENERATED if name != "reber"]
-)  # which has few strings
+# which has few strings
+@pytest.mark.parametrize("name", [name for name in GENERATED if name != "reber"])
 def test_splits_are_disjoint_and_as_large_as_stated(name):
     vast = {  # no sequence twice by chance
         "copy": {"length": 5},
@@ -531,11 +528,8 @@ SOLVE = {
 }
 PERFECT = dict.fromkeys(("mse", "nats", "recall_nats", "bits", "wrong", "excess"), 0)
 PERFECT |= dict.fromkeys(("accuracy", "recall", "exact", "end", "closing", "legal"), 1)
-CHANCE = {
-    "xml": {"accuracy", "nats"},
-    "ngrams": {"bits"},
-    "reber": {"nats"},
-}  # what no predictor can know
+# what no predictor can know
+CHANCE = {"xml": {"accuracy", "nats"}, "ngrams": {"bits"}, "reber": {"nats"}}
 
 
 @each_case

@@ -164,14 +164,8 @@ def test_gradients_stop_at_the_border_of_a_window(text, pack_of):
     pack = pack_of(text(11, "optim=sgd", "optim.lr=0.5"))
     expected = by_hand(pack, 15)
     windows = [pack.task.batch(Draw(0), step, 3).carry for step in range(15)]
-    assert windows == [
-        False,
-        *[True] * 10,
-        False,
-        True,
-        True,
-        True,
-    ]  # 434 characters · 9/10 // 3 // 11 = 11 windows
+    # 434 characters · 9/10 // 3 // 11 = 11 windows
+    assert windows == [False, *[True] * 10, False, True, True, True]
     training = Training(pack)
     for _ in range(15):
         training.update()
@@ -391,9 +385,8 @@ def test_dropout_masks_have_mean_one_and_two_values(settings_for, pack_of):
     run = settings_for(*ADDING, "model.layers=3", "model.dropout=0.3", "model.hidden=40")
     pack = pack_of(run, replace(run, seed=1))
     masks = pack.kept((50, 30), 4)
-    assert len(masks) == 2 and all(
-        mask.shape == (2, 50, 30, 40) for mask in masks
-    )  # between three layers are two places
+    # between three layers are two places
+    assert len(masks) == 2 and all(mask.shape == (2, 50, 30, 40) for mask in masks)
     for mask in masks:
         assert sorted(mask.unique().tolist()) == [0, pytest.approx(1 / 0.7)]
         for k in range(
@@ -405,9 +398,8 @@ def test_dropout_masks_have_mean_one_and_two_values(settings_for, pack_of):
         for other in different[
             :k
         ]:  # other seed, layer, step: half of the products of unrelated masks agree by chance
-            assert (
-                abs(((mask > 0) == (other > 0)).double().mean().item() - 0.58) < 0.02
-            )  # 0.7² + 0.3²
+            # 0.7² + 0.3²
+            assert abs(((mask > 0) == (other > 0)).double().mean().item() - 0.58) < 0.02
     assert all(torch.equal(a, b) for a, b in zip(masks, pack.kept((50, 30), 4), strict=True))
 
 
@@ -456,9 +448,8 @@ def test_input_noise_has_the_strength_that_was_asked(settings_for, pack_of):
     )
     x = pack.feeder.training(3, 100).x
     noise = pack.noisy(x, 3) - x
-    assert (
-        abs(torch.corrcoef(noise[[0, 2]].flatten(1))[0, 1].item()) < 4 / 20_000**0.5
-    )  # every seed has noise of its own
+    # every seed has noise of its own
+    assert abs(torch.corrcoef(noise[[0, 2]].flatten(1))[0, 1].item()) < 4 / 20_000**0.5
     assert not noise[1].any()
     assert (
         abs(noise[0].std().item() / 0.25 - 1) < 4 / (2 * 20_000) ** 0.5

@@ -49,9 +49,8 @@ def runs(*groups, **common):
                 "value": 0.1 if lost else value,
                 "valid": 0.1 if lost else value,
             }
-            row["baseline"] = (
-                10.0 if common.get("goal") == "min" else 0.1
-            )  # what ignorance scores, worse than any run that does not say otherwise
+            # what ignorance scores, worse than any run that does not say otherwise
+            row["baseline"] = 10.0 if common.get("goal") == "min" else 0.1
             row |= {
                 "solved": None,
                 "solved_at": NAN,
@@ -354,9 +353,10 @@ def test_sooner(factor, verdict):
     found = sooner.hazard_ratio(factor * times + 0.1, 100, times, 100)
     assert (found.value / found.error) ** 2 == pytest.approx(chi2)
     assert "9 of 10 solved" in case.sentence
+    # Schoenfeld, 18 events
     assert case.power == pytest.approx(
         stats.norm.sf(1.959964 - math.sqrt(18 / 4) * math.log(2)), abs=1e-3
-    )  # Schoenfeld, 18 events
+    )
 
 
 def test_sooner_where_nobody_or_only_one_side_solves():

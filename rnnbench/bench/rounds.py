@@ -19,10 +19,8 @@ from rnnbench.compose import environment
 from rnnbench.engine.library import TWINS
 from rnnbench.errors import UserError
 
-KEEPING = {
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-}  # read by the C library when a process starts
+# read by the C library when a process starts
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 WARM_UP = 2
 MOST_IN_JAX = 8  # replicas: beyond, a run gains nothing, and a step takes seconds
 PAUSE = 0.005  # seconds between two passes: threads that wait for more work have gone to sleep then

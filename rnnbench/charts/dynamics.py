@@ -36,20 +36,17 @@ Plain = Mapping[str, Any]
 WHOLE = "all states"
 CIRCLES = 40  # steps up to which Graves' picture has a circle for each
 FLOOR = 1e-3  # below which a norm is drawn as nothing, relative to the largest
-SHARES = (
-    (1, "largest of the row"),
-    (0.1, "1/10"),
-    (0.01, "1/100"),
-    (FLOOR, "1/1000 or less"),
-)  # whose shades the legend has
+# whose shades the legend has
+SHARES = ((1, "largest of the row"), (0.1, "1/10"), (0.01, "1/100"), (FLOOR, "1/1000 or less"))
 CROWD = 4  # lines in a panel above which their bands are drawn fainter
+# as lectures call them
 NAMES = {
     "i": "input gate i",
     "f": "forget gate f",
     "o": "output gate o",
     "z": "update gate z",
     "r": "reset gate r",
-}  # as lectures call them
+}
 
 
 def gradient_norms(
@@ -312,10 +309,8 @@ def singular_values(probe: Plain, title: str = "", part: str = "all", label: str
         for index, layer in enumerate(probe[time]["layers"]):
             one, jacobian = axes[index, column], layer["jacobian"]
             values = jacobian.get(part) or jacobian["all"]
-            steps, levels = (
-                jacobian["steps"],
-                np.maximum(np.array([numbers(level) for level in values["levels"]]), 1e-8).T,
-            )
+            steps = jacobian["steps"]
+            levels = np.maximum(np.array([numbers(level) for level in values["levels"]]), 1e-8).T
             for k, strength in enumerate((0.12, 0.2, 0.35)):
                 one.fill_between(
                     steps,

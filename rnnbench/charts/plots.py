@@ -29,10 +29,8 @@ from rnnbench.stats.selection import VARIANTS, said, varied
 Found = Sequence[tuple[Folder, dict[str, Any]]]
 
 LETTERS = 15  # of a note, to an inch
-SAME: Any = {
-    "svg.hashsalt": "rnnbench",
-    "svg.fonttype": "none",
-}  # the same figure makes the same bytes, and its text can be searched
+# the same figure makes the same bytes, and its text can be searched
+SAME: Any = {"svg.hashsalt": "rnnbench", "svg.fonttype": "none"}
 
 
 def learning_curves(found: Found) -> Figure:

@@ -110,9 +110,8 @@ def piano_roll(roll: np.ndarray, given: int, title: str = "") -> Figure:
     """
     frames = len(roll)
     sounding = np.flatnonzero(roll.any(0))
-    low, high = (
-        (int(sounding[0]), int(sounding[-1])) if len(sounding) else (27, 63)
-    )  # C3 to C6 where there is silence
+    # C3 to C6 where there is silence
+    low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (27, 63)
     figure, axes = plt.subplots(figsize=(min(14, 3 + frames / 12), 4), layout="constrained")
     for key in range(low, high + 1):
         if (LOWEST + key) % OCTAVE in (1, 3, 6, 8, 10):

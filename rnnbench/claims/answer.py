@@ -23,11 +23,8 @@ REPRODUCED, CONTRADICTED, OPEN, APART = VERDICTS = (
     "not resolved",
     "not comparable",
 )
-ABOVE, AMONG, BELOW = (
-    (0.0, math.inf),
-    (-1.0, 1.0),
-    (-math.inf, 1.0),
-)  # regions in which a claim holds, in margins
+# regions in which a claim holds, in margins
+ABOVE, AMONG, BELOW = (0.0, math.inf), (-1.0, 1.0), (-math.inf, 1.0)
 
 
 class Words(NamedTuple):

@@ -16,9 +16,8 @@ from rnnbench.plugins import found
 SCALES = ("smoke", "small", "paper")
 DRAWN = re.compile(r"=.*\b(choice|interval|range)\(")
 OWN_GOAL = ("value", "valid")  # metrics whose goal the record knows
-Filter = Mapping[
-    str, Any
-]  # column of rnnbench.load → a value, a list of values, or {min: a, max: b}
+# column of rnnbench.load → a value, a list of values, or {min: a, max: b}
+Filter = Mapping[str, Any]
 
 
 # Fields of every claim, those that it needs and those that it may have; `Kind` adds its own.

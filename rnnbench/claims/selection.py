@@ -111,10 +111,8 @@ def matching(frame: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
 
     Unanswerable if there is no such run, or no such column.
     """
-    runs, wanted = (
-        frame[frame["status"] != "failed"],
-        {key: value for one in filters for key, value in one.items()},
-    )
+    runs = frame[frame["status"] != "failed"]
+    wanted = {key: value for one in filters for key, value in one.items()}
     for column, value in wanted.items():
         if column not in runs:
             raise Unanswerable(f"there is no column {column} in these runs")

@@ -27,11 +27,8 @@ from rnnbench.engine.batches import Stacked
 from rnnbench.engine.network import Network
 
 SEQUENCES = 20  # of the validation data; Jacobians and pictures take the first of them
-PLACES, FEWEST, WORK = (
-    48,
-    6,
-    4e8,
-)  # Jacobians along a sequence: at most, at least, and the D³ that they may cost together
+# Jacobians along a sequence: at most, at least, and the D³ that they may cost together
+PLACES, FEWEST, WORK = 48, 6, 4e8
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # quantiles of the singular values
 UNITS, STEPS = 48, 400  # of a heat map at most; of more, evenly chosen ones
 

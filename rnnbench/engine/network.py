@@ -217,13 +217,11 @@ class ReadOut(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, W = ctx.saved_tensors
-        turned = (
-            W.transpose(1, 2).contiguous()
-        )  # as it lies, the product takes five times as long where there are few outputs
+        # as it lies, the product takes five times as long where there are few outputs
+        turned = W.transpose(1, 2).contiguous()
         K, H, C = W.shape
-        apart = (
-            (H * C + 15) // 16 * 16
-        )  # each begins at a multiple of 64 bytes; elsewhere the library rounds otherwise
+        # each begins at a multiple of 64 bytes; elsewhere the library rounds otherwise
+        apart = (H * C + 15) // 16 * 16
         slope_W = W.new_empty(K, apart)[:, : H * C].unflatten(1, (H, C))
         torch.bmm(x.transpose(1, 2), slope, out=slope_W)
         return slope.bmm(turned), slope_W, slope.sum(1)

@@ -113,9 +113,8 @@ class Optimizer:
             factor = self._clip_norm / (norm_K[:, None] + 1e-6)
             gradient_KP.mul_(factor.fmin(torch.ones_like(factor)))
         if self._clips_value:
-            torch.minimum(
-                gradient_KP, self._clip_value, out=gradient_KP
-            )  # many times faster than clamp_ with two columns
+            # many times faster than clamp_ with two columns
+            torch.minimum(gradient_KP, self._clip_value, out=gradient_KP)
             torch.maximum(gradient_KP, -self._clip_value, out=gradient_KP)
         return norm_K
 

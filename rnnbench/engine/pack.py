@@ -342,10 +342,8 @@ def fits(stack: Sequence[Layer], model: Model, task: Task, hidden: int, replicas
 
 def refuse_above_memory(asked: str, what: str, numbers: int, dtype: str, remedy: str) -> None:
     """Refuse what needs more numbers in memory than this machine can hold."""
-    needed, present = (
-        numbers * (8 if dtype == "float64" else 4) / 2**30,
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
-    )
+    needed = numbers * (8 if dtype == "float64" else 4) / 2**30
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if needed > present:
         raise UserError(
             f"{asked} needs {needed:.3g} GiB for {what}; this machine has {present:.0f} GiB: use "

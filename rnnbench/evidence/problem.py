@@ -143,11 +143,9 @@ def literal(
     step = vmap(vmap(once, in_dims=(None, *[0] * (1 + len(state)))))
 
     def forward(given: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        blocks, now, outputs = (
-            {n: t for n, t in given.items() if "." in n},
-            tuple(given[s] for s in state),
-            [],
-        )
+        blocks = {n: t for n, t in given.items() if "." in n}
+        now = tuple(given[s] for s in state)
+        outputs = []
         for t in range(T):
             now = step(blocks, given["x"][:, t], *now)
             outputs.append(now[0])

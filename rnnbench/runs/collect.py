@@ -25,12 +25,13 @@ from rnnbench.runs.reading import Contents, Run, columns, contents, gather, rank
 from rnnbench.runs.records import Folder, Row, checked_label, finite, put_aside, write
 
 POINTS = 100
+# as configs/config.yaml has them
 ANYWHERE = {
     "results": "results/runs",
     "data": "~/.cache/rnnbench",
     "mirror": None,
     "logger": "tensorboard",
-}  # as configs/config.yaml has them
+}
 
 
 def collect(study_folder: str | Path, out: str | Path, points: int = POINTS) -> int:

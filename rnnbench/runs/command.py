@@ -14,10 +14,8 @@ from rnnbench import catalogue
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./:\-]*")  # what Hydra reads as text without quotes
 WORDS = ("null", "true", "false", "nan", "inf")
-DERIVED = (
-    "name",
-    "digest",
-)  # of cell and task: the choice itself, and what is computed from a file
+# of cell and task: the choice itself, and what is computed from a file
+DERIVED = ("name", "digest")
 
 
 def command(settings: Mapping[str, Any]) -> str:
@@ -75,9 +73,8 @@ def written(value: Any) -> str:
     text = str(value)
     if PLAIN.fullmatch(text) and text.lower() not in WORDS:
         return text
-    escaped = re.sub(
-        r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text
-    )  # backslashes count before a quote only
+    # backslashes count before a quote only
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
     return f"'{escaped}'"
 
 

@@ -82,11 +82,8 @@ NUMBERS = (
         "gain",
     ),
 )
-ELSEWHERE = (
-    "paths",
-    "study",
-    "seed",
-)  # settings that have a column of their own, or that say nothing about the run
+# settings that have a column of their own, or that say nothing about the run
+ELSEWHERE = ("paths", "study", "seed")
 
 
 def load(*places: str | Path) -> pd.DataFrame:

@@ -77,9 +77,8 @@ def holder(folder: Folder) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(
-            file, fcntl.LOCK_SH | fcntl.LOCK_NB
-        )  # somebody who claims it in this instant asks again later
+        # somebody who claims it in this instant asks again later
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
         return os.read(file, 1000).decode(errors="replace") or "somebody"

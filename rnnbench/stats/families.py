@@ -33,9 +33,8 @@ from rnnbench.stats.statistics import FEWEST, Floats
 
 ALPHA = 0.05
 REGROUPINGS = 1999
-FLOOR = (
-    1e-6  # least variance of a mean, in variances of the family: runs of a cell may be all alike
-)
+# least variance of a mean, in variances of the family: runs of a cell may be all alike
+FLOOR = 1e-6
 DRAWS, FAR = 4000, 40.0  # of `detectable`: simulated pairs, and the largest size looked at
 SAME = 1e-9  # statistics closer than that are ties which rounding broke
 

@@ -198,9 +198,8 @@ def searched(runs: pd.DataFrame) -> list[str]:
     kept: list[str] = []
     codes = {name: pd.factorize(runs[name].map(repr))[0] for name in varied(runs)}
     for name, code in codes.items():
-        twins = [
-            other for other in kept if np.array_equal(codes[other], code)
-        ]  # draws that never repeat also look like that
+        # draws that never repeat also look like that
+        twins = [other for other in kept if np.array_equal(codes[other], code)]
         if not any(code.max() < LEVELS or _monotone(runs[other], runs[name]) for other in twins):
             kept.append(name)
     return kept
@@ -218,9 +217,8 @@ def bounded(runs: pd.DataFrame) -> Floats:
     goal = goal_of(runs)
     sign = 1.0 if goal == "min" else -1.0
     cost = costs(runs.assign(valid=runs["value"]), goal).to_numpy(float)
-    return sign * np.asarray(
-        np.fmin(cost, sign * runs["baseline"].to_numpy(float))
-    )  # fmin passes over an unknown baseline
+    # fmin passes over an unknown baseline
+    return sign * np.asarray(np.fmin(cost, sign * runs["baseline"].to_numpy(float)))
 
 
 def goal_of(runs: pd.DataFrame) -> Goal:
@@ -283,16 +281,12 @@ def _leaves(estimator: Any) -> tuple[Floats, Floats, Floats]:
     predictions (leaves).
     """
     tree = estimator.tree_
-    low, high = (
-        np.zeros((tree.node_count, tree.n_features)),
-        np.ones((tree.node_count, tree.n_features)),
-    )
-    left, right, features, thresholds = (
-        tree.children_left,
-        tree.children_right,
-        tree.feature,
-        tree.threshold,
-    )
+    low = np.zeros((tree.node_count, tree.n_features))
+    high = np.ones((tree.node_count, tree.n_features))
+    left = tree.children_left
+    right = tree.children_right
+    features = tree.feature
+    thresholds = tree.threshold
     for node in np.flatnonzero(features >= 0):  # parents come before their children
         one, other, feature = left[node], right[node], features[node]
         low[one] = low[other] = low[node]

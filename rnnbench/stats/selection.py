@@ -19,13 +19,8 @@ from rnnbench.errors import unknown
 from rnnbench.formatting import label, slug
 from rnnbench.stats.statistics import Floats, Goal, judged
 
-DESIGN = (
-    "cell.",
-    "task.",
-    "model.",
-    "optim.",
-    "train.",
-)  # the settings that decide a run's numbers
+# the settings that decide a run's numbers
+DESIGN = ("cell.", "task.", "model.", "optim.", "train.")
 BESIDES = (
     "cell.name",
     "cell.step",
@@ -37,10 +32,8 @@ BESIDES = (
     "train.probe_every",
 )
 SOURCES = ("cell.digest", "cell.step")  # where one name stands for several cells, what tells them
-BUDGETS = (
-    "train.steps",
-    "model.match",
-)  # of cells that were given different ones, none can be called better
+# of cells that were given different ones, none can be called better
+BUDGETS = ("train.steps", "model.match")
 # values of a cell's or a task's own setting, up to which each is a variant with a row of its own
 VARIANTS = 12
 TENTH, ENOUGH = 0.1, 5  # share of trials that are the best, if so many make it

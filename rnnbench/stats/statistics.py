@@ -129,8 +129,7 @@ def holm(p: ArrayLike) -> Floats:
     family = values[claimed]
     order = family.argsort()
     stepped = np.maximum.accumulate(family[order] * np.arange(family.size, 0, -1))
-    family[order] = np.minimum(
-        stepped, 1
-    )  # as statsmodels' multipletests, which collects garbage (50 ms) in each call
+    # as statsmodels' multipletests, which collects garbage (50 ms) in each call
+    family[order] = np.minimum(stepped, 1)
     corrected[claimed] = family
     return corrected

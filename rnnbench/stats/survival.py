@@ -121,9 +121,8 @@ def time_to_target(solved_at: ArrayLike, budget: ArrayLike, level: float = 0.95)
     curve = SurvfuncRight(times, seen)
     with np.errstate(divide="ignore", invalid="ignore"):  # log(-log(0)) where every run reached it
         low, high = curve.quantile_ci(0.5, alpha=1 - level)
-    half = (
-        curve.surv_prob <= 0.5 + 1e-9
-    )  # products of fractions; `curve.quantile` misses a half by rounding
+    # products of fractions; `curve.quantile` misses a half by rounding
+    half = curve.surv_prob <= 0.5 + 1e-9
     if not half.any():
         return Time(
             math.nan,

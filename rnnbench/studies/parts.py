@@ -28,10 +28,8 @@ from rnnbench.sweep.expand import Axis, axes, grid
 from rnnbench.sweep.launch import Options
 from rnnbench.sweep.planning import Job, changed
 
-HOW = (
-    *(name for name in SWEEP if SWEEP[name].startswith("hydra.launcher.")),
-    "engine",
-)  # words that change how, never what
+# words that change how, never what
+HOW = (*(name for name in SWEEP if SWEEP[name].startswith("hydra.launcher.")), "engine")
 HOW_BELOW = ("cluster.", "engine.", "paths.")
 
 

@@ -179,9 +179,8 @@ def dask(
         "dashboard_address": ":0",
         "silence_logs": 50,
     }
-    extra("dask.config", "dask").set(
-        {"distributed.scheduler.allowed-failures": 0}
-    )  # again: our affair
+    # again: our affair
+    extra("dask.config", "dask").set({"distributed.scheduler.allowed-failures": 0})
     with said_of_cluster(), deaf():
         cluster = library.Client(**(options if "address" in options else local | options))
     with cluster as client:
@@ -229,9 +228,8 @@ def submitit(
     slurm = executor.cluster == "slurm"
     waiting, running = deque(packs), dict[Any, Pack]()
     while waiting or running:
-        room = (
-            len(waiting) if slurm else min(len(waiting), workers - len(running))
-        )  # Slurm itself keeps to `workers`
+        # Slurm itself keeps to `workers`
+        room = len(waiting) if slurm else min(len(waiting), workers - len(running))
         if room and not orders.stopped():
             batch = [waiting.popleft() for _ in range(room)]
             with deaf():

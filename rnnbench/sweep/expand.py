@@ -146,9 +146,8 @@ def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
     space = {axis.key: _distribution(axis) for axis in drawn}
     sampler: Any
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", optuna.exceptions.ExperimentalWarning
-        )  # said of quasi-random sampling since 2021
+        # said of quasi-random sampling since 2021
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if draws.sampler == "quasi":
             sampler = optuna.samplers.QMCSampler(
                 scramble=True, seed=draws.seed, warn_independent_sampling=False
@@ -158,9 +157,8 @@ def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
         study = optuna.create_study(sampler=sampler)
         for _ in range(draws.trials):
             trial = study.ask(space)
-            study.tell(
-                trial, 0.0
-            )  # a finished trial is what makes the quasi-random sampler move on to its next point
+            # a finished trial is what makes the quasi-random sampler move on to its next point
+            study.tell(trial, 0.0)
             yield {axis.key: _as_typed(axis, trial.params[axis.key]) for axis in drawn}
 
 

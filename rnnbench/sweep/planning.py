@@ -23,9 +23,8 @@ from rnnbench.sweep import expand
 from rnnbench.sweep.expand import Axis, Choices, axes
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-Compose = Callable[
-    [Sequence[str]], DictConfig
-]  # overrides → the whole configuration, Hydra's part included
+# overrides → the whole configuration, Hydra's part included
+Compose = Callable[[Sequence[str]], DictConfig]
 
 
 @dataclass(frozen=True)

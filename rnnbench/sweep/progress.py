@@ -82,10 +82,8 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """At the pace so far; None: not known yet."""
-        done, whole = (
-            self._part_done() - self.done_at_start,
-            len(self.jobs) - len(self.before) - self.done_at_start,
-        )
+        done = self._part_done() - self.done_at_start
+        whole = len(self.jobs) - len(self.before) - self.done_at_start
         return (
             (time.monotonic() - self.started) * (whole - done) / done
             if done > 0.01 * whole and whole > done

@@ -16,11 +16,8 @@ from rnnbench.console import clock, console, number, say
 from rnnbench.runs.records import Folder
 from rnnbench.sweep.progress import Progress, best, headline
 
-LOOK_EVERY, SAY_EVERY, LOOK_SHARE = (
-    1.0,
-    30.0,
-    0.02,
-)  # seconds, seconds, most of a core's time that looking may take
+# seconds, seconds, most of a core's time that looking may take
+LOOK_EVERY, SAY_EVERY, LOOK_SHARE = 1.0, 30.0, 0.02
 TOLD = 10  # failures told one by one
 
 
@@ -31,12 +28,10 @@ class View:
     """
 
     def __init__(self, progress: Progress, workers: int, fail_fast: bool, going: Path) -> None:
-        self.progress, self.workers, self.fail_fast, self.going = (
-            progress,
-            workers,
-            fail_fast,
-            going,
-        )
+        self.progress = progress
+        self.workers = workers
+        self.fail_fast = fail_fast
+        self.going = going
         self.packs_done = self.packs = self.elsewhere = 0
         self.told: set[Path] = set()
         self.spoken = time.monotonic()

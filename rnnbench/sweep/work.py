@@ -21,10 +21,8 @@ from rnnbench.runs.lock import claim
 from rnnbench.runs.records import SCHEMA
 from rnnbench.sweep.planning import Job
 
-BUSY, LEAVING = (
-    threading.Lock(),
-    threading.Event(),
-)  # of this process, if it is a worker of this machine
+# of this process, if it is a worker of this machine
+BUSY, LEAVING = threading.Lock(), threading.Event()
 
 
 @dataclass(frozen=True)

@@ -198,9 +198,8 @@ class CharLM(Task):
             + SMOOTHING
         )
         bits = -np.log2(counts / counts.sum(1, keepdims=True))
-        first = max(
-            2 - order, 0
-        )  # where the context does not use it up, the first character is left out as in evaluation
+        # where the context does not use it up, the first character is left out as in evaluation
+        first = max(2 - order, 0)
         return float(bits.ravel()[coded(self.text.test[first:])].mean())
 
 

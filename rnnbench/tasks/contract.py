@@ -24,9 +24,8 @@ from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 
 Split = Literal["valid", "test"]
-Scores = dict[
-    str, tuple[Tensor, Tensor]
-]  # metric → (sum_K, count_K); sums over batches divide to the mean
+# metric → (sum_K, count_K); sums over batches divide to the mean
+Scores = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -158,9 +157,8 @@ class Task:
 
     def bound(self, fetch: Callable[[str], Path]) -> "Task":
         """This task, able to reach its data files through `fetch(name) -> Path`."""
-        task = copy(
-            self
-        )  # equal settings may share one object; its data belong to whoever bound it
+        # equal settings may share one object; its data belong to whoever bound it
+        task = copy(self)
         object.__setattr__(task, "fetch", fetch)
         return task
 
@@ -230,9 +228,8 @@ class Generated(Task):
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         total = self.valid_size if split == "valid" else self.test_size
-        whole = self.sample(
-            draw(split), total
-        )  # at once, so that the set does not depend on the size of its batches
+        # at once, so that the set does not depend on the size of its batches
+        whole = self.sample(draw(split), total)
         for start in range(0, total, size):
             yield whole.part(start, start + size)
 

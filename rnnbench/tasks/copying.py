@@ -77,10 +77,8 @@ class Copy(Generated):
             np.bincount(delimiter + lag, minlength=self.steps + 1)[: self.steps].cumsum()
             for lag in (1, self.items + 1)
         )
-        due, blind = (
-            begun - ended,
-            len(gaps) - seen,
-        )  # gaps with an answer at this step; gaps without the delimiter there
+        # gaps with an answer at this step; gaps without the delimiter there
+        due, blind = (begun - ended, len(gaps) - seen)
         share = due / np.maximum(blind, 1)
         timing = (blind * (entr(share) + entr(1 - share))).sum() / len(gaps)
         nats = (timing + self.items * log(self.alphabet)) / self.steps

@@ -445,11 +445,9 @@ def _verdict(
 ) -> Verdict:
     """chosen: rates, those tried, margin, runs."""
     rates, tried, margin, runs = chosen
-    last, settings, generator = (
-        seen[-1],
-        asked.x.base.settings,
-        compare.generator("copies", asked.id),
-    )
+    last = seen[-1]
+    settings = asked.x.base.settings
+    generator = compare.generator("copies", asked.id)
     a, b = made.paid
     effect, low, high = _in_scores(last.shift, asked.goal)
     word, confirmed = last.verdict, None

@@ -18,9 +18,8 @@ from rnnbench.tools.opening import Opened
 from rnnbench.tools.text import following, refuse_odd
 
 BEGINNING = 8  # frames of a test sequence that are given where no prompt is
-FRAMES_PER_QUARTER = {
-    "jsb": 1
-}  # the chorales are sampled at every quarter note, the others at every eighth
+# the chorales are sampled at every quarter note, the others at every eighth
+FRAMES_PER_QUARTER = {"jsb": 1}
 BEATS_PER_MINUTE = 90
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 

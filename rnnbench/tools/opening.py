@@ -389,11 +389,9 @@ def _fill(
         saved = checkpoint(folder, steps)
         path, values, step = folder.last_path, saved["parameters"], saved["step"]
     else:
-        path, values, step = (
-            folder.best_path,
-            kept.best(folder, record),
-            ((record or {}).get("best") or {}).get("step"),
-        )
+        path = folder.best_path
+        values = kept.best(folder, record)
+        step = ((record or {}).get("best") or {}).get("step")
     try:
         restore(
             network.views(network.flat),

@@ -39,16 +39,10 @@ from rnnbench.tools.replay import replay
 from rnnbench.training.run import load_task
 
 Say = Callable[[str], None]
-LAGS = [
-    lag * 10**power for power in range(4) for lag in (1, 2, 5)
-]  # whose gradient is in the table
-TELLING = (
-    "cell",
-    "task",
-    "model",
-    "optim",
-    "train",
-)  # the settings that tell networks of one cell apart
+# whose gradient is in the table
+LAGS = [lag * 10**power for power in range(4) for lag in (1, 2, 5)]
+# the settings that tell networks of one cell apart
+TELLING = ("cell", "task", "model", "optim", "train")
 
 MEANING = (
     "horizon    how many steps further back the gradient of the last loss has fallen, for good, to "

@@ -124,9 +124,8 @@ def run_repeat(
     drawn = random.Random(seed).sample(runs, draw) if draw is not None else runs
     done = [] if done is None else done
     with tempfile.TemporaryDirectory() as scratch, suppress(Interrupted):
-        settings = [
-            anew(run, Path(scratch)) for run in drawn
-        ]  # nothing is trained before every run is known to be possible
+        # nothing is trained before every run is known to be possible
+        settings = [anew(run, Path(scratch)) for run in drawn]
         done.extend(map(repeat, drawn, settings))  # what was done before an interruption stays
     if done:
         shown(done)

@@ -55,10 +55,8 @@ def replay(opened: Opened) -> Replay | None:
         raise UserError(f"{opened.folder.last_path} is no checkpoint of this run: {why}")
     training.resume([saved])
     progress = training.progress[0]
-    training.step, progress.status = (
-        progress.steps,
-        "running",
-    )  # a pack's other runs may have gone on
+    # a pack's other runs may have gone on
+    training.step, progress.status = (progress.steps, "running")
     before, failed_at = training.step, opened.record["steps"]
     states = training.states
     while training.alive[0] and training.step <= failed_at:

@@ -268,9 +268,8 @@ class Training:
             return sign * values[task.metric], values["loss"]
 
         progress.valid = scores
-        finite = math.isfinite(scores[task.metric]) and math.isfinite(
-            scores["loss"]
-        )  # nothing would ever be better than nan
+        # nothing would ever be better than nan
+        finite = math.isfinite(scores[task.metric]) and math.isfinite(scores["loss"])
         better = finite and (progress.best_step is None or rank(scores) < rank(progress.best_valid))
         progress.since_better = 0 if better else progress.since_better + 1
         if better:
@@ -282,15 +281,11 @@ class Training:
         ):
             progress.solved_at = self.step
         if train.stop_at_target and progress.solved_at is not None:
-            progress.status, progress.reason = (
-                "stopped",
-                f"target {task.threshold:g} reached at step {self.step}",
-            )
+            progress.status = "stopped"
+            progress.reason = f"target {task.threshold:g} reached at step {self.step}"
         elif train.patience is not None and progress.since_better >= train.patience:
-            progress.status, progress.reason = (
-                "stopped",
-                f"no better validation in {train.patience} evaluations",
-            )
+            progress.status = "stopped"
+            progress.reason = f"no better validation in {train.patience} evaluations"
         return better
 
     @torch.no_grad()
@@ -306,10 +301,8 @@ class Training:
             flat = values.flatten(1)
             saturated = ((flat < 0.1) | (flat > 0.9)).double().mean(1)
             for k, row in enumerate(fresh):
-                row[f"{name}.mean"], row[f"{name}.saturated"] = (
-                    flat[k].mean().item(),
-                    saturated[k].item(),
-                )
+                row[f"{name}.mean"] = flat[k].mean().item()
+                row[f"{name}.saturated"] = saturated[k].item()
         return fresh
 
     def conclude(self) -> list[dict[str, Any]]:

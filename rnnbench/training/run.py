@@ -129,11 +129,12 @@ def run_pack(
     ]
     for group in groups:
         pack = Pack([runs[k] for k in group], kind, task)
+        # `loop (reason)` is loop
         began = {
             s["engine"]
             for k in group
             if (s := saved[k]) and s["engine"].split()[0] != pack.engine.split()[0]
-        }  # `loop (reason)` is loop
+        }
         if began:
             say(
                 f"began with engine {', '.join(began)}, goes on with {pack.engine}: the same "

@@ -35,10 +35,8 @@ def importance(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     spread = student(shares)
     estimated = Estimated(spread.value, spread.error * (FOLDS - 1), FOLDS - 1)
     bounds, middle, half = estimated.interval(), (low + high) / 2, (high - low) / 2 or math.nan
-    possible = (
-        low if low > 0 else -math.inf,
-        high if high < 1 else math.inf,
-    )  # no share is beyond, so nothing need be shown there
+    # no share is beyond, so nothing need be shown there
+    possible = (low if low > 0 else -math.inf, high if high < 1 else math.inf)
     what = "interactions, over that of single settings," if key == "interactions" else key
     span = f"{low:.2g} to {high:.2g}"
     outside = f"The share of {what} lies outside {span}"

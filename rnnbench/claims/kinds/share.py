@@ -64,9 +64,8 @@ def _no_difference(counts: tuple[int, int], n: tuple[int, int], margin: float) -
     if not 0 < margin < 1:
         return math.nan
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # of ratios and odds, which are not asked for
+        # of ratios and odds, which are not asked for
+        warnings.simplefilter("ignore", RuntimeWarning)
         return float(
             tost_proportions_2indep(
                 counts[0], n[0], counts[1], n[1], -margin, margin, method="score"

@@ -81,11 +81,9 @@ def hazard_ratio(
     `time_to_target`.
     """
     (a, a_seen), (b, b_seen) = censored(x_solved_at, x_budget), censored(y_solved_at, y_budget)
-    times, seen, first = (
-        np.concatenate([a, b]),
-        np.concatenate([a_seen, b_seen]) > 0,
-        np.repeat([True, False], (a.size, b.size)),
-    )
+    times = np.concatenate([a, b])
+    seen = np.concatenate([a_seen, b_seen]) > 0
+    first = np.repeat([True, False], (a.size, b.size))
     excess = variance = 0.0
     for time in np.unique(times[seen]):
         at_risk, now = times >= time, seen & (times == time)

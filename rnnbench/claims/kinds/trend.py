@@ -26,11 +26,9 @@ def trend(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     sides = [side(frame, claim.where, case, group) for group in claim.groups]
     scores = [one.scores(claim.metric, claim.log) for one in sides]
     goal = goal_of(claim, sides[0])
-    test, estimated, margin = (
-        ranks.trend(scores, goal),
-        kendall(scores, goal),
-        math.atanh(min(margin_of(claim), 0.999)),
-    )
+    test = ranks.trend(scores, goal)
+    estimated = kendall(scores, goal)
+    margin = math.atanh(min(margin_of(claim), 0.999))
     bounds = estimated.interval()
     tau, low, high = (math.tanh(v) for v in (estimated.value, *bounds))
     name = str(sides[0].runs["metric"].iloc[0]) if claim.metric == "value" else claim.metric
@@ -74,9 +72,8 @@ def kendall(groups: Sequence[ArrayLike], goal: Goal) -> Estimated:
     values = np.concatenate(turned)
     if values.size < 5 or np.unique(values).size == 1:
         return Estimated(math.nan, math.nan)
-    tau = float(
-        stats.kendalltau(places, -stats.rankdata(values)).statistic
-    )  # ranks, as infinities tie
+    # ranks, as infinities tie
+    tau = float(stats.kendalltau(places, -stats.rankdata(values)).statistic)
     sizes, repeated = [group.size for group in turned], np.unique(values, return_counts=True)[1]
     untied = [
         math.comb(values.size, 2) - sum(math.comb(int(n), 2) for n in ties)

@@ -255,11 +255,9 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
     """written: what this step has begun to sum up; what comes first sets it, what comes
     later adds.
     """
-    with_slope, body, pres = (
-        sloped(program),
-        Body(program, s, back=True),
-        [p for row in program.pres for p in row],
-    )
+    with_slope = sloped(program)
+    body = Body(program, s, back=True)
+    pres = [p for row in program.pres for p in row]
     found: dict[Value, list[str]] = {}  # value → the terms of its slope
 
     def ring(place: int) -> str:
