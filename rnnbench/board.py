@@ -42,10 +42,8 @@ class Board:
         """
         for name, heights in by_lag.items():
             limits, total = [lag + 0.5 for lag in range(1, len(heights) + 1)], sum(heights)
-            first, second = (
-                sum(lag**power * height for lag, height in enumerate(heights, 1))
-                for power in (1, 2)
-            )
+            first = sum(lag * height for lag, height in enumerate(heights, 1))
+            second = sum(lag**2 * height for lag, height in enumerate(heights, 1))
             self.writer.add_histogram_raw(
                 f"{name} by lag",
                 0.5,

@@ -55,10 +55,9 @@ def of_steps(rows: Rows) -> Figure:
 
 def drawn(points: Sequence[Point], axis: str) -> Figure:
     """Ratios of medians, with quartiles over the turns, on a logarithmic axis."""
-    panels, lines, ways = (
-        list(dict.fromkeys(getattr(point, name) for point in points))
-        for name in ("panel", "line", "way")
-    )
+    panels = list(dict.fromkeys(point.panel for point in points))
+    lines = list(dict.fromkeys(point.line for point in points))
+    ways = list(dict.fromkeys(point.way for point in points))
     ends = [end for point in points for end in (*point.quartiles, point.ratio)]
     ticks = (1, 2, 5) if max(ends, default=1) < 50 * min(ends, default=1) else (1,)
     look = {}

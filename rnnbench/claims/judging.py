@@ -134,9 +134,8 @@ def judge(frame: pd.DataFrame, study: Study) -> list[Judged]:
 
 def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
     asked = [(named(filters), answered(frame, claim, filters)) for filters in cases(claim.each)]
-    p, against = (
-        holm([getattr(answer, which) for _, answer in asked]).tolist() for which in ("p", "against")
-    )
+    p = holm([answer.p for _, answer in asked]).tolist()
+    against = holm([answer.against for _, answer in asked]).tolist()
     gates = [failed(frame, claim, filters) for filters in cases(claim.each)]
     family = int(np.isfinite([answer.p for _, answer in asked]).sum())
     alpha = ALPHA / max(family, 1)

@@ -237,16 +237,10 @@ class Pack:
         if not rate:
             return None
         sizes = [(*shape_TB, width) for width in widths(self.stack, self.task.inputs, self.hidden)]
-        masks = [
-            np.stack(
-                [
-                    Draw(run.seed)(f"dropout {layer}", step).random(size, np.float32) >= rate
-                    for run in self.runs
-                ]
-            )
-            for layer, size in enumerate(sizes)
-            if layer
-        ]
+        masks = []
+        for layer, size in list(enumerate(sizes))[1:]:
+            draws = [Draw(run.seed)(f"dropout {layer}", step) for run in self.runs]
+            masks.append(np.stack([draw.random(size, np.float32) >= rate for draw in draws]))
         return [torch.from_numpy(mask).to(self.network.flat) / (1 - rate) for mask in masks]
 
 

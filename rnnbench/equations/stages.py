@@ -186,11 +186,9 @@ def _stages(values: tuple[Value, ...], results: tuple[Value, ...]) -> dict[Value
     stage: dict[Value, int] = {}
     users: dict[Value, list[Value]] = {v: [] for v in values}
     for v in values:
-        ready = (
-            [0 if a.op in LEAVES else stage[a] + 1 for a in v.inputs]
-            if v.op == PRE
-            else [stage[a] for a in v.inputs]
-        )
+        ready = [stage[a] for a in v.inputs]
+        if v.op == PRE:
+            ready = [0 if a.op in LEAVES else stage[a] + 1 for a in v.inputs]
         stage[v] = max(ready, default=0)
         for a in v.inputs:
             users[a].append(v)
@@ -217,9 +215,8 @@ def _products(
     """The products of a stage; blocks of one operand that go to neighbouring pre-activations are
     one product.
     """
-    groups = [[("R", name) for name in names] for _, names in plan.groups] + [
-        [("W", name) for name in plan.blocks["W"]]
-    ]
+    groups = [[("R", name) for name in names] for _, names in plan.groups]
+    groups.append([("W", name) for name in plan.blocks["W"]])
     places = {owned: (g, k) for g, names in enumerate(groups) for k, owned in enumerate(names)}
 
     def product(operand: Value, run: list[tuple[int, tuple[str, str]]]) -> Product:

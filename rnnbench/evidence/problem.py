@@ -180,9 +180,8 @@ def library(
         return outputs, *(s.squeeze(0) for s in (after if len(state) > 1 else (after,)))
 
     def forward(given: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        outputs, *after = (
-            torch.stack(parts) for parts in zip(*(replica(given, k) for k in range(K)), strict=True)
-        )
+        made = [replica(given, k) for k in range(K)]
+        outputs, *after = map(torch.stack, zip(*made, strict=True))
         return outputs, tuple(after)
 
     return forward
@@ -210,10 +209,10 @@ def counted(problem: Problem, step: Step, constants: Mapping[str, Any]) -> Quant
 
 def _batch(step: Step, state: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Any], ...]:
     """Outputs by time and example, then each last state by example."""
-    runs = [
-        sequence(step, given, [x[b] for x in given["x"]], tuple(given[s][b] for s in state))
-        for b in range(B)
-    ]
+    runs = []
+    for b in range(B):
+        inputs, start = [x[b] for x in given["x"]], tuple(given[s][b] for s in state)
+        runs.append(sequence(step, given, inputs, start))
     outputs = [[outputs[t] for outputs, _ in runs] for t in range(T)]
     return outputs, *([last[s] for _, last in runs] for s in range(len(state)))
 

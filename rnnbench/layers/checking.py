@@ -77,7 +77,8 @@ def _outputs(network: Network, x: Tensor) -> Tensor:
                 f"the outputs have shape {tuple(made[0].shape)} for inputs {tuple(x.shape)} and "
                 f"{network.hidden} units; expected {expected}: replicas, steps, sequences, width"
             )
-        before, after = ([tuple(s.shape) for s in state] for state in (states[index], made[1]))
+        before = [tuple(s.shape) for s in states[index]]
+        after = [tuple(s.shape) for s in made[1]]
         if before != after or len(after) != len(layer.names):
             raise UserError(
                 f"states have shapes {before} before and {after} after a call, and names are "

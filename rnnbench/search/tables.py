@@ -182,6 +182,7 @@ def cost(search: Search, results: Path) -> pd.DataFrame:
     rows = []
     for method, seed, records in journals(search, results):
         fresh = [r for r in records if r["move"] == NEW]
+        trained = [one for r in records for one in r["trained"]]
         rows.append(
             {
                 "method": method,
@@ -190,7 +191,7 @@ def cost(search: Search, results: Path) -> pd.DataFrame:
                 "no_cells": sum(r["draws"] for r in fresh),
                 "twins": sum(r["twins"] for r in fresh),
                 "failed": sum(bool(r["failed"]) for r in fresh),
-                "settings": sum(len(t["settings"]) for r in records for t in r["trained"]),
+                "settings": sum(len(one["settings"]) for one in trained),
                 "work_hours": sum(r["seconds"] for r in records) / 3600,
                 "clock_hours": max((r["clock"] for r in records), default=0.0) / 3600,
             }

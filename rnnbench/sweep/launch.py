@@ -150,11 +150,10 @@ def rounds(progress: Progress, view: View, orders: Orders, options: Options, wor
             view.wait_for_others(len(left))
             time.sleep(1)
             continue
-        made = [
-            p
-            for n, size in enumerate(sizes)
-            for p in packs([job for path, job in free.items() if deaths[path] == n], size, workers)
-        ]
+        made = []
+        for died, size in enumerate(sizes):
+            jobs_left = [job for path, job in free.items() if deaths[path] == died]
+            made += packs(jobs_left, size, workers)
         view.round(len(made))
         for pack, ended in BACKENDS[options.backend](made, workers, orders, options.cluster):
             view.pack_done()

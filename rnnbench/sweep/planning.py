@@ -72,17 +72,17 @@ def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
     """The keys that Hydra must compose: those that choose files, add, remove or merge keys, or
     refer to other keys.
     """
-    by_hydra = {
-        key for job in jobs for key, value in job.items() if "${" in value or value[:1] == "{"
-    }
-    keys = {key for job in jobs for key in job}
-    return by_hydra | {
-        key
-        for key in keys
-        if (key[0] in "+~" and not key.startswith(tuple(f"++{open_}" for open_ in OPEN)))
-        or key in OWN.values()
-        or loader.get_group_options(key.partition("@")[0])
-    }
+    added = tuple(f"++{prefix}" for prefix in OPEN)
+
+    def composes(key: str, value: str) -> bool:
+        if "${" in value or value.startswith("{"):
+            return True
+        if key.startswith(("+", "~")) and not key.startswith(added):
+            return True
+        return key in OWN.values() or bool(loader.get_group_options(key.partition("@")[0]))
+
+    pairs = {pair for job in jobs for pair in job.items()}
+    return {key for key, value in pairs if composes(key, value)}
 
 
 def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list[Job]:
@@ -93,9 +93,8 @@ def planned(jobs: Sequence[Choices], groups: set[str], compose: Compose) -> list
     Raises UserError, or Hydra's errors, for what cannot be composed.
     """
     bases: dict[tuple[str, ...], tuple[str, dict[str, str], bool]] = {}
-    varying = {
-        key for key in {k for job in jobs for k in job} if len({job.get(key) for job in jobs}) > 1
-    }
+    keys = {key for job in jobs for key in job}
+    varying = {key for key in keys if len({job.get(key) for job in jobs}) > 1}
     made = []
     for job in jobs:
         chosen = typed({key: value for key, value in job.items() if key in groups})
@@ -147,13 +146,9 @@ def changed(job: Job, values: Choices) -> Job:
             _put(settings, key, _parsed(key, value))
     except KeyError as missing:
         raise unknown("key", str(missing.args[0]), settings) from None
-    return Job(
-        frozen(settings),
-        typed(
-            {key: value for key, _, value in (word.partition("=") for word in job.overrides)}
-            | values
-        ),
-    )
+    words = [word.partition("=") for word in job.overrides]
+    given = {key: value for key, _, value in words}
+    return Job(frozen(settings), typed(given | values))
 
 
 def _refers(config: DictConfig) -> bool:

@@ -238,10 +238,10 @@ def penn_treebank(train: Path, valid: Path, test: Path, end_of_sentence: int) ->
     newline.
     """
     end = b" \n" if end_of_sentence == 2 else b"\n"
-    splits = [
-        b"".join(b" ".join(line.split()) + end for line in path.read_bytes().splitlines())
-        for path in (train, valid, test)
-    ]
+    splits = []
+    for path in (train, valid, test):
+        lines = [line.split() for line in path.read_bytes().splitlines()]
+        splits.append(b"".join(b" ".join(words) + end for words in lines))
     return cut(b"".join(splits), len(splits[0]), len(splits[0]) + len(splits[1]))
 
 

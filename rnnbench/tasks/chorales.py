@@ -114,9 +114,8 @@ class Chorales(Task):
         start, end = (n * count // batches for n in (first, min(first + STRATUM, batches)))
         place = start + (number - first) * size
         chosen = [shared_out(draw, epoch, count, batches)[place : place + size] for draw in draws]
-        return padded(
-            [[self.pieces[i] for i in own] for own in chosen], len(self.pieces[end - 1]) - 1
-        )
+        longest = len(self.pieces[end - 1]) - 1
+        return padded([[self.pieces[i] for i in own] for own in chosen], longest)
 
     def evaluation(self, split: Split, draw: Draw, size: int) -> Iterator[Batch]:
         """Whole sequences, at most `size` of similar length side by side, in windows that carry

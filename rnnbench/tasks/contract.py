@@ -78,12 +78,9 @@ def stacked(batches: Sequence[Batch]) -> Batch:
     masks = None
     if not first.last and (len(lengths) > 1 or any(b.mask is not None for b in batches)):
         masks = [np.ones(b.y.shape[:2], bool) if b.mask is None else b.mask for b in batches]
-    return replace(
-        first,
-        x=_padded([b.x for b in batches]),
-        y=np.stack([b.y for b in batches]) if first.last else _padded([b.y for b in batches]),
-        mask=None if masks is None else _padded(masks),
-    )
+    x, targets = _padded([b.x for b in batches]), [b.y for b in batches]
+    y = np.stack(targets) if first.last else _padded(targets)
+    return replace(first, x=x, y=y, mask=None if masks is None else _padded(masks))
 
 
 def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:

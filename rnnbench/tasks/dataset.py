@@ -225,7 +225,9 @@ class Dataset(Task):
                 f"task.kind=regression needs numbers, and {self._data.label} holds texts; use "
                 f"task.kind=classification"
             )
-        return self.kind if self.kind != "auto" else "classification" if texts else "regression"
+        if self.kind != "auto":
+            return self.kind
+        return "classification" if texts else "regression"
 
     @cached_property
     def _whole(self) -> bool:

@@ -32,8 +32,9 @@ def _edges() -> dict[tuple[int, int], int]:
 
 EDGES = _edges()
 END = max(EDGES.values())  # the state of a complete string
-NEXT = np.array([[EDGES.get((s, symbol), END) for symbol in range(7)] for s in range(END + 1)])
-LEGAL = np.array([[(s, symbol) in EDGES for symbol in range(7)] for s in range(END + 1)])
+PLACES, LETTERS = range(END + 1), range(7)
+NEXT = np.array([[EDGES.get((place, letter), END) for letter in LETTERS] for place in PLACES])
+LEGAL = np.array([[(place, letter) in EDGES for letter in LETTERS] for place in PLACES])
 CHOICES = np.array([*(np.flatnonzero(row)[[0, -1]] for row in LEGAL[:END]), (-1, -1)])
 
 

@@ -61,11 +61,8 @@ class Evaluation:
     @property
     def varied(self) -> str | None:
         """The key of the one number that varies; None if none does, or more than a number."""
-        keys = [
-            key
-            for key in self.points[0].changes
-            if len({str(p.changes[key]) for p in self.points}) > 1
-        ]
+        values = {key: {str(p.changes[key]) for p in self.points} for key in self.points[0].changes}
+        keys = [key for key, found in values.items() if len(found) > 1]
         numbers = keys and all(
             isinstance(p.changes[keys[0]], (int, float))
             and not isinstance(p.changes[keys[0]], bool)
@@ -224,14 +221,8 @@ def shared_out(runs: Sequence[Opened], overrides: Sequence[str]) -> list[list[st
     known = [{f"task.{key}" for key in run.settings.task} for run in runs]
     names = [override.partition("=")[0] for override in overrides]
     some = {name for name in names if any(name in keys for keys in known)}
-    return [
-        [
-            text
-            for text, name in zip(overrides, names, strict=True)
-            if name in keys or name not in some
-        ]
-        for keys in known
-    ]
+    pairs = list(zip(overrides, names, strict=True))
+    return [[text for text, name in pairs if name in keys or name not in some] for keys in known]
 
 
 def shown(evaluation: Evaluation) -> None:

@@ -107,6 +107,8 @@ USE |= {
 def told(run: Opened) -> dict[str, Any]:
     """Where a file comes from, and what its inputs and outputs mean."""
     known = alphabet(run.task)
+    layers = range(run.network.layers)
+    states = [f"{layer}.{name}" for layer in layers for name in run.plan.state]
     return {
         "run": run.folder.path.resolve().name,
         "cell": run.settings.cell.name,
@@ -114,9 +116,7 @@ def told(run: Opened) -> dict[str, Any]:
         "step": run.step if run.step is not None else -1,
         "inputs": f"{run.task.inputs} {'symbols' if run.task.symbols else 'numbers'}",
         "outputs": f"{run.task.outputs} {run.task.loss}",
-        "states": " ".join(
-            f"{layer}.{name}" for layer in range(run.network.layers) for name in run.plan.state
-        ),
+        "states": " ".join(states),
         "reads": known.reads if known else "",
         "writes": known.writes if known else "",
     }

@@ -403,10 +403,8 @@ class Pairs:
 
 def _pairs(asked: Question, rates: tuple[float, float], seeds: range, what: str) -> Pairs:
     """Both cells on these seeds, trained together where they can be."""
-    xs, ys = (
-        [side.run(rate, seed) for seed in seeds]
-        for side, rate in zip((asked.x, asked.y), rates, strict=True)
-    )
+    xs = [asked.x.run(rates[0], seed) for seed in seeds]
+    ys = [asked.y.run(rates[1], seed) for seed in seeds]
     frame = asked.train([*xs, *ys], what)
     return Pairs((frame.iloc[: len(xs)], frame.iloc[len(xs) :]), asked.goal)
 

@@ -98,12 +98,9 @@ def notes(roll: np.ndarray) -> Iterator[tuple[int, int, int]]:
     padded[1:-1] = roll
     change = np.diff(padded, axis=0)
     for key in range(roll.shape[1]):
-        yield from (
-            (int(a), int(b), key)
-            for a, b in zip(
-                *(np.flatnonzero(change[:, key] == sign) for sign in (1, -1)), strict=True
-            )
-        )
+        begins, ends = (np.flatnonzero(change[:, key] == sign) for sign in (1, -1))
+        for begin, end in zip(begins, ends, strict=True):
+            yield int(begin), int(end), key
 
 
 def midi(roll: np.ndarray, frames_per_quarter: int) -> bytes:

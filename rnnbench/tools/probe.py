@@ -229,16 +229,15 @@ def _unless_all(words: list[str]) -> list[str]:
     return words if len(set(words)) > 1 else [""] * len(words)
 
 
+def _flat_settings(probe: Probe) -> dict[str, str]:
+    """The settings that tell networks apart, by names with dots."""
+    settings = {part: probe.found["settings"][part] for part in TELLING}
+    return {f"{part}.{key}": str(of[key]) for part, of in settings.items() for key in of}
+
+
 def _settings_that_differ(probes: Sequence[Probe]) -> list[str]:
     """Such as 'forget_bias=1'. What is null, or as with most of them, goes without saying."""
-    flat = [
-        {
-            f"{part}.{key}": str(p.found["settings"][part][key])
-            for part in TELLING
-            for key in p.found["settings"][part]
-        }
-        for p in probes
-    ]
+    flat = [_flat_settings(probe) for probe in probes]
     said: list[list[str]] = [[] for _ in probes]
     for key in flat[0]:
         values = [one.get(key, "None") for one in flat]
@@ -297,10 +296,9 @@ def kept(probes: Sequence[Probe], folder: Path, apart: bool) -> None:
         folder / "probes.csv",
         pd.DataFrame(rows(probes)).map(inert).to_csv(index=False, float_format="%.5g"),
     )
-    families = {
-        one.family: [other.found for other in probes if other.family == one.family]
-        for one in probes
-    }
+    families: dict[str, list[Plain]] = {}
+    for one in probes:
+        families.setdefault(one.family, []).append(one.found)
     named = {family: pooled(members) for family, members in families.items()}
     tasks = ", ".join(dict.fromkeys(one.found["task"] for one in probes))
     dynamics.save(

@@ -38,11 +38,10 @@ class Program(nn.Module):
     def __init__(self, run: Opened) -> None:
         super().__init__()
         network, self.plan = run.network, run.plan
-        own = [
-            {name: tensor.detach().cpu() for name, tensor in network.layer(index).items()}
-            for index in range(network.layers)
-        ]
-        self.layers = nn.ModuleList([_frozen(params) for params in own])
+        self.layers = nn.ModuleList()
+        for index in range(network.layers):
+            own = {name: tensor.detach().cpu() for name, tensor in network.layer(index).items()}
+            self.layers.append(_frozen(own))
         self.readout = _frozen(
             {name: network.params[f"readout.{name}"][0].detach().cpu() for name in "Wb"}
         )

@@ -206,9 +206,9 @@ def _option(name: str, word: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     kinds = (int,) if whole else (int, float)
     fits = all(isinstance(one, kinds) and not isinstance(one, bool) for one in values)
     if not fits or not values or (isinstance(value, list) and not several):
-        what = (
-            "a list of numbers, [0.8,1.2]" if several else "a whole number" if whole else "a number"
-        )
+        what = "a whole number" if whole else "a number"
+        if several:
+            what = "a list of numbers, [0.8,1.2]"
         raise UserError(f"picture {name}: {key} must be {what}, got '{text}'")
     limits = {"steps": 1, "units": 1, "updates": 1, "rate": 0, "clip": 1e-9, "radius": 1e-9}
     least = limits.get(key)

@@ -192,9 +192,8 @@ def _multiplied(program: Stages, s: int, rows: str) -> tuple[list[str], list[str
         )
         covered |= reached
     if partly:
-        inputs, others = (
-            [line.replace(", false)", ", true)") for line in lines] for lines in (inputs, others)
-        )
+        inputs = [line.replace(", false)", ", true)") for line in inputs]
+        others = [line.replace(", false)", ", true)") for line in others]
         inputs.insert(0, f"memset(sums, 0, {rows} * {pres} * count * LANES * sizeof(real));")
     return inputs, others
 
