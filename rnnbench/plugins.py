@@ -50,7 +50,7 @@ def _loaded(point: EntryPoint, group: str, kind: type) -> Any:
         made = point.load()
     except Exception as error:
         raise UserError(
-            f"{where} cannot be loaded: {error}; mend or uninstall the package that has it"
+            f"{where} cannot be loaded: {error}; repair or uninstall the package that has it"
         ) from error
     return checked(made, kind, where)
 

@@ -293,7 +293,7 @@ def test_an_archive_is_read_with_its_test_file(tmp_path):
     assert (task.inputs, task.outputs, task.loss) == (2, 2, "cross_entropy")
     assert len(pieces(task, "test")) == 6
     (tmp_path / "Bad.ts").write_text("nothing")
-    with pytest.raises(UserError, match=r"Bad.ts is no .ts file"):
+    with pytest.raises(UserError, match=r"Bad.ts is not a .ts file"):
         Archive(path=str(tmp_path / "Bad.ts")).batch(Draw(0), 0, 1)
 
 
@@ -301,7 +301,7 @@ def test_an_archive_is_read_with_its_test_file(tmp_path):
     ("line", "said"),
     [
         ("1,2:3,4", r"line 8: the case|line 8: 1 channels|unknown label in .* line 8"),
-        ("1,2:3,x:up", r"Bad.ts line 8: channel 2 step 2 is no number: 'x'"),
+        ("1,2:3,x:up", r"Bad.ts line 8: channel 2 step 2 is not a number: 'x'"),
         ("1,2:3:up", r"line 8: channels have 1 to 2 steps"),
         ("1,2:3,4:upp", r"unknown label in .*line 8: 'upp'; did you mean 'up'"),
         ("up", r"line 8: a case is values, a colon and a label"),

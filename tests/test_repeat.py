@@ -59,9 +59,7 @@ def test_company_changes_no_bit(task, cell, settings_for, trained):
 
 def test_from_folders_and_from_a_file(runs, tmp_path, capsys):
     assert main(["repeat", str(runs)]) == 0
-    assert (
-        "3 of 3 runs came to the same scores on the test set to the bit" in capsys.readouterr().out
-    )
+    assert "3 of 3 runs gave the same test scores to the bit" in capsys.readouterr().out
     collect(runs, tmp_path / "runs.jsonl")
     before = sorted(runs.rglob("*"))
     assert main(["repeat", str(tmp_path / "runs.jsonl"), "--draw", "2", "--seed", "3"]) == 0
@@ -82,7 +80,7 @@ def test_other_numbers_are_told(runs, capsys):
     assert main(["repeat", str(runs)]) == 3
     told = capsys.readouterr()
     assert "2 of 3 runs came to the same" in told.out and "0.3" in told.out
-    assert "1 of 3 runs came to other numbers" in told.err
+    assert "1 of 3 runs gave other numbers" in told.err
     said = " ".join(told.out.split())
     assert "they were made by rnnbench 0.0.7 (commit 0123abc), and now by rnnbench" in said
 

@@ -187,7 +187,7 @@ def other_keys(place):
 
 BROKEN = {
     "no folder": (lambda place: place.rename(place.with_name("gone")), "no folder"),
-    "no settings": (lambda place: (place / "config.yaml").unlink(), "is no run: no config.yaml"),
+    "no settings": (lambda place: (place / "config.yaml").unlink(), "is not a run: no config.yaml"),
     "torn settings": (
         lambda place: (place / "config.yaml").write_text("cell: {name: [\n"),
         "cannot read .*config.yaml",
@@ -240,7 +240,9 @@ def test_a_torn_checkpoint(adding):
     with pytest.raises(UserError, match=r"last.pt was damaged or edited"):
         open_run(adding, weights="last")
     torch.save({"parameters": {}}, adding / "last.pt")
-    with pytest.raises(UserError, match=r"last.pt is no checkpoint of this run: it lacks best, "):
+    with pytest.raises(
+        UserError, match=r"last.pt is not a checkpoint of this run: it lacks best, "
+    ):
         open_run(adding, weights="last")
 
 
@@ -554,10 +556,10 @@ def test_chords_by_name():
         [66 - LOWEST, 87],
     ]
     for prompt, told in (
-        ("H2", "'H2' is no note"),
+        ("H2", "'H2' is not a note"),
         ("C4 |", "empty frame"),
         ("G9", "a piano has no G9"),
-        ("do re", "'do' is no note"),
+        ("do re", "'do' is not a note"),
     ):
         with pytest.raises(UserError, match=told):
             music.chords(prompt)

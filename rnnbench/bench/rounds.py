@@ -135,7 +135,7 @@ def _answer(process: Connection, contender: Contender) -> Any:
     except EOFError:
         raise UserError(
             f"{contender.cell} by {contender.way} at {','.join(map(str, contender.shape))} died, "
-            f"perhaps for memory; what it said stands above; use smaller --shapes"
+            f"perhaps out of memory; its output is above; use smaller --shapes"
         ) from None
 
 

@@ -209,7 +209,7 @@ class Folder:
         """
         data = self.curve_path.read_bytes()
         if not unchanged(data, self.record(), self.curve_path.name):
-            raise Damaged("it is not the curve that the run left")
+            raise Damaged("it is not the curve that the run wrote")
         rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
         return [{name: _read(name, text) for name, text in row.items() if text} for row in rows]
 

@@ -89,7 +89,7 @@ def _load(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no .ts file: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not a .ts file: {' '.join(str(error).split())}") from None
     header = _header(path, lines)
     if not header.labelled:
         raise UserError(f"{path} has no labels")
@@ -103,7 +103,7 @@ def _load(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
         cases.append(_case(channels, header, where))
         labels.append(_label(label.strip(), header, where))
     if not cases:
-        raise UserError(f"{path} is no .ts file: it holds no cases")
+        raise UserError(f"{path} is not a .ts file: it holds no cases")
     return cases, np.asarray(labels, float if header.labels is None else str)
 
 
@@ -114,14 +114,14 @@ def _header(path: Path, lines: Sequence[str]) -> _Header:
             continue
         if not line.startswith("@"):
             raise UserError(
-                f"{path} is no .ts file: line {number} stands before @data: '{line[:30]}'"
+                f"{path} is not a .ts file: line {number} stands before @data: '{line[:30]}'"
             )
         key, *values = line[1:].split() or [""]
         if key.lower() == "data":
             break
         said[key.lower()] = values
     else:
-        raise UserError(f"{path} is no .ts file: it has no line @data")
+        raise UserError(f"{path} is not a .ts file: it has no line @data")
     if _yes(said, "timestamps"):
         raise UserError(
             f"{path} has time stamps (@timestamps true), which are not read; write values alone"
@@ -156,7 +156,7 @@ def _case(channels: Sequence[str], header: _Header, where: str) -> np.ndarray:
         except ValueError:
             step = next(n for n, v in enumerate(values, 1) if not _is_number(v))
             raise UserError(
-                f"{where}: channel {k} step {step} is no number: '{values[step - 1].strip()}'"
+                f"{where}: channel {k} step {step} is not a number: '{values[step - 1].strip()}'"
             ) from None
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
@@ -177,7 +177,7 @@ def _is_number(text: str) -> bool:
 def _label(text: str, header: _Header, where: str) -> str | float:
     if header.labels is None:
         if not _is_number(text) or text == "?":
-            raise UserError(f"{where}: the label is no number: '{text}'")
+            raise UserError(f"{where}: the label is not a number: '{text}'")
         return float(text)
     if header.labels and text not in header.labels:
         raise unknown(f"label in {where}:", text, header.labels)

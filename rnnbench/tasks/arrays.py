@@ -71,7 +71,7 @@ class Arrays(Dataset):
             with np.load(place, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (ValueError, OSError, EOFError, AttributeError) as error:
-            raise UserError(f"{self.path} is no .npz file of arrays: {error}") from None
+            raise UserError(f"{self.path} is not an .npz file of arrays: {error}") from None
         if "x" not in arrays:
             raise UserError(f"{self.path} has no array x; it holds {', '.join(arrays) or 'none'}")
         return arrays

@@ -99,7 +99,7 @@ class Table(Dataset):
         except ImportError:
             raise UserError(f"{path}: Parquet needs pip install 'rnnbench[parquet]'") from None
         except (ValueError, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is no table: {' '.join(str(error).split())}") from None
+            raise UserError(f"{path} is not a table: {' '.join(str(error).split())}") from None
         first = 2 if suffix == ".csv" else 1  # below the header
         if table.empty:
             raise UserError(f"{path} has no rows")

@@ -155,7 +155,7 @@ def combined(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
             ) from None
         if axis.key.startswith(("+", "~")):
             raise UserError(
-                f"cannot read '{text}': a trained run has the keys it has; write key=value"
+                f"cannot read '{text}': a trained run takes no keys away and gets no new ones; write key=value"
             )
         if not values:
             raise UserError(
@@ -163,7 +163,7 @@ def combined(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
             )
         if axis.key in lists:
             raise UserError(
-                f"{axis.key} stands there twice; write its values in one list: {axis.key}=…,…"
+                f"{axis.key} is given twice; write its values in one list: {axis.key}=…,…"
             )
         lists[axis.key] = values
     for chosen in itertools.product(*lists.values()):

@@ -600,7 +600,7 @@ def _ledger(asked: Question) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    say(f"ignoring {path}: no ledger of ours; kept as {put_aside(path).name}")
+    say(f"ignoring {path}: not a ledger of rnnbench; kept as {put_aside(path).name}")
     return {}
 
 

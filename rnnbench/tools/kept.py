@@ -123,7 +123,7 @@ def checkpoint(folder: Folder, steps: int) -> dict[str, Any]:
     found = _tensors(folder.last_path)
     if why := lacking(found, steps):
         raise UserError(
-            f"{folder.last_path} is no checkpoint of this run: {why}; perhaps another version of "
+            f"{folder.last_path} is not a checkpoint of this run: {why}; perhaps another version of "
             f"rnnbench wrote it: train this run anew"
         )
     return found
@@ -144,7 +144,7 @@ def _tensors(path: Path, ended: Mapping[str, Any] | None = None) -> dict[str, An
     try:
         found = read_tensors(path)
         if not unchanged(path.read_bytes(), ended, path.name):
-            raise Damaged("it is not the file that the run left")
+            raise Damaged("it is not the file that the run wrote")
     except Damaged as damaged:
         raise UserError(f"{path} was damaged or edited ({damaged}); train this run anew") from None
     except Exception as error:  # whatever a torn or foreign file makes torch.load raise

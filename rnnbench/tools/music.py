@@ -81,7 +81,7 @@ def chords(prompt: str) -> np.ndarray:
 def _key(name: str) -> int:
     if not (found := re.fullmatch(r"([A-G])([#b]?)(\d)", name)):
         raise UserError(
-            f"--prompt: '{name}' is no note; write notes such as C4 F#4 Bb3, frames parted by "
+            f"--prompt: '{name}' is not a note; write notes such as C4 F#4 Bb3, frames parted by "
             f"'|', and '-' for silence"
         )
     number = 12 * (int(found[3]) + 1) + STEPS[found[1]] + {"": 0, "#": 1, "b": -1}[found[2]]

@@ -132,7 +132,7 @@ def run_repeat(
     if len(done) < len(drawn):
         raise Interrupted(f"{len(done)} of {len(drawn)} runs were repeated")
     if far := [r for r in done if r.difference > SAME]:
-        raise SomeFailed(f"{len(far)} of {len(done)} runs came to other numbers")
+        raise SomeFailed(f"{len(far)} of {len(done)} runs gave other numbers")
 
 
 def rows(done: Sequence[Repeated]) -> list[dict[str, Any]]:
@@ -163,11 +163,11 @@ def shown(done: Sequence[Repeated]) -> None:
     console.print(lines, soft_wrap=False)
     bits = sum(r.difference == 0 for r in done)
     say(
-        f"{bits} of {len(done)} runs came to the same scores on the test set to the bit; "
+        f"{bits} of {len(done)} runs gave the same test scores to the bit; "
         f"difference: the largest relative one of all their scores"
     )
     if other := sorted({name for r in done if r.difference for name in r.other}):
-        say(f"not as it was where the scores differ: {', '.join(other)}")
+        say(f"what is not as it was, where scores differ: {', '.join(other)}")
     if apart := [r for r in done if r.difference]:
         makers = sorted({maker(r.before) for r in apart})
         say(

@@ -52,7 +52,7 @@ def replay(opened: Opened) -> Replay | None:
     training = Training(opened.pack())
     saved = checkpoint(opened.folder, opened.settings.train.steps)
     if why := misfit(saved, training.checkpoint(0), training.carried(saved["step"])):
-        raise UserError(f"{opened.folder.last_path} is no checkpoint of this run: {why}")
+        raise UserError(f"{opened.folder.last_path} is not a checkpoint of this run: {why}")
     training.resume([saved])
     progress = training.progress[0]
     # a pack's other runs may have gone on

@@ -29,7 +29,7 @@ def train(settings: Settings, overrides: Sequence[str], again: str) -> None:
     known = folder.record()
     if known and known["status"] != "failed":
         summary(known, shown(folder.path))
-        say(f"This run has ended before; to repeat it: rm -r {shlex.quote(shown(folder.path))}")
+        say(f"This run is finished already; to repeat it: rm -r {shlex.quote(shown(folder.path))}")
         return
     try:
         with ExitStack() as held, Screen() as screen, no_word_of_threads():
