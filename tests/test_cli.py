@@ -445,7 +445,9 @@ def test_a_run(rnnbench, place):
     assert sorted(path.name for path in place.iterdir()) == ["results"]
     before = folder.record_path.stat().st_mtime_ns
     again = rnnbench(f"train cell=lstm {TINY}")
-    assert again.code == 0 and f"has ended before; to repeat it: rm -r {folder.path}" in again.out
+    assert (
+        again.code == 0 and f"is finished already; to repeat it: rm -r {folder.path}" in again.out
+    )
     assert folder.record_path.stat().st_mtime_ns == before
     assert done.out.split("\n\n", 1)[1] in again.out
     assert (

@@ -251,7 +251,7 @@ def test_a_damaged_ledger_is_kept_aside(invented, capsys):
     path.write_text("{")
     again = ask(margin="80%")
     assert again == found and path.with_name("judge.json.damaged").exists()
-    assert "no ledger of ours" in capsys.readouterr().out
+    assert "not a ledger of rnnbench" in capsys.readouterr().out
 
 
 def test_settings_of_one_cell_alone(invented):

@@ -231,7 +231,7 @@ def test_a_broken_folder_is_refused_in_one_line(adding, fault):
 
 
 def test_a_folder_of_runs_is_no_run(adding):
-    with pytest.raises(UserError, match=r"is no run.*1 run lies below it"):
+    with pytest.raises(UserError, match=r"is not a run.*1 run lies below it"):
         open_run(adding.parent)
 
 
@@ -240,9 +240,7 @@ def test_a_torn_checkpoint(adding):
     with pytest.raises(UserError, match=r"last.pt was damaged or edited"):
         open_run(adding, weights="last")
     torch.save({"parameters": {}}, adding / "last.pt")
-    with pytest.raises(
-        UserError, match=r"last.pt is not a checkpoint of this run: it lacks best, "
-    ):
+    with pytest.raises(UserError, match=r"is not a checkpoint of this run: it lacks best, "):
         open_run(adding, weights="last")
 
 

@@ -176,8 +176,8 @@ def lost(job: Job, attempts: int) -> Ended:
             return Ended(folder.path, "elsewhere")
         return _failed(
             job,
-            f"its worker was killed {attempts} times, perhaps out of memory; use smaller batches or "
-            f"fewer units",
+            f"its worker was killed {attempts} times, perhaps out of memory; use smaller batches "
+            f"or fewer units",
         )
 
 

@@ -155,7 +155,8 @@ def combined(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
             ) from None
         if axis.key.startswith(("+", "~")):
             raise UserError(
-                f"cannot read '{text}': a trained run takes no keys away and gets no new ones; write key=value"
+                f"cannot read '{text}': keys of a trained run can be changed, not added or removed; "
+                f"write key=value"
             )
         if not values:
             raise UserError(

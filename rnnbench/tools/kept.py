@@ -123,8 +123,8 @@ def checkpoint(folder: Folder, steps: int) -> dict[str, Any]:
     found = _tensors(folder.last_path)
     if why := lacking(found, steps):
         raise UserError(
-            f"{folder.last_path} is not a checkpoint of this run: {why}; perhaps another version of "
-            f"rnnbench wrote it: train this run anew"
+            f"{folder.last_path} is not a checkpoint of this run: {why}; perhaps another version "
+            f"of rnnbench wrote it: train this run anew"
         )
     return found
 
