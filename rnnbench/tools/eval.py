@@ -155,7 +155,7 @@ def combined(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
             ) from None
         if axis.key.startswith(("+", "~")):
             raise UserError(
-                f"cannot read '{text}': keys of a trained run can be changed, not added or removed; "
+                f"cannot read '{text}': keys of a trained run change, none is added or removed; "
                 f"write key=value"
             )
         if not values:
