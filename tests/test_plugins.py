@@ -2,6 +2,7 @@
 optimiser and an engine in one run; a section of the report, a kind of chart and a kind of claim.
 """
 
+import shlex
 import sys
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from rnnbench.claims.judging import judge
 from rnnbench.compose import compose, run
 from rnnbench.engine.optimizers import Optimizer
 from rnnbench.errors import UserError
+from rnnbench.runs.command import command
 from rnnbench.runs.frame import load
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.sweep import launch
@@ -276,6 +278,8 @@ def test_an_optimiser_of_a_file_is_its_content_and_travels_with_the_run(here):
     (here / "elsewhere").mkdir()
     (here / "elsewhere" / "optimiser.py").write_text(OPTIMISER)
     moved = compose([*LINE.split(), "optim=elsewhere/optimiser.py:SIGNS"])
+    again = compose(shlex.split(command(record["settings"]))[2:])
+    assert run_id(again) == record["id"]
     assert run_id(moved) == record["id"]
     (here / "optimiser.py").write_text(OPTIMISER + "\nraise SystemExit('was run')\n")
     assert open_run(folder.path).settings.optim.name.startswith(str(folder.path))

@@ -14,7 +14,7 @@ from rnnbench import catalogue
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./:\-]*")  # what Hydra reads as text without quotes
 WORDS = ("null", "true", "false", "nan", "inf")
-# of cell and task: the choice itself, and what is computed from a file
+# of cell, task and optimiser: the choice itself, and what is computed from a file
 DERIVED = ("name", "digest")
 
 
@@ -25,25 +25,25 @@ def command(settings: Mapping[str, Any]) -> str:
     """
     cell, task, optim = settings["cell"], settings["task"], settings["optim"]
     known = cell["name"] in catalogue.choices("cell")
+    ours = task["name"] in catalogue.choices("task")
     words = [
         f"cell={cell['name']}" if known else f"cell.step={written(cell['step'])}",
-        f"task={task['name']}",
-        f"optim={optim['name']}",
+        f"task={task['name']}" if ours else f"task.type={written(task['type'])}",
+        f"optim={written(optim['name'])}",
     ]
     base = _defaults(cell["name"] if known else "own", task["name"], optim["name"])
     for section, values in base.items():
-        mine = {
-            key: value
-            for key, value in settings[section].items()
-            if key not in DERIVED or section not in ("cell", "task")
-        }
+        mine = dict(settings[section])
+        if section != "engine":  # whose name is a setting like others
+            mine = {key: value for key, value in mine.items() if key not in DERIVED}
+        if section == "optim":  # which has the numbers of other optimisers too, without values
+            mine = {key: value for key, value in mine.items() if key in values or value}
         if not known and section == "cell":
             del mine["step"]
-        words += [
-            word
-            for key, value in mine.items()
-            for word in _differing(f"{section}.{key}", value, values.get(key, ...))
-        ]
+        if not ours and section == "task":
+            del mine["type"]
+        for key, value in mine.items():
+            words += _differing(f"{section}.{key}", value, values.get(key, ...))
     words += [f"seed={settings['seed']}", f"study={settings['study']}"]
     return shlex.join(["rnnbench", "train", *words])
 
@@ -54,7 +54,8 @@ def _differing(key: str, value: Any, default: Any) -> Iterator[str]:
         for name in value:
             yield from _differing(f"{key}.{name}", value[name], default.get(name, ...))
     elif default is ...:
-        added = "" if key.startswith(("cell.constants.", "cell.paper.")) else "+"
+        open_ = key.startswith(("cell.constants.", "cell.paper.", "optim.constants."))
+        added = "" if open_ else "+"
         yield f"{added}{key}={written(value)}"
     elif value != default:
         yield f"{key}={written(value)}"
@@ -84,6 +85,7 @@ def _defaults(cell: str, task: str, optim: str) -> dict[str, dict[str, Any]]:
     common: Any = OmegaConf.to_container(
         OmegaConf.load(catalogue.config_dir() / "config.yaml"), resolve=False
     )
+    known = optim in catalogue.choices("optim")
     chosen: Any = {}
     if task in catalogue.choices("task"):
         chosen = OmegaConf.to_container(
@@ -93,7 +95,7 @@ def _defaults(cell: str, task: str, optim: str) -> dict[str, dict[str, Any]]:
         "cell": catalogue.read("cell", cell),
         "task": chosen.get("task", {}),
         "model": common["model"] | chosen.get("model", {}),
-        "optim": catalogue.read("optim", optim) if optim in catalogue.choices("optim") else {},
+        "optim": catalogue.read("optim", optim if known else "own"),
         "train": catalogue.read("train", "default") | chosen.get("train", {}),
         "engine": {"name": "auto", **common["engine"]},
     }
