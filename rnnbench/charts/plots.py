@@ -96,7 +96,9 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """What to call each run: its cell, with the settings that tell it from others of that cell on
     its task, `tanh, clip norm 1`. What has too many values was searched, and tells nothing.
     """
-    table = pd.DataFrame([_settings(r) | {"cell": r["cell"], "task": r["task"]} for r in records])
+    table = pd.DataFrame(
+        [dotted(r["settings"]) | {"cell": r["cell"], "task": r["task"]} for r in records]
+    )
     found = table["cell"].astype(str)
     for _, members in table.groupby(["task", "cell"], sort=False):
         keys = [k for k in varied(members) if members[k].map(repr).nunique() <= VARIANTS]
@@ -105,10 +107,6 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
             settings = [(key, value) for key, value in told if said(value) != "null"]
             found[index] = label(found[index], settings)
     return list(found)
-
-
-def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(pair for key, value in record["settings"].items() for pair in dotted(key, value))
 
 
 def add_legend(figure: Figure, shown: Mapping[str, Any], first: Iterable[str], panels: int) -> None:

@@ -4,7 +4,6 @@ states become.
 Axes: K replicas   T time steps   B sequences   H state width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch

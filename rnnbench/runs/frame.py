@@ -161,7 +161,8 @@ def _row(run: Run) -> dict[str, Any]:
     selected = best or final
     metric, target = primary.get("name"), record.get("target")
     seconds, speed = record.get("seconds") or {}, record.get("throughput") or {}
-    settings = {key: of for key, of in record["settings"].items() if key not in ELSEWHERE}
+    whole = filled(record["settings"])
+    settings = {key: value for key, value in whole.items() if key not in ELSEWHERE}
     if run.overrides:
         typed = shlex.join(["rnnbench", "train", *run.overrides])
     else:
@@ -193,13 +194,8 @@ def _row(run: Run) -> dict[str, Any]:
         **{key: number((record["last_fifth"] or {}).get(key)) for key in ("improved", "gain")},
         **{f"test.{name}": number(score) for name, score in (selected.get("test") or {}).items()},
         **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
-        **{
-            name: value
-            for key, values in filled(record["settings"]).items()
-            if key not in ELSEWHERE
-            for name, value in dotted(key, values)
-        },
-        **dict(dotted("provenance", record.get("provenance") or {})),
+        **dotted(settings),
+        **dotted(record.get("provenance") or {}, "provenance."),
     }
 
 
