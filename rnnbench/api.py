@@ -93,7 +93,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        from rnnbench.charts import plots
+        from rnnbench.charts import lines
 
         reported = self.record["best"] or self.record["final"]
         scores = "".join(
@@ -103,12 +103,8 @@ class Run:
             for name in reported["test"]
         )
         head = "".join(f"<th>{name}</th>" for name in ("", "test", "valid", "without memory"))
-        drawn = plots.learning_curves([(self._folder, dict(self.record))])
-        picture = plots.image(drawn, "svg").decode()
-        return (
-            f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{scores}</table>"
-            f"{picture[picture.index('<svg') :]}"
-        )
+        picture = lines.learning([(self._folder, dict(self.record))]).svg.decode()
+        return f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{scores}</table>{picture}"
 
 
 @dataclass(frozen=True)

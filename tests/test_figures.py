@@ -20,7 +20,7 @@ from synthetic import make_study
 
 from rnnbench import cli, plugins
 from rnnbench.catalogue import choices
-from rnnbench.charts import across, chart, plots, scales, searches
+from rnnbench.charts import across, chart, lines, plots, scales, searches
 from rnnbench.charts.chart import SHOWN, draw
 from rnnbench.charts.kinds import cost, curves, greff, rates, scores, wins
 from rnnbench.charts.style import OURS, PALETTE, style_of, styles
@@ -281,15 +281,14 @@ def test_what_differs_has_a_colour_of_its_own(tmp_path, monkeypatch):
     ):
         assert cli.main(["train", "task=adding", *typed, *quick]) == 0
     found = find("results/runs/s")
-    assert sorted(plots.names([record for _, record in found])) == [
+    assert sorted(one.label for one in lines.names([record for _, record in found])) == [
         "gru",
         "tanh",
         "tanh, clip norm 1",
         "tanh, clip norm 1",
     ]
-    figure = plots.learning_curves(found)
-    (axes,) = figure.axes
-    drawn = {line.get_label(): line.get_color() for line in axes.lines if len(line.get_xdata())}
+    scale = next(channels(lines.learning(found).spec, "color"))["scale"]
+    drawn = dict(zip(scale["domain"], scale["range"], strict=True))
     assert drawn["gru"] == style_of("gru").colour
     runs = [drawn[name] for name in ("gru", "tanh", "tanh, clip norm 1")]
     assert len(set(runs)) == 3
@@ -308,11 +307,8 @@ def test_bounded_scores_stand_on_linear_axes(frame):
         for of in [*channels(drawn.spec, "x"), *channels(drawn.spec, "y")]:
             if "accuracy" in str(of.get("title")):
                 assert of["scale"]["type"] == "linear", name
-    axes = Figure().subplots()
-    scales.scale_scores([axes], {"gru": [0.01, 1]}, [], [], "max")
-    assert axes.get_yscale() == "linear"
-    scales.scale_scores([axes], {"gru": [0.01, 1]}, [], [], "min")
-    assert axes.get_yscale() == "log"
+    assert scales.fit({"gru": [0.01, 1]}, [], [], "max").kind == "linear"
+    assert scales.fit({"gru": [0.01, 1]}, [], [], "min").kind == "log"
 
 
 @pytest.mark.parametrize("ends", [(0, 1), (0, 3), (4, 4), (0, 10), (0, 12), (100, 2000)])
@@ -325,23 +321,46 @@ def test_steps_are_whole(ends):
 
 
 def exploding(loss, goal="min", baseline=(3.0,)):
-    """An axis with two curves of which one explodes, and what is said of it."""
-    axes = Figure().subplots()
-    curves = {"lstm": [2.9, 2.0, 1.8], "relu": [2.9, loss, None]}
-    for values in curves.values():
-        axes.plot(values)
-    return axes, scales.scale_scores([axes], curves, [1.5], baseline, goal)
+    """The axis of two curves of which one explodes."""
+    lines = {"lstm": [2.9, 2.0, 1.8], "relu": [2.9, loss, None]}
+    return scales.fit(lines, [1.5], baseline, goal)
 
 
 def test_a_curve_that_explodes_does_not_hide_the_others():
-    axes, told = exploding(1e8)
-    low, high = axes.get_ylim()
-    assert axes.get_yscale() == "linear" and high == 6 and 1 < low < 1.5
-    assert "twice the memoryless baseline" in told and "relu" in told and "lstm" not in told
-    for axes, told in (exploding(5.9), exploding(1e8, baseline=[None])):
-        assert axes.get_ylim()[1] > 5.9 and told == ""
-    _, told = exploding(1e8, baseline=[1e-3])  # no curve would be left
-    assert told == ""
+    axis = exploding(1e8)
+    assert axis.kind == "linear" and axis.high == 6 and 1 < axis.low < 1.5
+    assert "twice the memoryless baseline" in axis.note
+    assert "relu" in axis.note and "lstm" not in axis.note
+    for axis in (exploding(5.9), exploding(1e8, baseline=[None])):
+        assert axis.high is None and axis.note == ""
+    assert exploding(1e8, baseline=[1e-3]).note == ""  # no curve would be left
+
+
+def test_curves_of_single_runs_are_described_like_every_chart():
+    """A colour a cell, a line a run, whole steps, no accuracy on a logarithmic axis; a run's own
+    places and the memoryless baseline beside it.
+    """
+    found = [
+        lines.Curve(
+            cell, "copy", "task.length", "accuracy", "max", 10, 0.99, [5, 10, 200], s, [0.1] * 3
+        )
+        for cell, s in (("lstm", [1, 0.9, 0.01]), ("gru", [1, 1, 0.4]), ("gru", [1, 1, 0.5]))
+    ]
+    drawn = lines.generalisation(found)
+    (y, *_) = [c for c in channels(drawn.spec, "y") if "accuracy" in str(c.get("title"))]
+    assert y["scale"]["type"] == "linear"
+    (x, *_) = channels(drawn.spec, "x")
+    assert x["scale"]["type"] == "log" and x["axis"]["values"] == [5, 10, 200]
+    colours = next(c for c in channels(drawn.spec, "color"))["scale"]
+    assert dict(zip(colours["domain"], colours["range"], strict=True)) == {
+        cell: style_of(cell).colour for cell in ("gru", "lstm")
+    }
+    assert {(row["cell"], row["run"]) for row in spec_data(drawn) if "run" in row} == {
+        ("lstm", "0"),
+        ("gru", "1"),
+        ("gru", "2"),
+    }
+    assert b"dashed: without memory, dotted: target" in drawn.svg
 
 
 def test_the_caption_says_that_a_curve_leaves_the_picture(frame, results):

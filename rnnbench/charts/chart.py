@@ -247,9 +247,9 @@ def look(cells: Iterable[Variant]) -> dict[str, Style]:
     return {cell.label: style_of(str(cell)) for cell in cells}
 
 
-def legend(cells: Sequence[Variant], line: bool = False) -> alt.Legend:
-    """Of those that are drawn. line: as lines."""
-    shown = [cell.label for cell in cells[:SHOWN]]
+def legend(cells: Sequence[Variant], line: bool = False, most: int = SHOWN) -> alt.Legend:
+    """Of those that are drawn. line: as lines; most: so many at first."""
+    shown = [cell.label for cell in cells[:most]]
     style = {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.2} if line else {}
     columns = max(1, LETTERS // (max(map(len, shown), default=1) + 6))
     return alt.Legend(title=None, values=shown, symbolOpacity=1, columns=columns, **style)

@@ -2,14 +2,13 @@
 first; below them how Matplotlib follows them (`chart` says it for Vega-Lite).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from rnnbench.formatting import listing
 
@@ -81,35 +80,7 @@ def fit(lines: Mapping[str, Values], levels: Values, baseline: Values, goal: str
     return Span(scale, float(bottom), float(top), note)
 
 
-def log_ticks(axes: Axes, which: str) -> None:
-    """Labels at powers of ten only, and ticks between them; Matplotlib's own crowd narrow axes."""
-    axis = getattr(axes, f"{which}axis")
-    low, high = sorted(getattr(axes, f"get_{which}lim")())
-    if low > 0 and high / low >= 100:
-        axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_minor_formatter(NullFormatter())
-
-
 def whole(axis: Axis, most: int | None = None) -> None:
     """Ticks at whole numbers, `most` of them: no step is half one."""
     count: Any = "auto" if most is None else most
     axis.set_major_locator(MaxNLocator(count, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-
-
-def scale_scores(
-    axes: Sequence[Axes],
-    lines: Mapping[str, Values],
-    levels: Values,
-    baseline: Values,
-    goal: str,
-) -> str:
-    """Fit score axes to curves, see `fit`; returns its note."""
-    made = fit(lines, list(levels), baseline, goal)
-    for one in axes:
-        if made.kind == "log":
-            one.set_yscale("log")
-        if made.high is not None:
-            one.set_ylim(made.low, made.high)
-        if made.kind == "log":
-            log_ticks(one, "y")
-    return made.note

@@ -1,106 +1,15 @@
-"""Figures of trained networks: the score against what was changed, and what a network played."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+"""What a network played, as a picture."""
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rnnbench.charts.plots import add_legend, add_notes
-from rnnbench.charts.scales import scale_scores, whole
-from rnnbench.charts.style import PALETTE, styles
+from rnnbench.charts.scales import whole
+from rnnbench.charts.style import PALETTE
 
 LOWEST = 21  # the MIDI number of the first of 88 piano keys, A0
 OCTAVE = 12
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A run's primary score against one setting. trained: the setting in training.
-
-    goal: max or min, where better scores are. baseline: without memory, at each point.
-    """
-
-    cell: str
-    task: str
-    key: str
-    metric: str
-    goal: str
-    trained: Any
-    target: float | None
-    at: list[float]
-    scores: list[float]
-    baseline: list[float | None]
-
-
-def generalisation(curves: Sequence[Curve]) -> Figure:
-    """A panel per task, a line per run; the training setting is marked, what ignorance scores is
-    dashed.
-    """
-    panels = list(dict.fromkeys((curve.task, curve.key, curve.metric) for curve in curves))
-    cells = sorted({curve.cell for curve in curves})
-    look = styles(cells)
-    figure, axes_of = plt.subplots(
-        1, len(panels), figsize=(1.5 + 3.4 * len(panels), 3.6), squeeze=False, layout="constrained"
-    )
-    handles: dict[str, Any] = {}
-    notes: dict[str, str] = {}
-    for (task, key, metric), axes in zip(panels, axes_of[0], strict=True):
-        members = [
-            curve
-            for curve in curves
-            if (curve.task, curve.key, curve.metric) == (task, key, metric)
-        ]
-        for curve in members:
-            style = look[curve.cell]
-            line = {
-                "color": style.colour,
-                "linestyle": style.dash,
-                "marker": style.marker,
-                "markersize": 5,
-                "linewidth": 1.4,
-            }
-            handles[curve.cell] = axes.plot(curve.at, curve.scores, label=curve.cell, **line)[0]
-        for place in sorted({curve.trained for curve in members}):
-            handles["training"] = axes.axvline(
-                place, color="0.85", linewidth=5, zorder=0, label="training"
-            )
-        first = max(members, key=lambda curve: len(curve.at))
-        if None not in first.baseline:
-            handles["without memory"] = axes.plot(
-                first.at,
-                first.baseline,
-                color="0.4",
-                linestyle="--",
-                linewidth=1,
-                label="without memory",
-            )[0]
-        if first.target is not None:
-            handles["target"] = axes.axhline(
-                first.target, color="0.4", linestyle=":", linewidth=1, label="target"
-            )
-        places = [*first.at, *(curve.trained for curve in members)]
-        if min(places) > 0 and max(places) >= 20 * min(places):
-            axes.set_xscale("log")
-            axes.set_xticks(first.at, [f"{place:g}" for place in first.at])
-            axes.minorticks_off()
-        elif all(float(place).is_integer() for place in places):
-            whole(axes.xaxis)
-        scores: dict[str, list[float]] = {}
-        for curve in members:
-            scores.setdefault(curve.cell, []).extend(curve.scores)
-        baseline = [value for curve in members for value in curve.baseline]
-        levels = [first.target, *baseline]
-        notes[task] = scale_scores([axes], scores, levels, baseline, first.goal)
-        axes.set(title=task, xlabel=key, ylabel=f"test {metric}")
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Scores away from where it was trained")
-    add_legend(figure, handles, cells, len(panels))
-    add_notes(figure, notes)
-    return figure
 
 
 def piano_roll(roll: np.ndarray, given: int, title: str = "") -> Figure:

@@ -201,7 +201,7 @@ def report(options: Options) -> None:
 
 
 def curves(options: Options) -> None:
-    from rnnbench.charts import plots
+    from rnnbench.charts import lines, plots
     from rnnbench.console import say
     from rnnbench.runs import records
 
@@ -211,7 +211,7 @@ def curves(options: Options) -> None:
     found = records.find(folder)
     say(
         f"{len(found)} run{'s' if len(found) > 1 else ''} drawn in "
-        f"{plots.save(plots.learning_curves(found), path)}"
+        f"{plots.save(lines.learning(found), path)}"
     )
 
 

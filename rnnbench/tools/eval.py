@@ -19,7 +19,7 @@ from rich import box
 from rich.table import Table
 
 from rnnbench.charts import plots
-from rnnbench.charts.trained import Curve, generalisation
+from rnnbench.charts.lines import Curve, generalisation
 from rnnbench.console import console, number, say
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert
