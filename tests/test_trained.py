@@ -409,6 +409,7 @@ def test_eval_prints_a_table_and_saves_a_curve(adding, run_of, capsys):
         out=str(adding / "both.svg"),
     )
     drawn = (adding / "both.svg").read_text()
+    assert "dashed: without memory" in drawn and "grey: trained there" in drawn
     assert all(
         f">{word}<" in drawn
         for word in (
