@@ -417,8 +417,6 @@ def test_eval_prints_a_table_and_saves_a_curve(adding, run_of, capsys):
             "memorize",
             "task.length",
             "task.items",
-            "without memory",
-            "training",
             "lstm",
             "gru",
         )
