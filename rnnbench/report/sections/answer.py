@@ -40,8 +40,8 @@ def unfinished(results: Results) -> Iterator[str]:
 def best(results: Results) -> str:
     """What is best where."""
     if len(results.study.cells) == 1:
-        ((task, sample), *others) = results.winners.items()
-        elsewhere = f", and on {plural(len(others), 'other task')}" if others else ""
+        ((task, sample), *tasks) = results.winners.items()
+        elsewhere = f", and on {plural(len(tasks), 'other task')}" if tasks else ""
         value = f"median test {sample.metric} {score(standing(sample))}"
         return f"Only {sample.cell.label} has runs: {value} on {task.label}{elsewhere}."
     where: dict[Variant, list[Variant]] = {}
