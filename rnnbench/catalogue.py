@@ -157,7 +157,8 @@ def kind(group: str, name: str) -> Any:
         made = resolve(name, f"{group}.name")
         return plugins.checked(made, type(next(iter(known.values()))), f"{group}.name={name}")
     if name not in known:
-        raise unknown(group, name, known)
+        automatic = ["auto"] if group == "engine" else []  # which is chosen, and is no engine
+        raise unknown(group, name, [*automatic, *known])
     return known[name]
 
 

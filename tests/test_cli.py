@@ -143,8 +143,8 @@ def test_unknown_names(line, said, refused):
         ),
         (
             "+optim.momentum=0.9",
-            "optim.momentum has no effect with optim=adam; remove it or choose sgd or nesterov or "
-            "rmsprop",
+            "optim.momentum has no effect with optim=adam; remove it or choose nesterov or rmsprop "
+            "or sgd",
         ),
         (
             "task.permute=true",

@@ -267,7 +267,7 @@ def test_arrays_are_refused_by_what_is_wrong(tmp_path, arrays, said):
     with pytest.raises(UserError, match=said):
         Arrays(path=str(path)).batch(Draw(0), 0, 1)
     path.write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"no .npz file"):
+    with pytest.raises(UserError, match=r"is not an .npz file"):
         Arrays(path=str(path)).batch(Draw(0), 0, 1)
 
 

@@ -79,7 +79,7 @@ def test_other_numbers_are_told(runs, capsys):
     spoiled(runs, "record.json", worse)
     assert main(["repeat", str(runs)]) == 3
     told = capsys.readouterr()
-    assert "2 of 3 runs came to the same" in told.out and "0.3" in told.out
+    assert "2 of 3 runs gave the same test scores" in told.out and "0.3" in told.out
     assert "1 of 3 runs gave other numbers" in told.err
     said = " ".join(told.out.split())
     assert "they were made by rnnbench 0.0.7 (commit 0123abc), and now by rnnbench" in said

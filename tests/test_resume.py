@@ -315,7 +315,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(undisturbed, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")}
     process = started(tmp_path, *shlex.split(command)[1:])
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and "ended before" in output
+    assert process.returncode == 0 and "is finished already" in output
     assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")} == before
 
 

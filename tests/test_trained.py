@@ -187,7 +187,7 @@ def other_keys(place):
 
 BROKEN = {
     "no folder": (lambda place: place.rename(place.with_name("gone")), "no folder"),
-    "no settings": (lambda place: (place / "config.yaml").unlink(), "is not a run: no config.yaml"),
+    "no settings": (lambda place: (place / "config.yaml").unlink(), "is no run: no config.yaml"),
     "torn settings": (
         lambda place: (place / "config.yaml").write_text("cell: {name: [\n"),
         "cannot read .*config.yaml",
@@ -231,7 +231,7 @@ def test_a_broken_folder_is_refused_in_one_line(adding, fault):
 
 
 def test_a_folder_of_runs_is_no_run(adding):
-    with pytest.raises(UserError, match=r"is not a run.*1 run lies below it"):
+    with pytest.raises(UserError, match=r"is no run.*1 run lies below it"):
         open_run(adding.parent)
 
 

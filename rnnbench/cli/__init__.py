@@ -129,7 +129,8 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        got = f", got '{shlex.join(self.typed)}'" if "are required" in message else ""
+        told = self.typed and "are required" in message
+        got = f", got '{shlex.join(self.typed)}'" if told else ""
         raise UserError(f"{message}{got}; see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

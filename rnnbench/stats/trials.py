@@ -85,19 +85,30 @@ def tests(
         for one in others:
             members = best(searched[one])
             scores = bounded(members)
-            test = stats.ttest_ind(scores, reference, equal_var=False)
-            p = min(float(test.pvalue) * len(others), 1.0)
+            t, p = _welch(scores, reference)
+            p = min(p * len(others), 1.0)
             difference = float(scores.mean() - reference.mean())
             row = {
                 "task": task,
                 "cell": one.cell,
                 "theirs_n": len(members),
                 "theirs_difference": difference,
-                "theirs_t": float(test.statistic),
+                "theirs_t": t,
                 "theirs_p": p,
             }
             rows.append(row | _ours(ours_by.get(one), difference, p, goal_of(members)))
     return pd.DataFrame(rows)
+
+
+def _welch(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(t, p) of Welch's test; NaN and 1 where neither sample has any spread, as on a plateau."""
+    spreads = [float(np.std(sample, ddof=1)) for sample in (x, y)]
+    if not any(spreads):
+        return math.nan, 1.0
+    test = stats.ttest_ind_from_stats(
+        x.mean(), spreads[0], len(x), y.mean(), spreads[1], len(y), equal_var=False
+    )
+    return float(test.statistic), float(test.pvalue)
 
 
 def _ours(one: Comparison | None, difference: float, p: float, goal: Goal) -> dict[str, object]:
