@@ -332,9 +332,11 @@ def test_what_cannot_be_asked_is_said(yaml, capsys, words, said):
     assert said in error and error.count("\n") == 1
 
 
-def test_every_search_of_ours_can_be_planned():
+def test_every_search_of_ours_can_be_planned(mirror, monkeypatch):
+    """With the texts that some of their tasks read."""
     from rnnbench.catalogue import choices, config_dir
 
+    monkeypatch.setenv("RNNBENCH_MIRROR", str(mirror))
     for name in choices("searches"):
         made = read(name)
         assert made.name == name
