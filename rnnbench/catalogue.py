@@ -277,7 +277,8 @@ def _from_file(path: str, what: str) -> ModuleType:
     from a cache.
     """
     source, full = _bytes(path, what), Path(path).expanduser().resolve()
-    content = [source, *(file.read_bytes() for file in neighbours(full))]
+    beside = neighbours(full)
+    content = [source, *(file.read_bytes() for file in beside)]
     identity = hashlib.sha256(b"\0".join([bytes(full), *content])).hexdigest()[:16]
     name = f"_rnnbench_file_{re.sub(r'[^0-9a-zA-Z]', '_', full.stem)}_{identity}"
     if name in sys.modules:
@@ -286,7 +287,7 @@ def _from_file(path: str, what: str) -> ModuleType:
     module.__file__ = str(full)
     sys.modules[name] = module  # dataclasses and inspect look a module up while it runs
     try:
-        with _importable(neighbours(full)):
+        with _importable(beside):
             exec(compile(source, str(full), "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]

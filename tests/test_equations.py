@@ -251,7 +251,7 @@ SLIPS = [
     ("darts_v2", "(R.s4 @ s1 - s1)", "(relu(R.s4 @ s1) - s1)"),
     ("enas", "s10 + s11) / 6", "s10 + s11) / 11"),
     ("lstm_ln", "p.c * (c - mc) / sc", "p.c * c / sc"),
-    ("lstm_ln", "vx + 1e-5", "vx + 1e-3"),
+    ("lstm_ln", "_spread(mx, xf, xi, xo, xz)", "_spread(mx, xf, xi, xo)"),
     ("gru_ln", "r * (p.hn * (hn - mh) / sh)", "p.hn * (r * hn - mh) / sh"),
 ]
 

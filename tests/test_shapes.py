@@ -7,10 +7,12 @@ import torch
 from rnnbench.catalogue import resolve
 from rnnbench.engine import loop, native
 from rnnbench.engine.network import Network, stacked
+from rnnbench.equations.canonical import canonical
 from rnnbench.equations.operations import OPERATIONS, gradients
 from rnnbench.equations.plan import plan
 from rnnbench.equations.program import Value
 from rnnbench.equations.shapes import parse, together, written
+from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.evidence.verify import verify
 from rnnbench.layers.recurrent import Recurrent
@@ -199,21 +201,26 @@ def test_other_engines_and_export_refuse_with_the_reason(settings_for, trained, 
 
 
 def test_a_cell_of_ones_own_is_verified_value_by_value(cell, monkeypatch):
-    function = cell(
-        'W: "k: 3", x, h, S: "3 n"'.replace(" n", " H"),
-        "S = S + outer(W.k @ x, h); return tanh(W.h @ x + h), S",
-    )
+    signature = 'W: "k: 3", x, h, S: "3 H"'
+    function = cell(signature, "S = S + outer(W.k @ x, h); return tanh(W.h @ x + h), S")
     assert [check.passed for check in verify(function)] == [True, True]
     right = loop._emit_early
-    monkeypatch.setattr(
-        loop, "_emit_early", lambda *given: lambda *x: [2 * v for v in right(*given)(*x)]
-    )
-    gated = cell(
-        'W: "k: 3", x, h, S: "3 H"',
-        "S = S + outer(tanh(W.k @ x), h); return tanh(W.h @ x + h), S",
-        "gated",
-    )
-    assert not verify(gated)[0].passed
+
+    def twice(*given):
+        return lambda *x: [2 * value for value in right(*given)(*x)]
+
+    monkeypatch.setattr(loop, "_emit_early", twice)
+    body = "S = S + outer(tanh(W.k @ x), h); return tanh(W.h @ x + h), S"
+    assert not verify(cell(signature, body, "gated"))[0].passed
+
+
+def test_cells_that_differ_in_shapes_or_starts_are_no_twins(cell):
+    body = "return tanh(W.h @ x + h + R.s @ s), 0.5 * s"
+    texts = [
+        canonical(trace(cell(f"W, R, x, h, s: {size}", body, f"cell{k}")))
+        for k, size in enumerate(('"3"', '"4"', '"3"=0.5', '"3"="learnt"', '"3"'))
+    ]
+    assert len(set(texts)) == 4 and texts[0] == texts[4]
 
 
 def test_units_must_be_a_multiple_of_the_heads(settings_for, pack_of):

@@ -15,23 +15,21 @@ def lstm_ln(W, R, p, b, x, h, c):
     xi = W.i @ x
     xo = W.o @ x
     xz = W.z @ x
-    mx = (mean(xf, -1) + mean(xi, -1) + mean(xo, -1) + mean(xz, -1)) / 4
-    vx = (_square(xf - mx) + _square(xi - mx) + _square(xo - mx) + _square(xz - mx)) / 4
-    sx = sqrt(vx + 1e-5)
+    mx = _centre(xf, xi, xo, xz)
+    sx = _spread(mx, xf, xi, xo, xz)
     hf = R.f @ h
     hi = R.i @ h
     ho = R.o @ h
     hz = R.z @ h
-    mh = (mean(hf, -1) + mean(hi, -1) + mean(ho, -1) + mean(hz, -1)) / 4
-    vh = (_square(hf - mh) + _square(hi - mh) + _square(ho - mh) + _square(hz - mh)) / 4
-    sh = sqrt(vh + 1e-5)
+    mh = _centre(hf, hi, ho, hz)
+    sh = _spread(mh, hf, hi, ho, hz)
     f = sigmoid(p.xf * (xf - mx) / sx + p.hf * (hf - mh) / sh + b.f)
     i = sigmoid(p.xi * (xi - mx) / sx + p.hi * (hi - mh) / sh + b.i)
     o = sigmoid(p.xo * (xo - mx) / sx + p.ho * (ho - mh) / sh + b.o)
     z = tanh(p.xz * (xz - mx) / sx + p.hz * (hz - mh) / sh + b.z)
     c = f * c + i * z
-    mc = mean(c, -1)
-    sc = sqrt(_square(c - mc) + 1e-5)
+    mc = _centre(c)
+    sc = _spread(mc, c)
     return o * tanh(p.c * (c - mc) / sc + b.c), c
 
 
@@ -45,21 +43,28 @@ def gru_ln(W, R, p, b, x, h):
     xz = W.z @ x
     xr = W.r @ x
     xn = W.n @ x
-    mx = (mean(xz, -1) + mean(xr, -1) + mean(xn, -1)) / 3
-    vx = (_square(xz - mx) + _square(xr - mx) + _square(xn - mx)) / 3
-    sx = sqrt(vx + 1e-5)
+    mx = _centre(xz, xr, xn)
+    sx = _spread(mx, xz, xr, xn)
     hz = R.z @ h
     hr = R.r @ h
     hn = R.n @ h
-    mh = (mean(hz, -1) + mean(hr, -1) + mean(hn, -1)) / 3
-    vh = (_square(hz - mh) + _square(hr - mh) + _square(hn - mh)) / 3
-    sh = sqrt(vh + 1e-5)
+    mh = _centre(hz, hr, hn)
+    sh = _spread(mh, hz, hr, hn)
     z = sigmoid(p.xz * (xz - mx) / sx + p.hz * (hz - mh) / sh + b.z)
     r = sigmoid(p.xr * (xr - mx) / sx + p.hr * (hr - mh) / sh + b.r)
     n = tanh(p.xn * (xn - mx) / sx + b.n + r * (p.hn * (hn - mh) / sh))
     return z * h + (1 - z) * n
 
 
-def _square(a):
-    """The mean of the squares."""
-    return mean(a**2, -1)
+def _centre(first, *others):
+    """The mean over all units of all parts."""
+    total = mean(first, -1)
+    for part in others:
+        total = total + mean(part, -1)
+    return total / (1 + len(others)) if others else total
+
+
+def _spread(centre, first, *others):
+    """The root of the variance over the same."""
+    squares = _centre((first - centre) ** 2, *((part - centre) ** 2 for part in others))
+    return sqrt(squares + 1e-5)

@@ -246,14 +246,13 @@ def _memory(
             f"it{own}"
         )
     sign, name = keeper.sign, keeper.bias
+    (columns,) = plan.columns("b", [name], hidden)
     if scheme != "chrono":
-        columns = plan.columns("b", [name], hidden)[0]
         return {("b", name): np.full((1, columns), sign * float(cell.forget_bias or 0))}
     most = longest if longest else _needed(horizon, asked, "cell.init=chrono:100")
     if most <= 2:
         raise UserError(f"{asked}: the longest lag must be above 2 steps, got {most:g}")
     # Tallec & Ollivier (2018): b_f ~ log U(1, T_max - 1), b_i = -b_f.
-    columns = plan.columns("b", [name], hidden)[0]
     bias = np.log(draw(f"init {layer} chrono").uniform(1, most - 1, (1, columns)))
     return {("b", name): sign * bias} | ({("b", cell.write): -bias} if cell.write else {})
 

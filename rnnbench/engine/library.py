@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnbench.engine import loop
 from rnnbench.engine.loop import Params, State
 from rnnbench.equations.plan import Plan
+from rnnbench.equations.program import MATRICES
 
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # in which torch.nn takes them
 
@@ -121,13 +123,11 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 
 def blocks_of(plan: Plan, params: Params, k: int) -> dict[str, Tensor]:
     """Every block of replica k of a layer, rows are units: W.z (H, I), R.z (H, H), b.z (H)."""
-    columns = {"W": plan.blocks["W"], "b": plan.blocks["b"]}
-    columns |= {f"R{g}": names for g, (_, names) in enumerate(plan.groups)}
-    found: dict[str, Tensor] = {}
-    for key, names in columns.items():
-        for name, part in zip(names, params[key][k].chunk(len(names), -1), strict=True):
-            found[f"{key[0]}.{name}"] = part.T if part.ndim > 1 else part
-    return found
+    hidden = params["R0"].shape[1]
+    return {
+        f"{family}.{name}": block[k].T if family in MATRICES else block[k, 0]
+        for (family, name), block in loop.blocks_of(plan, params, hidden).items()
+    }
 
 
 def _through(

@@ -33,31 +33,29 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 def along(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
     """The same, from the hoisted product of the inputs."""
     hidden = units(state)
-    width = 0 if plan.program.plain else hidden
     fixed = _fixed(plan, params, hidden)
-    step = _emit(plan, plan.program.results, width, plan.early)
-    early = _before_time(plan, params, wx_KTBG, hidden, width)
+    step = _emit(plan, plan.program.results, _written_for(plan, hidden), plan.early)
+    early = _before_time(plan, params, wx_KTBG, hidden)
     outputs = []
-    for wx, found in zip(_parts(plan, wx_KTBG, hidden), early, strict=True):
+    for wx, found in zip(_step_by_step(plan, wx_KTBG, hidden), early, strict=True):
         state = step(*wx, *fixed, *found, *state)
         outputs.append(state[0])
-    made = stack(outputs, 1)
-    return made if made.dim() == 4 else made.flatten(3), state
+    return stack(outputs, 1).flatten(3), state
 
 
 def _before_time(
-    plan: Plan, params: Params, wx_KTBG: Tensor, hidden: int, width: int
+    plan: Plan, params: Params, wx_KTBG: Tensor, hidden: int
 ) -> Iterator[tuple[Tensor, ...]]:
     """What depends on inputs alone, for all steps at once: step by step the values `plan.early`."""
     steps = wx_KTBG.shape[1]
     if not plan.early:
         return iter([()] * steps)
-    widths = [sum(plan.columns("W", names, hidden)) for names in plan.parts]
     vectors_at = [
         {name: vector.unsqueeze(1) for name, vector in vectors(plan, params, f, hidden).items()}
         for f in VECTORS
     ]
-    found = _emit_early(plan, width)(*wx_KTBG.split(widths, -1), *vectors_at)
+    compute = _emit_early(plan, _written_for(plan, hidden))
+    found = compute(*_parts(plan, wx_KTBG, hidden), *vectors_at)
     alike = (v.expand(v.shape[0], steps, *v.shape[2:]) for v in found)  # a number is for all steps
     return zip(*(value.unbind(1) for value in alike), strict=True)
 
@@ -107,21 +105,30 @@ def gate_values(plan: Plan, params: Params, wx_KTBG: Tensor, state: State) -> di
     hidden = units(state)
     fixed = _fixed(plan, params, hidden)
     wanted = (*plan.program.results, *plan.gates.values())
-    probe = _emit(plan, wanted, 0 if plan.program.plain else hidden)
+    probe = _emit(plan, wanted, _written_for(plan, hidden))
     values = []
-    for wx in _parts(plan, wx_KTBG, hidden):
+    for wx in _step_by_step(plan, wx_KTBG, hidden):
         found = probe(*wx, *fixed, *state)
         state = found[: len(state)]
         values.append([in_one(value) for value in found[len(state) :]])
     return {gate: stack([v[k] for v in values], 1) for k, gate in enumerate(plan.gates)}
 
 
-def _parts(plan: Plan, wx_KTBG: Tensor, hidden: int) -> Iterator[tuple[Tensor, ...]]:
-    """The hoisted product, step by step, in the parts that a step takes."""
-    parts = wx_KTBG.split([sum(plan.columns("W", names, hidden)) for names in plan.parts], -1)
-    return zip(
-        *(part.unbind(1) for part in parts), strict=True
-    )  # unbind: its gradient is one stack, not T padded slices
+def _parts(plan: Plan, wx_KTBG: Tensor, hidden: int) -> tuple[Tensor, ...]:
+    """The hoisted product in the parts that a step takes."""
+    widths = [sum(plan.columns("W", names, hidden)) for names in plan.parts]
+    parts: tuple[Tensor, ...] = wx_KTBG.split(widths, -1)
+    return parts
+
+
+def _step_by_step(plan: Plan, wx_KTBG: Tensor, hidden: int) -> Iterator[tuple[Tensor, ...]]:
+    """Those parts for each step. unbind: its gradient is one stack, not T padded slices."""
+    return zip(*(part.unbind(1) for part in _parts(plan, wx_KTBG, hidden)), strict=True)
+
+
+def _written_for(plan: Plan, hidden: int) -> int:
+    """The units that a step's code is written for; 0: for any, since no shape is in it."""
+    return 0 if plan.program.plain else hidden
 
 
 def _fixed(plan: Plan, params: Params, hidden: int) -> tuple[Tensor | dict[str, Tensor], ...]:
@@ -165,7 +172,7 @@ def step_of(plan: Plan, hidden: int = 0) -> fx.GraphModule:
     The parts are those of `plan.parts`; p and b are dictionaries of (K, 1, H). hidden: needed where
     values have shapes of their own.
     """
-    return _emit(plan, plan.program.results, 0 if plan.program.plain else hidden)
+    return _emit(plan, plan.program.results, _written_for(plan, hidden))
 
 
 @lru_cache(maxsize=512)

@@ -6,6 +6,7 @@ for what is not finite are readers of it; `operations` says what each of its ope
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Union
 
 from rnnbench.equations.shapes import UNITS, Shape
@@ -100,7 +101,7 @@ class Program:
         """The states whose start is a parameter."""
         return tuple(name for name, start in self.starts.items() if start == LEARNT)
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether every value is one number a unit, and every state starts at 0."""
         return not self.starts and all(shape == UNITS for shape in self.shapes.values())

@@ -27,7 +27,8 @@ class Axis:
     def long(self, hidden: int) -> int:
         """How long it is with so many units."""
         assert self.of != "T", "a layer in its place knows the horizon"
-        return int(self.number * hidden) if self.of else int(self.number)
+        above = self.number.numerator * (hidden if self.of else 1)
+        return above // self.number.denominator
 
     def at(self, steps: int) -> "Axis":
         """The same where the horizon has so many steps."""

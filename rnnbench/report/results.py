@@ -83,7 +83,7 @@ class Results:
         runs = self.study.runs(task)
         own = self.curves[self.curves["id"].isin(runs["id"])]
         first = self.study.baseline
-        searched = {one: search for one, search in self.searches.items() if one.task == task}
+        searched = self.searched(task)
         return Picked(task, self.ordered(task), runs, own, first, frozenset(apart), searched)
 
     @cached_property
@@ -95,6 +95,10 @@ class Results:
     def searches(self) -> dict[Result, pd.DataFrame]:
         """The trials of each cell, of the search alone where a study says which they are."""
         return trials.searches(self.study, self.search_seeds)
+
+    def searched(self, task: Variant) -> dict[Result, pd.DataFrame]:
+        """Those of one task."""
+        return {one: search for one, search in self.searches.items() if one.task == task}
 
     @cached_property
     def importances(self) -> dict[Result, Importance]:

@@ -67,15 +67,15 @@ class Kernel:
             raise UserError(
                 f"the native engine computes in float32 or float64, not in {dtype}; use engine=loop"
             )
-        if plan.program.plain and (mixing := [v.op for v in plan.program.values if mixes_units(v)]):
-            raise UserError(
-                f"{mixing[0]} reads all units, and the native engine computes each by itself; use "
-                f"engine=loop"
-            )
         if not plan.program.plain:
             raise UserError(
                 f"{plan.program.function.__name__} has states with shapes or starts of their own, "
                 f"and the native engine computes one number a unit, from 0; use engine=loop"
+            )
+        if mixing := [v.op for v in plan.program.values if mixes_units(v)]:
+            raise UserError(
+                f"{mixing[0]} reads all units, and the native engine computes each by itself; use "
+                f"engine=loop"
             )
         memory.keep_pages()
         self.plan = plan

@@ -29,8 +29,7 @@ SAID = {True: "yes", False: "no"}
 def parts(results: Results, task: Variant) -> Iterator[Part]:
     if not results.search_seeds:
         return
-    searched = {one: search for one, search in results.searches.items() if one.task == task}
-    found = trials.tests(searched, results.study.baseline, results.against_baseline)
+    found = trials.tests(results.searched(task), results.study.baseline, results.against_baseline)
     if not found.empty:
         yield tests_table(results, task, found)
 
@@ -57,7 +56,7 @@ def tests_table(results: Results, task: Variant, found: pd.DataFrame) -> Table:
         Column("n", of("ours_n"), COUNT, "new seeds", "ours_n"),
         Column("agree", lambda row: SAID.get(row["agree"], "–"), TEXT),
     ]
-    tried = sorted({len(search) for one, search in results.searches.items() if one.task == task})
+    tried = sorted({len(search) for search in results.searched(task).values()})
     span = plural(tried[0], "trial") if len(tried) == 1 else f"{tried[0]} to {tried[-1]} trials"
     notes = [
         f"Theirs: the mean test score of the best tenth of {span} by validation, less that of "
