@@ -122,8 +122,10 @@ def unroll(plan: Plan, params: Params, x: Tensor, state: State) -> tuple[Tensor,
 
 
 def blocks_of(plan: Plan, params: Params, k: int) -> dict[str, Tensor]:
-    """Every block of replica k of a layer, rows are units: W.z (H, I), R.z (H, H), b.z (H)."""
-    hidden = params["R0"].shape[1]
+    """Every block of replica k of a layer, rows are units: W.z (H, I), R.z (H, H), b.z and p.z (H);
+    of a cell with one number a unit.
+    """
+    hidden = params["W"].shape[-1] // len(plan.blocks["W"])
     return {
         f"{family}.{name}": block[k].T if family in MATRICES else block[k, 0]
         for (family, name), block in loop.blocks_of(plan, params, hidden).items()
