@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -95,10 +95,11 @@ def run(
     """
 
     def task(config: DictConfig) -> Any:
-        overrides = list(HydraConfig.get().overrides.task)
+        typed = OmegaConf.to_container(HydraConfig.get().overrides.task)  # ${…} as it is
+        overrides = cast(list[str], typed)
         try:
             with environment(HYDRA_FULL_ERROR=before):
-                job(settings(config), overrides)
+                job(translated(partial(settings, config), overrides), overrides)
         except Exception as error:
             return report(overrides, error)
         return report(overrides, None)
@@ -109,6 +110,8 @@ def run(
     shown = bool({"--cfg", "-c"} & {flag.partition("=")[0] for flag in flags})
     if "--resolve" in flags and not shown:
         raise UserError("--resolve belongs to --cfg: rnnbench train --cfg job --resolve")
+    if {"--shell-completion", "-sc"} & set(flags):
+        raise UserError("-sc belongs before the verb: rnnbench -sc install=bash (also zsh, fish)")
     if "--experimental-rerun" in " ".join(flags):
         raise UserError("--experimental-rerun repeats nothing here; use rnnbench repeat RUN_DIR")
     many = bool({"-m", "--multirun"} & set(flags))
@@ -459,7 +462,7 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
             raise _unknown_key(found[1], overrides) from None
         if found := re.search(r"Could not delete (?:from config. )?'([^']*)'", str(error)):
             raise UserError(f"~{found[1]}: there is no such key; leave it out") from None
-        raise UserError(_line(error)) from None
+        raise UserError(_named(_line(error), overrides)) from None
     except (
         ArithmeticError,
         AssertionError,
@@ -545,7 +548,16 @@ def _flat(values: Any, prefix: str = "") -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error if str(error) else error.__cause__).split())
+    said = str(error if str(error) else error.__cause__)
+    return " ".join(said.partition("\n    full_key:")[0].split())  # OmegaConf's place in its tree
+
+
+def _named(message: str, overrides: Sequence[str]) -> str:
+    """The message, and what was typed where it names none of that."""
+    if any(word and word in message for override in overrides for word in override.split("=")):
+        return message
+    meant = [override for override in overrides if "${" in override] or overrides
+    return f"{message}, got {shlex.join(meant)}"
 
 
 def _listed(group: str, column: int) -> str:

@@ -3,9 +3,7 @@ summary.
 """
 
 import json
-import signal
 import textwrap
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,9 +19,8 @@ from rich.table import Table
 from rnnbench.data import Row
 from rnnbench.published import span
 from rnnbench.runs.records import finite
+from rnnbench.signals import listen, restore
 
-# Ctrl-C, a polite kill, and the end of the terminal or connection
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -69,15 +66,13 @@ class Screen(AbstractContextManager["Screen"]):
         self.drawn = 0.0
 
     def __enter__(self) -> "Screen":
-        if threading.current_thread() is threading.main_thread():  # others hear no signals
-            self.handlers = {s: signal.signal(s, self._asked) for s in STOPPING}
+        self.handlers = listen(self._asked)
         self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        restore(self.handlers)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self.stop:

@@ -284,7 +284,7 @@ def mutations(draw):
 
 def mutated(tree, changes):
     tree = copy.deepcopy(tree)
-    for path, what, value in changes:
+    for path, what, value in copy.deepcopy(changes):  # a value is set once, and changed there
         here, parent, key = tree, None, None
         for number in path:
             if isinstance(here, dict) and here:

@@ -48,6 +48,9 @@ REFUSED = {  # after `train debug=tiny`: what the line has to name
     f"study={'a' * 256}": "study names a folder: at most",
     "--resolve": "--resolve belongs to --cfg",
     "--experimental-rerun x": "rnnbench repeat",
+    "-sc": "-sc belongs before the verb",
+    "+x=${x}": "got '+x=${x}'",
+    "cell=gru optim.lr=${nothing}": "got 'optim.lr=${nothing}'",
     "-m optim.lr=interval(nan,inf) trials=3": "optim.lr: interval(nan, inf)",
     "-m workers=1e22": "workers must be a whole number",
 }

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from rnnbench.cli.verbs import VERBS
 from rnnbench.errors import Interrupted, SomeFailed, UserError, unknown
 from rnnbench.formatting import printable
+from rnnbench.signals import interrupt, listen, restore
 
 NOT_OURS = (  # what the place that was named causes, not the program
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")  # a terminal without our signs shows ? for them
+    before = listen(interrupt)
     try:
         if arguments[:1] in (["-sc"], ["--shell-completion"]):
             return _complete(arguments)
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _told(error, typed=arguments)
+    finally:
+        restore(before)
 
 
 def _with_results(arguments: Sequence[str]) -> list[str]:

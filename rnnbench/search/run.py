@@ -4,16 +4,13 @@ The list depends on the YAML, the method and the seed; not on workers, interrupt
 """
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from rnnbench.console import STOPPING, clock
+from rnnbench.console import clock
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.records import write
 from rnnbench.search.archive import NEW, Archive, Asked, Header, Journal
@@ -58,7 +55,7 @@ class Sitting:
         """
         hours = float(budget[:-1]) * 3600 if budget.endswith(HOURS) else None
         cells = None if hours else int(budget)
-        with Pool(self.stages, workers, screened) as pool, _stopped_by_signals():
+        with Pool(self.stages, workers, screened) as pool:
             try:
                 for number in count():
                     known = self._whole(number)
@@ -154,21 +151,6 @@ def passed(records: Sequence[Mapping[str, Any]], search: Search) -> dict[str, in
     names = [FINITE, *(screen.name for screen in search.screens)]
     stopped = [names.index(r["failed"]) if r["failed"] else len(names) for r in records]
     return {name: sum(at > place for at in stopped) for place, name in enumerate(names)}
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """A polite kill is a Ctrl-C."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, ask) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 _stages: Stages = {}

@@ -6,7 +6,6 @@ end when all is done.
 """
 
 import os
-import signal
 import socket
 import time
 from collections import Counter
@@ -18,11 +17,11 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
-from rnnbench.console import STOPPING
 from rnnbench.errors import Interrupted, SomeFailed, UserError
 from rnnbench.runs.lock import holder
 from rnnbench.runs.records import TORN, Folder, write
 from rnnbench.settings import one_of
+from rnnbench.signals import listen, restore
 from rnnbench.sweep import manifest
 from rnnbench.sweep.backends import BACKENDS, gpus
 from rnnbench.sweep.packs import packs
@@ -213,7 +212,7 @@ class Stopping:
         self.going, self.asked = going, False
 
     def __enter__(self) -> None:
-        self.before = {s: signal.signal(s, self._ask) for s in STOPPING}
+        self.before = listen(self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
@@ -224,5 +223,4 @@ class Stopping:
             print("\nstopping: workers save and end; once more to stop at once", flush=True)
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        restore(self.before)
