@@ -21,6 +21,7 @@ from rnnbench.search.graph import REFERENCES
 from rnnbench.search.methods import Proposals
 from rnnbench.search.mutate import Grammar, mutant
 from rnnbench.search.pictures import course, draw
+from rnnbench.search.replicate import DEFAULTS, chosen, study_of
 from rnnbench.search.run import Sitting
 from rnnbench.search.screens import Screened, Trained, composed, untrainable
 from rnnbench.search.writing import compiled
@@ -86,7 +87,12 @@ def sat(search, stages, folder, method="evolution", seed=0, budget="5", workers=
         ("keep: 5", "keep: 0", "keep must be a whole number of at least 1, got 0"),
         ("inherit: 0.5", "inherit: 2", "inherit must be between 0 and 1"),
         ("keep: 5", "grammar: {activations: [swish]}", "activations must be tanh or sigmoid or"),
-        ("keep: 5", "references: [mut1]", "references must be lstm or gru, got 'mut1'"),
+        ("keep: 5", "references: [mut9]", "references must be"),
+        ("keep: 5", "references: [gru, gru]", "references: each needs a name of its own, got gru"),
+        ("keep: 5", "references: [nowhere.py:mine]", "references: no file 'nowhere.py' in"),
+        ("keep: 5", "references: [mine.py:lstm]", "not called like one of ours, got mine.py:lstm"),
+        ("keep: 5", "references: []", "references is empty"),
+        ("keep: 5", "references: [lstm]", "relative_to must be lstm, got 'gru'"),
     ],
 )
 def test_what_is_wrong_in_a_yaml_is_said(yaml, old, new, said):
@@ -94,6 +100,36 @@ def test_what_is_wrong_in_a_yaml_is_said(yaml, old, new, said):
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         read(str(yaml))
     assert said in str(error.value)
+
+
+MINE = """from torch import sigmoid, tanh
+
+def mine(W, R, b, x, h):
+    z = sigmoid(W.z @ x + R.z @ h + b.z)
+    return (1 - z) * h + z * tanh(W.n @ x + R.n @ h + b.n)
+"""
+
+
+def test_a_search_starts_from_a_cell_of_ones_own(yaml, tmp_path, monkeypatch):
+    """It is measured and mutated like ours, is no find, and another text is another search."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE, "utf-8")
+    yaml.write_text(
+        YAML.replace("keep: 5", "keep: 5\nreferences: [mut1, mine.py:mine]\nrelative_to: mine"),
+        "utf-8",
+    )
+    search = read(str(yaml))
+    stages = composed(search.screens)
+    archive = sat(search, stages, tmp_path / "searches/tiny/random-0", "random")
+    assert archive.fitness(archive.members["mine"]) == 1
+    parents = {member.parent for member in archive.members.values()} - {""}
+    assert parents == {"mut1", "mine"}
+    found = chosen(search, stages, tmp_path / "searches", 3)
+    assert found and not any("mine" in finalist.name for finalist in found)
+    study = study_of(search, DEFAULTS | {"unseen": {}}, found, tmp_path / "finalists.py")
+    assert f"{tmp_path}/mine.py:mine" in study["parts"]["tuned"]["sweep"][2]
+    Path("mine.py").write_text(MINE.replace("tanh(W", "-tanh(W"), "utf-8")
+    assert read(str(yaml)).digest != search.digest
 
 
 def test_what_cannot_be_trained_is_said_before_anything_is(yaml):

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import sigmoid, tanh
 
+from rnnbench.catalogue import resolve
+from rnnbench.catalogue import step as step_of
 from rnnbench.cells.gru import gru
 from rnnbench.cells.lstm import lstm
 from rnnbench.cells.mut import mut1, mut3
@@ -29,6 +31,7 @@ from rnnbench.search.mutate import (
     remove,
     shrink,
 )
+from rnnbench.search.starts import start
 from rnnbench.search.writing import INPUTS, Idle, compiled, function_text
 
 WIDTH = 5
@@ -58,6 +61,62 @@ def read_by(make):
 def normal(seed, *shape):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+OWN = """from torch import sigmoid, tanh
+
+def leaky(W, R, b, x, h, c):
+    g = sigmoid(W.g @ x + R.g @ tanh(h) + b.g)
+    n = tanh(W.e @ x - R.n @ (g * h) + b.n + h)
+    c = (1 - g) * n + c * g
+    return 2 * tanh(c), c
+
+def bare(W, R, b, x, h):
+    return tanh(W.h @ x + b.h + 0.5 * h)
+
+def loose(W, R, b, x, h):
+    return tanh(W.h @ x + b.h + sigmoid(R.h @ h) * h)
+
+def twice(W, R, b, x, h):
+    return tanh(W.one @ x) + tanh(W.other @ x) * tanh(R.h @ h + b.h)
+"""
+
+
+@pytest.mark.parametrize("typed", ["mut1", "mut2", "mut3", "mgu", "own.py:leaky"])
+def test_a_cell_as_the_start_of_a_search_computes_what_the_cell_does(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    theirs = resolve(typed if ".py" in typed else step_of(typed), "cell")
+    ours = function(start("cell", typed))
+    # all blocks of a family alike: then their names do not matter
+    blocks = [normal(1, WIDTH, 3), normal(2, WIDTH, WIDTH), normal(3, WIDTH)]
+    families = [read_by(lambda _, block=block: block) for block in blocks]
+    one = other = (normal(5, WIDTH), normal(6, WIDTH))[: 2 if typed == "own.py:leaky" else 1]
+    for k in range(9):
+        x = normal(10 + k, 3)
+        one, other = ours(*families, x, *one), theirs(*families, x, *other)
+        one, other = (v if isinstance(v, tuple) else (v,) for v in (one, other))
+        for mine, known_ in zip(one, other, strict=True):
+            torch.testing.assert_close(mine, known_, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("own.py:bare", "the number 0.5"),
+        ("own.py:loose", "R.h without a bias"),
+        ("own.py:twice", "no graph that computes the same"),
+        ("lstm_vanilla", "p\\.i"),
+        ("tcn", "a layer without equations"),
+        ("linattn", "shapes of their own"),
+    ],
+)
+def test_a_cell_that_no_graph_says_is_refused_as_a_start(typed, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(UserError, match=why) as refused:
+        start("cell", typed)
+    assert typed in str(refused.value)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

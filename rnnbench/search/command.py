@@ -12,9 +12,9 @@ from rnnbench.console import clock, console, say
 from rnnbench.errors import UserError, unknown
 from rnnbench.search import proxies, tables
 from rnnbench.search.design import METHODS, Search, checked_budget, read
-from rnnbench.search.graph import reference
 from rnnbench.search.run import RESULTS, Sitting, folder_of
 from rnnbench.search.screens import Stage, Stages, composed, drawn, pack_of, seeds_of
+from rnnbench.search.starts import start
 from rnnbench.search.writing import compiled, function_text
 
 HOW = ("workers", "paths.results")
@@ -153,7 +153,8 @@ def _asks(search: Search, stage: Stage) -> str:
 def _measured(search: Search, stage: Stage) -> float:
     """Seconds that this screen takes with the reference, from a few updates."""
     name = search.relative_to
-    function = compiled(function_text(reference(name), name, search.inputs), name)
+    candidate = start(name, search.references[name])
+    function = compiled(function_text(candidate, name, search.inputs), name)
     settings = drawn(stage.screen, 0, "plan", set(), stage.screen.settings)
     training = pack_of(name, function, stage, settings, seeds_of(stage.screen, 0))
     training.update()

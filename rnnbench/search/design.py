@@ -17,7 +17,7 @@ from typing import Any
 from rnnbench import catalogue
 from rnnbench.claims.checked import Checked
 from rnnbench.errors import UserError, unknown
-from rnnbench.search.graph import ACTIVATIONS, ELEMENTWISE, REFERENCES, Limits
+from rnnbench.search.graph import ACTIVATIONS, ELEMENTWISE, Limits
 from rnnbench.search.mutate import HOW_MANY, Grammar
 from rnnbench.search.writing import INPUTS
 
@@ -72,6 +72,7 @@ class Search:
     screens can be compared with the end; 0: none.
     recipes: a file of cells with published losses, in paths.mirror: these are trained in place of
     candidates, and their scores compared with the losses (`proxies`).
+    references: name → one of our cells, or path/to/file.py:name, as it was typed.
     relative_to: the reference whose scores are 1. digest: of all that decides the list.
     """
 
@@ -81,7 +82,7 @@ class Search:
     methods: tuple[str, ...]
     seeds: int
     budget: str
-    references: tuple[str, ...]
+    references: Mapping[str, str]
     relative_to: str
     inputs: str
     grammar: Grammar
@@ -163,10 +164,9 @@ def read(name: str) -> Search:
         raise file.wrong("screens: recipes are trained by one, whose evaluations are the budgets")
     if recipes is None and not any(screen.fitness for screen in screens):
         raise file.wrong("screens: at least one needs fitness: true")
-    references = file.texts("references", values["references"])
-    for one in references:
-        file.one_of("references", one, tuple(REFERENCES))
+    references = _references(file, values["references"])
     decides = {k: v for k, v in values.items() if k not in APART and v is not None}
+    decides |= {t: d for t in references.values() if (d := catalogue.file_digest(t, "references"))}
     return Search(
         name=path.stem,
         question=file.text("question", values["question"]),
@@ -175,7 +175,7 @@ def read(name: str) -> Search:
         seeds=number.whole("seeds", values["seeds"], 1),
         budget=checked_budget(str(values["budget"]), f"{path.name}: budget"),
         references=references,
-        relative_to=file.one_of("relative_to", values["relative_to"], references),
+        relative_to=file.one_of("relative_to", values["relative_to"], tuple(references)),
         inputs=file.one_of("grammar.inputs", grammar.get("inputs", INPUTS[0]), INPUTS),
         grammar=_grammar(file, number, grammar),
         keep=number.whole("keep", values["keep"], 1),
@@ -204,6 +204,28 @@ def checked_budget(text: str, key: str) -> str:
             f"{key} must be a number of candidates or of hours, 300 or 2h, got '{text}'"
         )
     return text
+
+
+def _references(file: Checked, values: Any) -> dict[str, str]:
+    """The name of each reference → what was typed."""
+    found: dict[str, str] = {}
+    for typed in file.texts("references", values):
+        own = catalogue.is_file(typed)
+        name = typed.rpartition(":")[2] if own else typed
+        if not own:
+            file.one_of("references", typed, tuple(catalogue.cells()))
+        elif not name.isidentifier() or name in catalogue.choices("cell"):
+            raise file.wrong(
+                "references: a cell of a file is path/to/file.py:name, and not called like one of "
+                "ours",
+                typed,
+            )
+        if name in found or name.startswith("cell_"):
+            raise file.wrong("references: each needs a name of its own", typed)
+        found[name] = typed
+    if not found:
+        raise file.wrong("references is empty; name a cell that the search starts from")
+    return found
 
 
 class _Numbers:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.errors import unknown
-
 LINEAR = "linear"
 ACTIVATIONS = (
     *("tanh", "sigmoid", "relu"),
@@ -153,7 +151,7 @@ def _closure(start: set[int], leaves: list[set[int]]) -> set[int]:
     return found
 
 
-class _Sketch:
+class Sketch:
     """Writes a graph by hand."""
 
     def __init__(self, *state: str) -> None:
@@ -174,7 +172,7 @@ class _Sketch:
 
 
 def _lstm() -> Graph:
-    s, (x, y, c) = _Sketch("y", "c"), (0, 1, 2)
+    s, (x, y, c) = Sketch("y", "c"), (0, 1, 2)
     z, i, f = (s.affine(kind, x, y) for kind in ("tanh", "sigmoid", "sigmoid"))
     cell = s.put("add", s.put("mul", z, i), s.put("mul", c, f))
     o = s.affine("sigmoid", x, y)
@@ -183,17 +181,10 @@ def _lstm() -> Graph:
 
 def _gru() -> Graph:
     """h̃ + z ⊙ (h - h̃): a product less than z ⊙ h + (1 - z) ⊙ h̃, and no constant."""
-    s, (x, h) = _Sketch("h"), (0, 1)
+    s, (x, h) = Sketch("h"), (0, 1)
     r, z = s.affine("sigmoid", x, h), s.affine("sigmoid", x, h)
     n = s.affine("tanh", x, s.put("mul", r, h))
     return s.drawn(s.put("add", n, s.put("mul", z, s.put("sub", h, n))))
 
 
 REFERENCES = {"lstm": _lstm(), "gru": _gru()}
-
-
-def reference(name: str) -> Graph:
-    """One of the cells that a search can start from. UserError if it is none."""
-    if name not in REFERENCES:
-        raise unknown("reference", name, REFERENCES)
-    return REFERENCES[name]

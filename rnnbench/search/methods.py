@@ -17,10 +17,11 @@ from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
 from rnnbench.search.archive import AGAIN, NEW, REFERENCE, Archive, Asked, Member
 from rnnbench.search.design import Screen
-from rnnbench.search.graph import Graph, not_recurrent, reference
+from rnnbench.search.graph import Graph, not_recurrent
 from rnnbench.search.identity import fingerprint, known, reads
 from rnnbench.search.mutate import TRIES, mutant
 from rnnbench.search.screens import Order, drawn, seeds_of
+from rnnbench.search.starts import start
 from rnnbench.search.writing import Idle, compiled, function_text
 
 
@@ -54,10 +55,11 @@ class Proposals:
         """Round 0: the cells that the search starts from."""
         made = []
         for slot, name in enumerate(self.search.references):
-            cell = read(reference(name), name, self.search.inputs)
+            candidate = start(name, self.search.references[name])
+            cell = read(candidate, name, self.search.inputs)
             made.append(
                 Asked(
-                    *(0, slot, REFERENCE, name, "", reference(name)),
+                    *(0, slot, REFERENCE, name, "", candidate),
                     *(cell.text, cell.fingerprint, cell.known, 0, 0, True),
                 )
             )
@@ -119,7 +121,7 @@ class Proposals:
     def _parent(self, listed: list[Member], rng: np.random.Generator) -> tuple[Member, int]:
         """Whom to mutate, and how often."""
         if self.method == "random":
-            names = self.search.references
+            names = tuple(self.search.references)
             chosen = self.archive.members[names[int(rng.integers(len(names)))]]
             return chosen, int(rng.integers(1, self.search.walk + 1))
         if self.method == "evolution":

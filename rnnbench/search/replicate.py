@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from rnnbench.catalogue import is_file
 from rnnbench.compose import compose
 from rnnbench.console import say
 from rnnbench.errors import UserError
@@ -103,7 +104,9 @@ def chosen(search: Search, stages: Stages, results: Path, count: int) -> list[Fi
             archive.fold(record)
         if search.relative_to not in archive.members:
             continue
-        found += [(f, archive, m, method, seed) for f, m in archive.ranked() if not m.known]
+        new = [(f, m) for f, m in archive.ranked() if not m.known]
+        new = [(f, m) for f, m in new if m.name not in search.references]
+        found += [(f, archive, m, method, seed) for f, m in new]
     found.sort(key=lambda one: -one[0])
     made: list[Finalist] = []
     taken: set[str] = set()
@@ -146,7 +149,9 @@ def study_of(
     search: Search, asked: Mapping[str, Any], finalists: Sequence[Finalist], file: Path
 ) -> dict[str, Any]:
     """The study as its YAML says it."""
-    cells = [*PEOPLE, *(f"{file}:{finalist.name}" for finalist in finalists)]
+    own = [typed for typed in search.references.values() if typed not in PEOPLE]
+    own = [str(Path(typed).resolve()) if is_file(typed) else typed for typed in own]
+    cells = [*PEOPLE, *own, *(f"{file}:{finalist.name}" for finalist in finalists)]
     draws = search.fitness[0].draws
     searched = [f"{key}=choice({','.join(map(str, values))})" for key, values in draws.items()]
     tasks = [list(screen.train) for screen in search.fitness]
