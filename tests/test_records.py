@@ -464,9 +464,11 @@ LEAST = {
     "task": "t",
     "seed": 0,
     "settings": {
-        "cell": {"name": "c", "step": "m.c"},
+        "cell": {"name": "c", "step": "m.c", "forget_bias": None},
         "task": {"name": "t", "type": "m.T"},
-        **{key: {} for key in ("model", "optim", "train")},
+        "model": {"hidden": 2, "layers": 1},
+        "optim": {"lr": 0.1},
+        "train": {"steps": 1, "batch": 1},
         "seed": 0,
     },
     "steps": 1,
@@ -506,6 +508,7 @@ def test_find_lists_what_has_ended(tmp_path):
     [
         ({"status": None}, "its status is None"),
         ({"settings": {}}, "its settings is {}"),
+        ({"settings": LEAST["settings"] | {"optim": {}}}, "its settings is "),
         ({"seed": True}, "its seed is True"),
         ({"steps": 10**30}, "its steps is 1000"),
         ({"seconds": 3}, "its seconds is 3"),

@@ -58,9 +58,13 @@ ALWAYS: dict[str, Check] = {
     "status": is_text,
     "settings": is_like(
         {
-            **dict.fromkeys(SECTIONS, lambda value: isinstance(value, dict)),
-            "cell": is_like({"name": is_text, "step": is_text}),
+            "cell": is_like(
+                {"name": is_text, "step": is_text, "forget_bias": is_maybe(is_number)}
+            ),
             "task": is_like({"name": is_text, "type": is_text}),
+            "model": is_like({"hidden": is_count, "layers": is_count}),
+            "optim": is_like({"lr": is_number}),
+            "train": is_like({"steps": is_count, "batch": is_count}),
             "seed": is_count,
         }
     ),
