@@ -49,7 +49,7 @@ def rank_map(table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
         .encode(
             x=alt.X("task:N", sort=tasks, title=None, axis=alt.Axis(orient="top", labelAngle=-35)),
             y=alt.Y("cell:N", sort=order, title=None),
-            tooltip=["cell:N", "task:N", "rank:Q", "score:N", "n:Q"],
+            tooltip=chart.told("cell:N", "task:N", "rank:Q", "score:N", "n:Q"),
         )
     )
     scale = alt.Scale(scheme="blues", reverse=True, domain=[1, worst])
@@ -87,7 +87,7 @@ def ranks(average: Mapping[Variant, float], cd: float, caption: str) -> Chart:
             y=y,
             color=colour,
             shape=chart.shape(cells, shown=False),
-            tooltip=["cell:N", "rank:Q"],
+            tooltip=chart.told("cell:N", "rank:Q"),
         ),
         base.mark_text(align="left", dx=9, fontSize=11).encode(
             x=x, y=y, text=alt.Text("rank:Q", format=".2f")
@@ -164,7 +164,7 @@ def _along(
     lengths = sorted(set(finite(data["length"])))
     scale = alt.Scale(type="log", nice=False, padding=20)
     x = alt.X("at:Q", title="length", scale=scale, axis=alt.Axis(values=lengths, format="~g"))
-    said = ["cell:N", "length:Q", "value:Q", "low:Q", "high:Q", "n:Q"]
+    said = chart.told("cell:N", "length:Q", "value:Q", "low:Q", "high:Q", "n:Q")
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
     sure = base.transform_filter("!datum.beyond")
     colour = chart.colour(cells)
@@ -182,7 +182,9 @@ def _along(
     ]
     if "beyond" in data and data["beyond"].any():
         arrows = base.transform_filter("datum.beyond").mark_text(text="↑", fontSize=15)
-        layers.append(arrows.encode(x=x, y=value, color=colour, tooltip=["cell:N", "reached:N"]))
+        layers.append(
+            arrows.encode(x=x, y=value, color=colour, tooltip=chart.told("cell:N", "reached:N"))
+        )
     return chart.layered(*layers, title=title)
 
 
@@ -219,7 +221,7 @@ def forest(name: str, table: pd.DataFrame, caption: str) -> Chart:
             y=y,
             color=colour,
             shape=alt.Shape("verdict:N", scale=forms, legend=below),
-            tooltip=["case:N", "verdict:N", "sentence:N"],
+            tooltip=chart.told("case:N", "verdict:N", "sentence:N"),
         ),
         title="",
         height=alt.Step(chart.ROW),

@@ -307,6 +307,13 @@ def whole_steps() -> alt.Axis:
     return alt.Axis(format=",d", tickMinStep=1)
 
 
+def told(*columns: str) -> list[alt.Tooltip]:
+    """What stands beside the pointer: columns, each with its type, `score:Q`. (Texts alone would
+    be looked up in the schema for each mark, which takes longer than drawing it.)
+    """
+    return [alt.Tooltip(column) for column in columns]
+
+
 def marked(levels: Mapping[str, float], along: str = "y") -> list[alt.Chart]:
     """The memoryless baseline, dashed, and the target, dotted, as layers. along: their axis."""
     made = []
@@ -314,7 +321,7 @@ def marked(levels: Mapping[str, float], along: str = "y") -> list[alt.Chart]:
         if name in levels:
             data = rows(pd.DataFrame([{"level": levels[name], "name": name}]))
             rule = alt.Chart(data).mark_rule(color=GREY, strokeDash=dash_of, clip=True)
-            made.append(rule.encode(**{along: "level:Q", "tooltip": ["name:N", "level:Q"]}))
+            made.append(rule.encode(**{along: "level:Q", "tooltip": told("name:N", "level:Q")}))
     return made
 
 

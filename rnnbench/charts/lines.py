@@ -164,7 +164,7 @@ def _lines(
     y = alt.Y("score:Q", title=title, scale=chart.scaled(span), axis=chart.numbers(span.kind))
     colour, dash = chart.colour(cells, line=True), chart.dash(cells)
     colour.legend = dash.legend = chart.legend(cells, line=True, most=len(cells))
-    tip = ["cell:N", "run:N", "at:Q", "score:Q"]
+    tip = chart.told("cell:N", "run:N", "at:Q", "score:Q")
     line = base.mark_line(strokeWidth=1.6, clip=True)
     point = base.mark_point(size=14, filled=True, opacity=1, clip=True)
     return [

@@ -27,7 +27,8 @@ def importance(task: Variant, table: pd.DataFrame, cells: Sequence[Variant]) -> 
     base = alt.Chart().transform_filter(chart.ON)
     y = alt.Y("parameter:N", sort=order, title=None)
     x = alt.X("mean:Q", title="share of variance", scale=alt.Scale(domain=[0, 1]))
-    tip = [f"{key}:{'N' if key in ('cell', 'parameter') else 'Q'}" for key in keys]
+    kinds = ("N" if key in ("cell", "parameter") else "Q" for key in keys)
+    tip = chart.told(*map(":".join, zip(keys, kinds, strict=True)))
     panel = alt.layer(
         base.mark_bar(clip=True).encode(
             x=x, y=y, color=chart.colour(cells, shown=False), tooltip=tip
@@ -80,7 +81,7 @@ def _marginal(
             y=alt.Y("mean:Q", title=f"predicted {score}", scale=alt.Scale(zero=False)),
             color=chart.colour(cells, line=True),
             strokeDash=chart.dash(cells),
-            tooltip=["cell:N", "x:N", "mean:Q", "std:Q"],
+            tooltip=chart.told("cell:N", "x:N", "mean:Q", "std:Q"),
         )
         .properties(width=SIDE, height=SIDE)
     )

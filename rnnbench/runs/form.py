@@ -58,9 +58,7 @@ ALWAYS: dict[str, Check] = {
     "status": is_text,
     "settings": is_like(
         {
-            "cell": is_like(
-                {"name": is_text, "step": is_text, "forget_bias": is_maybe(is_number)}
-            ),
+            "cell": is_like({"name": is_text, "step": is_text, "forget_bias": is_maybe(is_number)}),
             "task": is_like({"name": is_text, "type": is_text}),
             "model": is_like({"hidden": is_count, "layers": is_count}),
             "optim": is_like({"lr": is_number}),

@@ -67,7 +67,8 @@ class Importance:
     Shares are of the variance of the forest's prediction.
 
     n: runs; replaced: of them, those without a score (diverged) that count as memoryless; r2: of
-        the forest, cross-validated.
+        the forest, each run predicted by the trees that have not seen it (out of bag): 1 is
+        perfect, 0 no better than the mean.
     table: task, cell, parameter, scale, mean, std, n, r2. pairs: task, cell, first, second, mean,
         std, beyond what the two explain
     alone. std: over refits with other seeds, the forest's part of the uncertainty; it does not say
@@ -91,7 +92,7 @@ def importance(
     runs: pd.DataFrame,
     rng: np.random.Generator,
     repeats: int = 5,
-    trees: int = 64,
+    trees: int = 32,
     of: str = "value",
 ) -> Importance:
     """What the settings that differ between these runs, all of one task and cell, did to the test
@@ -113,15 +114,10 @@ def importance(
     if reason := _refusal(scores, settings):
         return Importance(task, cell, len(runs), replaced, reason)
     inputs = np.column_stack([setting.coordinates for setting in settings])
-    *seeds, folds = (int(seed) for seed in rng.integers(2**31, size=repeats + 1))
-    r2 = fit_quality(inputs, scores, folds, trees)
-    forests = [
-        [
-            _leaves(tree)
-            for tree in _forest(seed, trees, len(scores)).fit(inputs, scores).estimators_
-        ]
-        for seed in seeds
-    ]
+    seeds = rng.integers(2**31, size=repeats)
+    fitted = [_forest(inputs, scores, int(seed), trees) for seed in seeds]
+    r2 = float(np.mean([forest.oob_score_ for forest in fitted]))
+    forests = [[_leaves(tree) for tree in forest.estimators_] for forest in fitted]
     shares = np.array([_mean_share(forest) for forest in forests])  # (repeats, settings, settings)
 
     def summary(i: int, j: int) -> dict[str, float]:
@@ -171,26 +167,10 @@ def importance(
 
 
 def importances(
-    frame: pd.DataFrame, rng: np.random.Generator, repeats: int = 5, trees: int = 64
+    frame: pd.DataFrame, rng: np.random.Generator, repeats: int = 5, trees: int = 32
 ) -> list[Importance]:
     """`importance` of every task and cell in the frame, those refused included."""
     return [importance(runs, rng, repeats, trees) for _, runs in frame.groupby(["task", "cell"])]
-
-
-def fit_quality(inputs: Floats, scores: Floats, seed: int, trees: int = 64) -> float:
-    """R² of predictions for runs the forest has not seen, five-fold: 1 is perfect, 0 no better than
-    the mean.
-    """
-    from sklearn.metrics import r2_score  # type: ignore[import-untyped]
-    from sklearn.model_selection import KFold, cross_val_predict  # type: ignore[import-untyped]
-
-    folds = KFold(5, shuffle=True, random_state=seed)
-    return float(
-        r2_score(
-            scores,
-            cross_val_predict(_forest(seed, trees, len(scores) * 4 // 5), inputs, scores, cv=folds),
-        )
-    )
 
 
 def searched(runs: pd.DataFrame) -> list[str]:
@@ -268,12 +248,19 @@ def _setting(name: str, column: "pd.Series[Any]") -> Setting:
     )
 
 
-def _forest(seed: int, trees: int, n: int) -> Any:
+def _forest(inputs: Floats, scores: Floats, seed: int, trees: int) -> Any:
+    from sklearn import config_context  # type: ignore[import-untyped]
     from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
 
-    return RandomForestRegressor(
-        trees, max_depth=64, random_state=seed, max_samples=MOST if n > MOST else None
+    forest = RandomForestRegressor(
+        trees,
+        max_depth=64,
+        random_state=seed,
+        max_samples=MOST if len(scores) > MOST else None,
+        oob_score=True,
     )
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return forest.fit(inputs, scores)
 
 
 def _leaves(estimator: Any) -> tuple[Floats, Floats, Floats]:

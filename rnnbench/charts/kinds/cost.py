@@ -73,7 +73,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
             y=score,
             color=colour,
             shape=chart.shape(picked.cells),
-            tooltip=["cell:N", "cost:Q", "score:Q", "low:Q", "high:Q"],
+            tooltip=chart.told("cell:N", "cost:Q", "score:Q", "low:Q", "high:Q"),
         ),
         *chart.marked(picked.levels),
         title=picked.task.label,

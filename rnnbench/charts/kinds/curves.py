@@ -60,7 +60,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
     title = f"validation {picked.metric}"
     look = {"color": chart.colour(picked.cells, line=True), "strokeDash": chart.dash(picked.cells)}
     base = alt.Chart(chart.rows(data)).transform_filter(chart.ON)
-    said = ["cell:N", "step:Q", "median:Q", "low:Q", "high:Q", "n:Q"]
+    said = chart.told("cell:N", "step:Q", "median:Q", "low:Q", "high:Q", "n:Q")
     return chart.layered(
         base.mark_area(opacity=1, fillOpacity=0.13, clip=True).encode(
             x=x, y=alt.Y("low:Q", title=title, **y), y2="high:Q", color=look["color"]

@@ -31,7 +31,8 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
     scale, axis = chart.scaled(span), chart.numbers(span.kind)
     y = chart.row_of(picked.cells)
     colour = chart.colour(picked.cells, shown=False)
-    said = ["cell:N", *(f"{name}:Q" for name in (*names, "mean", "n", "diverged", "params"))]
+    numbers = (f"{name}:Q" for name in (*names, "mean", "n", "diverged", "params"))
+    said = chart.told("cell:N", *numbers)
     filled = alt.condition("datum.apart", alt.value(0.75), alt.value(0.15))
     base = alt.Chart().transform_filter(chart.ON)
     layers = alt.layer(

@@ -69,7 +69,11 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
     )
     return chart.layered(
         runs.mark_point(size=28, opacity=1, fillOpacity=0.4, filled=True, clip=True).encode(
-            x=x, y=score, color=colour, shape=lost, tooltip=["cell:N", "rate:Q", "score:Q", "run:N"]
+            x=x,
+            y=score,
+            color=colour,
+            shape=lost,
+            tooltip=chart.told("cell:N", "rate:Q", "score:Q", "run:N"),
         ),
         middle.mark_line(strokeWidth=1.8, clip=True).encode(
             x=x, y=alt.Y("median:Q", **y), color=colour, strokeDash=chart.dash(picked.cells)
@@ -78,7 +82,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
             x=x,
             y=alt.Y("median:Q", **y),
             color=colour,
-            tooltip=["cell:N", "rate:Q", "median:Q", "n:Q"],
+            tooltip=chart.told("cell:N", "rate:Q", "median:Q", "n:Q"),
         ),
         *chart.marked(picked.levels),
         title=picked.task.label,

@@ -36,12 +36,12 @@ def marks(
     )
     y = chart.row_of(picked.cells)
     colour = chart.colour(picked.cells, shown=False)
-    said = ["cell:N", "median:Q", "low:Q", "high:Q", "n:Q", "diverged:Q"]
+    said = chart.told("cell:N", "median:Q", "low:Q", "high:Q", "n:Q", "diverged:Q")
     every = alt.Chart(chart.rows(data[["cell", "score"]])).transform_filter(chart.ON)
     middle = alt.Chart(chart.rows(cells.drop(columns="score"))).transform_filter(chart.ON)
     return chart.layered(
         every.mark_tick(opacity=1, fillOpacity=0.45, thickness=1.5, size=11, clip=True).encode(
-            x=x, y=y, color=colour, tooltip=["cell:N", "score:Q"]
+            x=x, y=y, color=colour, tooltip=chart.told("cell:N", "score:Q")
         ),
         middle.mark_rule(strokeWidth=1.8, clip=True).encode(
             x="low:Q", x2="high:Q", y=y, color=colour, tooltip=said

@@ -32,7 +32,7 @@ def marks(data: pd.DataFrame, picked: Picked) -> alt.TopLevelMixin:
         .encode(
             x=alt.X("other:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-40)),
             y=alt.Y("cell:N", sort=order, title=None),
-            tooltip=["cell:N", "other:N", "wins:Q", "low:Q", "high:Q"],
+            tooltip=chart.told("cell:N", "other:N", "wins:Q", "low:Q", "high:Q"),
         )
     )
     scale = alt.Scale(scheme="redblue", domain=[0, 1])

@@ -56,7 +56,7 @@ def importance_table(task: Variant, rows: Sequence[Row]) -> Table:
         *(Column(name, partial(_share, name), SPREAD, "share") for name in settings),
         Column("largest pair", _pair, PAIR, "beyond its two", "pair", wide=True),
         Column("runs", lambda row: row[1].n, COUNT),
-        Column("R²", lambda row: row[1].r2, rounded(2), "unseen runs", "r2"),
+        Column("R²", lambda row: row[1].r2, rounded(2), "out of bag", "r2"),
     ]
     notes = [
         "Brackets: standard deviation over refits of the forest, which says nothing of what other "
