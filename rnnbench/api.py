@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.catalogue import choices, read
-from rnnbench.console import Screen, say
+from rnnbench.console import RunView, say
 from rnnbench.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -339,18 +339,18 @@ def _public(value: Any, home: str) -> str:
     return home or "torch"
 
 
-def _screen() -> Screen:
+def _screen() -> RunView:
     """Who looks on: in a notebook an HTML bar, else the command line's."""
     try:
         from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore]
         from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        return Screen()
+        return RunView()
     shell = get_ipython()
-    return Notebook(display) if shell is not None and hasattr(shell, "kernel") else Screen()
+    return Notebook(display) if shell is not None and hasattr(shell, "kernel") else RunView()
 
 
-class Notebook(Screen):
+class Notebook(RunView):
     """A bar with the last scores, drawn anew in its place."""
 
     def __init__(self, display: Callable[..., Any]) -> None:

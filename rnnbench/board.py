@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from rnnbench.runs.made import clear_events
-from rnnbench.runs.records import Row
+from rnnbench.runs.records import CurveRow
 
 
 class Board:
@@ -22,13 +22,15 @@ class Board:
     in HParams, whose table shows no more than its first columns.
     """
 
-    def __init__(self, path: Path, rows: Iterable[Row] = (), first: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: Path, rows: Iterable[CurveRow] = (), first: Iterable[str] = ()
+    ) -> None:
         self.first = list(first)
         clear_events(path)
         self.writer = SummaryWriter(str(path))
         self.add(rows)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[CurveRow]) -> None:
         for row in rows:
             for column, value in row.items():
                 if column not in ("step", "split", "seconds"):

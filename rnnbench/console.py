@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rnnbench.data import Row
+from rnnbench.data import DataState
 from rnnbench.published import span
 from rnnbench.runs.records import finite
 from rnnbench.signals import listen, restore
@@ -44,7 +44,7 @@ def aside(wanted: bool) -> Iterator[None]:
         console.stderr = False
 
 
-class Screen(AbstractContextManager["Screen"]):
+class RunView(AbstractContextManager["RunView"]):
     """Watches one pack: a bar with loss, rate and time left.
 
     Ctrl-C (or SIGTERM) asks to stop after the step.
@@ -65,7 +65,7 @@ class Screen(AbstractContextManager["Screen"]):
         )
         self.drawn = 0.0
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> "RunView":
         self.handlers = listen(self._asked)
         self.bar.start()
         return self
@@ -175,7 +175,7 @@ def fact(name: str, text: str) -> None:
     say(textwrap.fill(f"{name:<11}{text}", console.width, subsequent_indent=" " * 11))
 
 
-def files(rows: Iterable[Row]) -> None:
+def files(rows: Iterable[DataState]) -> None:
     """Data files, a line each, below what they are."""
     for what, members in groupby(rows, key=lambda row: f"{row.what} ({row.licence})"):
         console.print(what, soft_wrap=False, markup=False)

@@ -39,7 +39,7 @@ class DataFile:
     licence: str
 
 
-class Row(NamedTuple):
+class DataState(NamedTuple):
     """A line of `rnnbench data list` or `check`; only `present`, `absent` and `ok` are healthy
     states.
     """
@@ -69,12 +69,12 @@ def catalogue() -> dict[str, DataFile]:
     return files
 
 
-def listing(paths: Paths) -> list[Row]:
+def listing(paths: Paths) -> list[DataState]:
     """What there is and what is here, by size alone: quick. States: present, absent, wrong size."""
     return [_row(file, _quick_state(file, _place(file, paths))) for file in catalogue().values()]
 
 
-def check(paths: Paths) -> list[Row]:
+def check(paths: Paths) -> list[DataState]:
     """The same with every present file read and its checksum compared.
 
     States: ok, absent, corrupt (found …).
@@ -183,8 +183,8 @@ def _chosen(names: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _row(file: DataFile, state: str) -> Row:
-    return Row(file.name, file.bytes, state, file.what, file.licence)
+def _row(file: DataFile, state: str) -> DataState:
+    return DataState(file.name, file.bytes, state, file.what, file.licence)
 
 
 def _place(file: DataFile, paths: Paths) -> Path:

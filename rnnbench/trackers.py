@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from rnnbench.board import Board, flat, name_run, tag
 from rnnbench.errors import UserError
-from rnnbench.runs.records import Folder, Row, write
+from rnnbench.runs.records import CurveRow, Folder, write
 from rnnbench.settings import Settings
 
 Scores = Mapping[str, float]
@@ -24,11 +24,11 @@ Scores = Mapping[str, float]
 class Tracker(Protocol):
     """rows: of the curve; scores: on the test set, once the run has ended."""
 
-    def add(self, rows: Iterable[Row]) -> None: ...
+    def add(self, rows: Iterable[CurveRow]) -> None: ...
     def close(self, settings: Mapping[str, Any] | None, scores: Scores | None) -> None: ...
 
 
-def named(rows: Iterable[Row]) -> Iterator[tuple[int, str, float]]:
+def named(rows: Iterable[CurveRow]) -> Iterator[tuple[int, str, float]]:
     """(step, name, value) of every number, as TensorBoard calls it."""
     for row in rows:
         for column, value in row.items():
@@ -43,7 +43,7 @@ class Csv:
         self.path = folder.path / "scalars.csv"
         write(self.path, "step,name,value\n")
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[CurveRow]) -> None:
         self._append(named(rows))
 
     def close(self, settings: Mapping[str, Any] | None, scores: Scores | None) -> None:
@@ -73,7 +73,7 @@ class Wandb:
             settings=wandb.Settings(silent=True, console="off", disable_git=True),
         )
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[CurveRow]) -> None:
         by_step: dict[int, dict[str, float]] = {}
         for step, name, value in named(rows):
             by_step.setdefault(step, {})[name] = value
@@ -109,7 +109,7 @@ class Mlflow:
         tags = {"rnnbench": folder.path.name}
         self.id = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[CurveRow]) -> None:
         metrics = [self.metric(name, value, 0, step) for step, name, value in named(rows)]
         if metrics:
             self.client.log_batch(self.id, metrics=metrics)
@@ -138,7 +138,7 @@ class Trackers:
         self,
         folder: Folder,
         settings: Settings,
-        rows: Sequence[Row],
+        rows: Sequence[CurveRow],
         overrides: Sequence[str],
         say: Callable[[str], None],
     ) -> None:
@@ -153,7 +153,9 @@ class Trackers:
             else:
                 self._begin(name, folder, settings, rows)
 
-    def _begin(self, name: str, folder: Folder, settings: Settings, rows: Sequence[Row]) -> None:
+    def _begin(
+        self, name: str, folder: Folder, settings: Settings, rows: Sequence[CurveRow]
+    ) -> None:
         def begin() -> None:
             self.clients[name] = CLIENTS[name](folder, settings)
             self.clients[name].add(rows)
@@ -175,7 +177,7 @@ class Trackers:
             said = " ".join(str(error).split())[:150]
             self.say(f"logger={name} failed and is left out of this run: {said}")
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[CurveRow]) -> None:
         fresh = list(rows)
         if self.board:
             self.board.add(fresh)

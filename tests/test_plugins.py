@@ -61,11 +61,11 @@ def caption(data, picked):
     return "seconds of training"
 
 
-SECONDS = chart.Kind(99, data, marks, caption)
+SECONDS = chart.ChartKind(99, data, marks, caption)
 """
 CLAIM = '''
 from rnnbench.claims.answer import Answer, Words
-from rnnbench.claims.kind import Kind
+from rnnbench.claims.kind import ClaimKind
 from rnnbench.claims.selection import side
 
 
@@ -86,7 +86,7 @@ def smaller(frame, claim, case):
     )
 
 
-SMALLER = Kind(smaller, ("x", "y", "factor"), learns=False)
+SMALLER = ClaimKind(smaller, ("x", "y", "factor"), learns=False)
 '''
 STUDY = """
 question: 'Which is smaller?'

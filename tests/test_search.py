@@ -15,7 +15,7 @@ import rnnbench
 from rnnbench import cli
 from rnnbench.errors import UserError
 from rnnbench.search import run, tables
-from rnnbench.search.archive import Archive, lines
+from rnnbench.search.archive import SearchArchive, lines
 from rnnbench.search.design import METHODS, read
 from rnnbench.search.graph import REFERENCES
 from rnnbench.search.methods import Proposals
@@ -217,7 +217,7 @@ def test_fitness_is_the_smallest_share_of_the_search_tasks(search, stages):
     tasks = ("arithmetic", "xml", "text")
     screen = search.screens[1]
     made = replace(search, screens=tuple(replace(screen, name=name) for name in tasks))
-    archive = Archive(made, dict.fromkeys(tasks, stages["parity"]))
+    archive = SearchArchive(made, dict.fromkeys(tasks, stages["parity"]))
     archive.fold(recorded("gru", dict(zip(tasks, (0.896, 0.460, 0.0907), strict=True))))
     archive.fold(recorded("cell_1", dict(zip(tasks, (0.92, 0.47, 0.090), strict=True))))
     archive.fold(recorded("cell_2", dict(zip(tasks, (0.92, 0.47, None), strict=True))))
@@ -231,7 +231,7 @@ def test_fitness_is_the_smallest_share_of_the_search_tasks(search, stages):
 
 
 def test_less_is_better_where_the_goal_says_so(search, stages):
-    archive = Archive(search, stages | {"parity": stages["parity"]._replace(goal="min")})
+    archive = SearchArchive(search, stages | {"parity": stages["parity"]._replace(goal="min")})
     archive.fold(recorded("gru", {"parity": 2.0}))
     archive.fold(recorded("cell_1", {"parity": 1.6}))
     assert archive.fitness(archive.members["cell_1"]) == 2.0 / 1.6

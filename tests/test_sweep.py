@@ -26,7 +26,7 @@ from rnnbench.settings import shape
 from rnnbench.sweep import launch, manifest, status
 from rnnbench.sweep.packs import packs
 from rnnbench.sweep.planning import Job
-from rnnbench.sweep.progress import Progress
+from rnnbench.sweep.progress import SweepProgress
 from rnnbench.sweep.work import Orders, work
 from rnnbench.training.run import load_task
 
@@ -478,7 +478,7 @@ def test_a_failure_that_cannot_be_recorded_is_told(jobs_for, orders):
     folder.write_text("a file in the way")
     (ended,) = work([job], orders)
     assert ended.status == "failed" and "nor can that be recorded" in ended.unrecorded
-    progress = Progress({folder: job}, "failed")
+    progress = SweepProgress({folder: job}, "failed")
     progress.failed_unrecorded(folder, ended.unrecorded)
     assert not progress.left() and progress.states()["failed"] == 1
 
@@ -488,7 +488,7 @@ def test_a_budget_in_epochs_counts_in_steps(settings_for, tmp_path):
     text = f"task=charlm task.corpus={tmp_path / 'text.txt'} task.window=7 train.batch=5"
     job = job_of(settings_for("cell=gru", *text.split(), "train.epochs=2"))
     folder = Folder.of(job.settings)
-    progress = Progress({folder.path: job}, "all")
+    progress = SweepProgress({folder.path: job}, "all")
     folder.path.mkdir(parents=True)
     folder.curve_path.write_text("step,split,name,value\n10,train,loss,1\n")
     task = load_task(job.settings, print)

@@ -702,7 +702,7 @@ def test_the_program_computes_what_the_network_does(settings_for, monkeypatch, c
         task = type("Task", (), {"inputs": 3})
 
     Run.network, Run.plan = network, made
-    copy = program.Program(Run)
+    copy = program.ExportedNetwork(Run)
     x, *_ = copy.example(6, 2)
     states = [0.2 + torch.rand(2, 5, dtype=torch.float64) for _ in copy.states]
     count = len(made.state)
@@ -774,7 +774,7 @@ def test_files_compute_alike_without_us(run_of, tmp_path, to, overrides):
     path, error = export.export(place, to, out=str(tmp_path / f"net.{to}"))
     assert error <= 1e-5
     run = open_run(place)
-    made, given = program.Program(run), {}
+    made, given = program.ExportedNetwork(run), {}
     for call, (steps, batch) in {"long": (12, 5), "one": (1, 1), "carried": (9, 2)}.items():
         x, *states = made.example(steps, batch, seed=steps)
         states = [torch.full_like(s, 0.3) for s in states] if call == "carried" else states

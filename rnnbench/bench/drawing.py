@@ -18,7 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Point:
+class RatioMark:
     """A ratio with its quartiles. line: where it stands in its panel. way: its colour and mark."""
 
     panel: str
@@ -36,7 +36,7 @@ def of_layers(rows: Rows) -> Figure:
             batch, steps, inputs, units = row["shape"]
             panel = f"batch {batch}, {steps} steps, {inputs} inputs, {units} units"
             way = name_of(row)
-            points.append(Point(panel, row["cell"], way, row["ratio"], row["ratio_quartiles"]))
+            points.append(RatioMark(panel, row["cell"], way, row["ratio"], row["ratio_quartiles"]))
     return drawn(points, LAYERS)
 
 
@@ -49,11 +49,13 @@ def of_steps(rows: Rows) -> Figure:
                 batch, _, _, units = row["shape"]
                 runs = "1 run" if row["replicas"] == 1 else f"{row['replicas']} runs"
                 line = f"{row['task']} {batch} × {units}"
-                points.append(Point(row["cell"], line, f"{name}, {runs} of ours", ratio, quartiles))
+                points.append(
+                    RatioMark(row["cell"], line, f"{name}, {runs} of ours", ratio, quartiles)
+                )
     return drawn(points, STEPS)
 
 
-def drawn(points: Sequence[Point], axis: str) -> Figure:
+def drawn(points: Sequence[RatioMark], axis: str) -> Figure:
     """Ratios of medians, with quartiles over the turns, on a logarithmic axis."""
     panels = list(dict.fromkeys(point.panel for point in points))
     lines = list(dict.fromkeys(point.line for point in points))
@@ -87,7 +89,7 @@ def drawn(points: Sequence[Point], axis: str) -> Figure:
 
 def _panel(
     axes: Any,
-    points: Sequence[Point],
+    points: Sequence[RatioMark],
     lines: Sequence[str],
     look: Mapping[str, tuple[str, str]],
 ) -> None:

@@ -29,7 +29,7 @@ LINE, MEMORY = "#555555", "#0072B2"
 
 
 @dataclass(eq=False)
-class Node:
+class DrawnNode:
     """text: on it; below: its name; kind: what it is coloured by. sources: nodes that it reads, and
     whether by a matrix.
     """
@@ -37,7 +37,7 @@ class Node:
     text: str
     kind: str
     below: str = ""
-    sources: list[tuple["Node", bool]] = field(default_factory=list)
+    sources: list[tuple["DrawnNode", bool]] = field(default_factory=list)
 
 
 def diagram(program: Program, name: str) -> str:
@@ -68,12 +68,12 @@ class _Reader:
     """Values as nodes: a sum of products with matrices is one box with the function of it."""
 
     def __init__(self, program: Program) -> None:
-        self.program, self.nodes = program, list[Node]()
+        self.program, self.nodes = program, list[DrawnNode]()
         self.writer = Writer(program, UNICODE)
-        self.made: dict[Value, Node] = {}
+        self.made: dict[Value, DrawnNode] = {}
         for state in program.state:
-            self._add(Node(f"{state}ₜ₋₁", "state"))
-        self._add(Node("xₜ", "input"))
+            self._add(DrawnNode(f"{state}ₜ₋₁", "state"))
+        self._add(DrawnNode("xₜ", "input"))
         self.before = dict(zip(program.state, self.nodes, strict=False))
         self.x = self.nodes[-1]
         ends = [
@@ -81,18 +81,18 @@ class _Reader:
             for state, value in zip(program.state, program.results, strict=True)
         ]
         for state, source in ends:
-            self._add(Node(f"{state}ₜ", "state", sources=[(source, False)]))
+            self._add(DrawnNode(f"{state}ₜ", "state", sources=[(source, False)]))
 
-    def _add(self, node: Node) -> Node:
+    def _add(self, node: DrawnNode) -> DrawnNode:
         self.nodes.append(node)
         return node
 
-    def of(self, value: Value) -> Node:
+    def of(self, value: Value) -> DrawnNode:
         if value not in self.made:
             self.made[value] = self._made(value)
         return self.made[value]
 
-    def _made(self, value: Value) -> Node:
+    def _made(self, value: Value) -> DrawnNode:
         if value.op == "x":
             return self.x
         if value.op == "state":
@@ -101,7 +101,7 @@ class _Reader:
         name = "" if name in self.program.state else name
         inner = value.inputs[0] if len(value.inputs) == 1 else None
         if value.op in VECTORS:
-            return self._add(Node(f"{value.op}_{value.block}", "input"))
+            return self._add(DrawnNode(f"{value.op}_{value.block}", "input"))
         if self._linear(value):
             return self._box("Σ", "function", name, value)
         if inner is not None and self._linear(inner) and inner not in self.writer.names:
@@ -113,7 +113,7 @@ class _Reader:
             text = self._with_number(value, text)
         sources = [(self.of(arg), False) for arg in value.inputs]
         sign = value.op in SIGNS
-        return self._add(Node(text, "sign" if sign else "function", name, sources))
+        return self._add(DrawnNode(text, "sign" if sign else "function", name, sources))
 
     def _with_number(self, value: Value, sign: str) -> str:
         written = [
@@ -135,9 +135,9 @@ class _Reader:
             else:
                 yield arg
 
-    def _box(self, text: str, kind: str, name: str, total: Value) -> Node:
+    def _box(self, text: str, kind: str, name: str, total: Value) -> DrawnNode:
         """A box that reads what the products of a sum read; biases belong to it."""
-        sources: list[tuple[Node, bool]] = []
+        sources: list[tuple[DrawnNode, bool]] = []
         for term in [total] if total.op in MATRICES else self._terms(total):
             if not isinstance(term, Value) or term.op == "b":
                 continue
@@ -148,17 +148,17 @@ class _Reader:
             else:
                 sources.append((self.of(term), False))
         unique = list(dict.fromkeys(sources))
-        return self._add(Node(text, kind, name, unique))
+        return self._add(DrawnNode(text, kind, name, unique))
 
 
 def _is_product(term: Argument) -> bool:
     return isinstance(term, Value) and term.op in MATRICES
 
 
-def _memory(nodes: list[Node]) -> set[tuple[Node, Node]]:
+def _memory(nodes: list[DrawnNode]) -> set[tuple[DrawnNode, DrawnNode]]:
     """The edges along which a state goes on to itself without a matrix between: its line."""
     count = sum(node.kind == "state" for node in nodes) // 2
-    found: set[tuple[Node, Node]] = set()
+    found: set[tuple[DrawnNode, DrawnNode]] = set()
     for start, end in zip(nodes[:count], nodes[-count:], strict=True):
         reaches = {start}
         edges = []
@@ -176,13 +176,13 @@ def _memory(nodes: list[Node]) -> set[tuple[Node, Node]]:
 
 
 Place = tuple[float, float]
-Edge = tuple[Node, Node]
+Edge = tuple[DrawnNode, DrawnNode]
 ORDERS = 16  # in which the layout is asked for
 
 
 def _placed(
-    nodes: list[Node], memory: set[Edge]
-) -> tuple[dict[Node, Place], dict[Edge, list[Place]]]:
+    nodes: list[DrawnNode], memory: set[Edge]
+) -> tuple[dict[DrawnNode, Place], dict[Edge, list[Place]]]:
     """Where every node stands, and where edges that pass layers bend."""
     layer = _layers(nodes)
     index = {node: k for k, node in enumerate(nodes)}
@@ -216,7 +216,7 @@ def _placed(
     return places, {edge: [points[k] for k in chain] for edge, chain in chains.items()}
 
 
-def _line(nodes: list[Node], memory: set[Edge]) -> list[Edge]:
+def _line(nodes: list[DrawnNode], memory: set[Edge]) -> list[Edge]:
     """The edges of one state's memory, from before the step to after it; of the last state that has
     one, since the first is the output.
     """
@@ -270,11 +270,11 @@ def _crossings(down: list[float], layers: list[int], steps: list[tuple[int, int]
     )
 
 
-def _layers(nodes: list[Node]) -> dict[Node, int]:
+def _layers(nodes: list[DrawnNode]) -> dict[DrawnNode, int]:
     """The layer of each node: after all that it reads; new states stand last."""
-    layer: dict[Node, int] = {}
+    layer: dict[DrawnNode, int] = {}
 
-    def depth(node: Node) -> int:
+    def depth(node: DrawnNode) -> int:
         if node not in layer:
             layer[node] = max((depth(source) + 1 for source, _ in node.sources), default=0)
         return layer[node]
@@ -286,7 +286,7 @@ def _layers(nodes: list[Node]) -> dict[Node, int]:
     return layer
 
 
-def _edge(route: list[Place], node: Node, memory: bool, learnt: bool) -> str:
+def _edge(route: list[Place], node: DrawnNode, memory: bool, learnt: bool) -> str:
     """A line from left to right, level at both ends."""
     reach = 22 if node.kind == "state" else 17
     *others, (x, y) = route
@@ -301,7 +301,7 @@ def _edge(route: list[Place], node: Node, memory: bool, learnt: bool) -> str:
     return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{dash}{end}/>'
 
 
-def _drawn(node: Node, x: float, y: float) -> str:
+def _drawn(node: DrawnNode, x: float, y: float) -> str:
     fill = FILLS[node.kind]
     wide = max(34.0, 9.0 * len(node.text) + 12)
     if node.kind == "sign" and len(node.text) == 1:

@@ -3,7 +3,8 @@ zoom and a legend that switches cells; the same description makes its SVG, PNG a
 browser or a network (vl-convert).
 
 A module in `charts/kinds` says of one kind of chart which data it shows of a task and with which
-marks; `Kind` is what it holds. From outside, an entry point of the group `rnnbench.charts.kinds`.
+marks; `ChartKind` is what it holds. From outside, an entry point of the group
+`rnnbench.charts.kinds`.
 """
 
 import io
@@ -158,7 +159,7 @@ class Picked:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ChartKind:
     """data: what is shown of a task, a row a mark; None where there is nothing to show. marks: the
     chart of these data. caption: what is seen, as a sentence.
     """
@@ -169,7 +170,7 @@ class Kind:
     caption: Callable[[pd.DataFrame, Picked], str]
 
 
-def draw(name: str, kind: Kind, picked: Picked) -> Chart | None:
+def draw(name: str, kind: ChartKind, picked: Picked) -> Chart | None:
     """The chart of this kind; None where it has nothing to show."""
     data = kind.data(picked)
     if data is None or data.empty:

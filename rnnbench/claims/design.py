@@ -20,7 +20,7 @@ OWN_GOAL = ("value", "valid")  # metrics whose goal the record knows
 Filter = Mapping[str, Any]
 
 
-# Fields of every claim, those that it needs and those that it may have; `Kind` adds its own.
+# Fields of every claim, those that it needs and those that it may have; `ClaimKind` adds its own.
 NEEDS = ("says", "source", "kind")
 MAY = ("published", "effect", "where", "each", "holds", "differs", "comparable", "budget")
 

@@ -22,7 +22,7 @@ def _nothing(_: Claim) -> str:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClaimKind:
     """answer: of the runs, the claim and one case of it; raises Unanswerable. needs, may: fields
     that a claim of this kind must have, and may have beside those of every claim.
 
@@ -39,6 +39,6 @@ class Kind:
     check: Callable[[Claim], str] = _nothing
 
 
-def kinds() -> dict[str, Kind]:
+def kinds() -> dict[str, ClaimKind]:
     """Every kind by its name."""
     return plugins.found("rnnbench.claims.kinds", "KIND")

@@ -132,10 +132,10 @@ def data(options: Options) -> int:
 
 
 def search(options: Options) -> None:
-    from rnnbench.search.command import Asked, search_cells
+    from rnnbench.search.command import Typed, search_cells
 
     search_cells(
-        Asked(
+        Typed(
             name=options.search,
             methods=options.method,
             budget=options.budget,

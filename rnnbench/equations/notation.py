@@ -24,7 +24,7 @@ SHARE = 0.3  # of a bias, that the first of two has in the check: any would do
 
 
 @dataclass(frozen=True)
-class Style:
+class SourceStyle:
     """How one source writes recurrent networks.
 
     legend: what its letters mean. lstm: our name → its name, where a cell has the letters of an
@@ -41,16 +41,16 @@ class Style:
     before: str = UNICODE.before
 
 
-STYLES: Mapping[str, Style] = {
-    "paper": Style("as the cell's paper and its code here have it", {}, {}, "written"),
-    "cs231n": Style(
+STYLES: Mapping[str, SourceStyle] = {
+    "paper": SourceStyle("as the cell's paper and its code here have it", {}, {}, "written"),
+    "cs231n": SourceStyle(
         "Stanford CS231n: one matrix W on the state above the input, its rows the gates; h is the "
         "output, g what may be written",
         {"z": "g", "y": "h"},
         {},
         "stacked",
     ),
-    "goodfellow": Style(
+    "goodfellow": SourceStyle(
         "Goodfellow, Bengio & Courville (2016), section 10.10: U multiplies the input, W the "
         "output h; s is the state, g the external input gate, q the output gate; the time is a "
         "superscript",
@@ -60,14 +60,14 @@ STYLES: Mapping[str, Style] = {
         "%s⁽ᵗ⁾",
         "%s⁽ᵗ⁻¹⁾",
     ),
-    "colah": Style(
+    "colah": SourceStyle(
         "Olah (2015), Understanding LSTM networks: W multiplies [h, x], one behind the other; C is "
         "the cell state, C̃ what may be written",
         {"z": "C̃", "c": "C", "y": "h"},
         {},
         "beside",
     ),
-    "pytorch": Style(
+    "pytorch": SourceStyle(
         "the manual of torch.nn: W_i. and b_i. belong to the input, W_h. and b_h. to the state; "
         "the sum of two biases is our one",
         {"z": "g", "y": "h"},
@@ -146,7 +146,7 @@ Parameter = Callable[[Mapping[str, Any]], Tensor]
 class _Restated(Writer):
     """Writes sums of products as a style has them. parameters: its name → what it is in ours."""
 
-    def __init__(self, program: Program, notation: Notation, style: Style) -> None:
+    def __init__(self, program: Program, notation: Notation, style: SourceStyle) -> None:
         super().__init__(program, notation)
         self.style = style
         self.parameters: dict[str, Parameter] = {}

@@ -15,8 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rnnbench.charts.chart import SHOWN, Chart, Picture, dashes, script
 from rnnbench.charts.style import style_of
-from rnnbench.claims.design import Study as Known
-from rnnbench.claims.design import of_label
+from rnnbench.claims.design import Study, of_label
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert
 from rnnbench.report import writers
@@ -32,7 +31,7 @@ from rnnbench.stats.selection import Variant, study
 from rnnbench.stats.twins import once
 
 TEMPLATES = Path(__file__).with_name("templates")
-Progress = Callable[[Sequence[Known], pd.DataFrame], Mapping[str, tuple[int, int]]]
+Progress = Callable[[Sequence[Study], pd.DataFrame], Mapping[str, tuple[int, int]]]
 OVERVIEW, CLAIMS, RUNS = "index.html", "claims.html", "runs.html"
 
 
@@ -62,7 +61,7 @@ def write_report(
     places: Sequence[str],
     out: Path | None = None,
     baseline: str | None = None,
-    known: Sequence[Known] | None = None,
+    known: Sequence[Study] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write the report of the runs in these places (see `load`); returns the page.
@@ -99,7 +98,7 @@ def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def known_studies(frame: pd.DataFrame) -> list[Known]:
+def known_studies(frame: pd.DataFrame) -> list[Study]:
     """The studies whose label these runs carry."""
     labels = sorted(set(frame["study"].astype(str)))
     return [found for label in labels if (found := of_label(label)) is not None]

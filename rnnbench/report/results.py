@@ -11,14 +11,14 @@ import pandas as pd
 
 from rnnbench.charts.chart import Picked
 from rnnbench.charts.probes import Probed, probed
-from rnnbench.claims.design import Study as Known
+from rnnbench.claims.design import Study
 from rnnbench.claims.gates import improving
 from rnnbench.claims.judging import Judged, judge
 from rnnbench.runs import frame
 from rnnbench.stats import axes, compare, ranks, trials
 from rnnbench.stats.compare import Comparison, standing
 from rnnbench.stats.importance import Importance, importance, searched
-from rnnbench.stats.selection import Result, Sample, Study, Variant
+from rnnbench.stats.selection import Result, Sample, Selection, Variant
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Results:
     a study → its runs that are there, of how many; complete if it is not in there.
     """
 
-    study: Study
-    known: Sequence[Known] = ()
+    study: Selection
+    known: Sequence[Study] = ()
     progress: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
@@ -133,7 +133,7 @@ class Results:
         return {label: (done, of) for label, (done, of) in self.progress.items() if done < of}
 
     @cached_property
-    def judged(self) -> list[tuple[Known, list[Judged]]]:
+    def judged(self) -> list[tuple[Study, list[Judged]]]:
         """The claims of each study that has some and is complete."""
         names = {"task": "task.name", "cell": "cell.name"}  # filters know no variants
         plain = self.study.frame.assign(**{of: self.study.frame[by] for of, by in names.items()})

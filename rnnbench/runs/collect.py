@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import seal_json
-from rnnbench.runs.reading import Contents, Run, columns, contents, gather, rank
-from rnnbench.runs.records import Folder, Row, checked_label, finite, put_aside, write
+from rnnbench.runs.reading import Contents, EndedRun, columns, contents, gather, rank
+from rnnbench.runs.records import CurveRow, Folder, checked_label, finite, put_aside, write
 
 POINTS = 100
 # as configs/config.yaml has them
@@ -76,7 +76,7 @@ def write_lines(out: Path, lines: Iterable[str]) -> None:
     write(out, gzip.compress(data, mtime=0) if out.suffix == ".gz" else data)
 
 
-def line(run: Run, points: int = POINTS) -> dict[str, Any]:
+def line(run: EndedRun, points: int = POINTS) -> dict[str, Any]:
     """What runs.jsonl says of a run: the record, what was typed, the thinned curve (null if there
     is none to read); not where it lay.
     """
@@ -94,7 +94,7 @@ def line(run: Run, points: int = POINTS) -> dict[str, Any]:
     return made  # type: ignore[no-any-return]
 
 
-def placeless(run: Run) -> dict[str, Any]:
+def placeless(run: EndedRun) -> dict[str, Any]:
     """The settings of a run and what was typed for it, without the folders and loggers of the
     machine: they decide no number.
     """
@@ -108,7 +108,9 @@ def placeless(run: Run) -> dict[str, Any]:
     return found
 
 
-def thinned(rows: Sequence[Row], marks: Sequence[int | None], points: int) -> dict[str, list[int]]:
+def thinned(
+    rows: Sequence[CurveRow], marks: Sequence[int | None], points: int
+) -> dict[str, list[int]]:
     """Of each split, which rows to keep: all, or at most `points` evenly spaced ones and those at
     the steps `marks`.
     """
@@ -130,7 +132,7 @@ def thinned(rows: Sequence[Row], marks: Sequence[int | None], points: int) -> di
     return kept
 
 
-def rounded(row: Row) -> Row:
+def rounded(row: CurveRow) -> CurveRow:
     return {
         key: float(f"{value:.7g}") if isinstance(value, float) and math.isfinite(value) else value
         for key, value in row.items()
@@ -175,7 +177,7 @@ def restore(jsonl: str | Path, results: str | Path) -> int:
     return count
 
 
-def put_back(run: Run, folder: Folder) -> None:
+def put_back(run: EndedRun, folder: Folder) -> None:
     """A run's settings, what was typed, its curve and its record into its folder, the
     record last.
     """

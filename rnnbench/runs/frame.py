@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.runs.command import command
-from rnnbench.runs.reading import Run, gather, lines
-from rnnbench.runs.records import Row, filled, upgraded
+from rnnbench.runs.reading import EndedRun, gather, lines
+from rnnbench.runs.records import CurveRow, filled, upgraded
 
 EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
 # What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
@@ -151,7 +151,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table.astype(kinds)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: EndedRun) -> dict[str, Any]:
     """Raises KeyError, TypeError, ValueError or AttributeError if the record is not what it says it
     is.
     """
@@ -277,9 +277,9 @@ def curves(
     return pd.DataFrame(made).astype({"step": int, "value": float})
 
 
-def _readers(frame: pd.DataFrame) -> dict[str, Run]:
+def _readers(frame: pd.DataFrame) -> dict[str, EndedRun]:
     """id → the run, whose curve is still to be read; each runs.jsonl is opened once."""
-    found: dict[str, Run] = {}
+    found: dict[str, EndedRun] = {}
     for folder, members in frame.groupby("folder", sort=False)["id"]:
         path, wanted = Path(str(folder)), set(members)
         if path.is_file():
@@ -287,12 +287,12 @@ def _readers(frame: pd.DataFrame) -> dict[str, Run]:
                 run.record["id"]: run for run in lines(path, []) if run.record["id"] in wanted
             }
         else:
-            found |= {run_id: Run({}, path) for run_id in wanted}
+            found |= {run_id: EndedRun({}, path) for run_id in wanted}
     return found
 
 
 def _points(
-    rows: Sequence[Row], columns: Sequence[str] | None, split: str | None
+    rows: Sequence[CurveRow], columns: Sequence[str] | None, split: str | None
 ) -> Iterator[tuple[int, str, str, float]]:
     for row in rows:
         if split is None or row["split"] == split:

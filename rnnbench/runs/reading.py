@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnbench.errors import UserError
 from rnnbench.runs.checksums import check_yaml
 from rnnbench.runs.form import ENDED
-from rnnbench.runs.records import SCHEMA, Folder, Row, is_record, parsed, record_files
+from rnnbench.runs.records import SCHEMA, CurveRow, Folder, is_record, parsed, record_files
 
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 LONGEST, DEEPEST = 1_000_000, 20  # bytes and levels of a config.yaml that a run may leave
@@ -35,7 +35,7 @@ FILES = ("runs.jsonl.gz", "runs.jsonl")  # what `rnnbench study` and `rnnbench c
 
 
 @dataclass(frozen=True)
-class Run:
+class EndedRun:
     """A record, the run folder or the file it was read from, and, from a file, what else its line
     held.
     """
@@ -61,7 +61,7 @@ class Run:
             else None
         )
 
-    def curve(self) -> list[Row]:
+    def curve(self) -> list[CurveRow]:
         """Its curve, rows by step.
 
         Raises OSError, ValueError or TypeError if there is none that can be read.
@@ -71,13 +71,13 @@ class Run:
         return interleaved(self.beside.get("curve"))
 
 
-def gather(*places: str | Path) -> list[Run]:
+def gather(*places: str | Path) -> list[EndedRun]:
     """Every ended run in these places, sorted by study, task, cell, seed and id.
 
     An id found twice counts once: results before failures, newer schemas before older, places named
         first before later ones. UserError if a place does not exist or no place holds a run.
     """
-    runs: dict[str, Run] = {}
+    runs: dict[str, EndedRun] = {}
     skipped: list[str] = []
     for place in places:
         if not Path(place).expanduser().exists():  # before others are read, which may be many
@@ -109,13 +109,13 @@ def rank(record: Mapping[str, Any]) -> tuple[bool, int]:
     return record["status"] in ENDED, record["schema"]
 
 
-def _found(place: Path, skipped: list[str]) -> Iterator[Run]:
+def _found(place: Path, skipped: list[str]) -> Iterator[EndedRun]:
     if place.is_dir():
         found = record_files(place)
         for path in found:
             record = _parsed(path)
             if is_record(record):
-                yield Run(record, path.parent)
+                yield EndedRun(record, path.parent)
             else:
                 skipped.append(str(path))
         for name in FILES if not found else ():  # run folders are what the file was made from
@@ -147,7 +147,7 @@ def _parsed(path: Path) -> Any:
         return None
 
 
-def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
+def lines(path: Path, skipped: list[str]) -> Iterator[EndedRun]:
     """The runs in a runs.jsonl; what cannot be read, a torn last line for example, is added to
     `skipped` with its line number.
     """
@@ -161,7 +161,7 @@ def lines(path: Path, skipped: list[str]) -> Iterator[Run]:
             found = None
         if is_record(found):
             beside = {key: found.pop(key, None) for key in ("overrides", "curve")}
-            yield Run(found, path, beside)
+            yield EndedRun(found, path, beside)
         else:
             bad.append(str(number))
     if bad:
@@ -251,14 +251,14 @@ def read_settings(path: Path) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def interleaved(curve: Any) -> list[Row]:
+def interleaved(curve: Any) -> list[CurveRow]:
     """The columns of a line of runs.jsonl as rows by step; a row lacks what is null.
 
     TypeError or ValueError for anything else.
     """
     if not isinstance(curve, dict):
         raise TypeError("no curve")
-    rows: list[Row] = []
+    rows: list[CurveRow] = []
     for split, columns in curve.items():
         for values in zip(*columns.values(), strict=True):
             pairs = dict(zip(columns, values, strict=True))
@@ -273,12 +273,12 @@ def interleaved(curve: Any) -> list[Row]:
 
 
 def columns(
-    rows: Iterable[Row], keep: Mapping[str, Sequence[int]]
+    rows: Iterable[CurveRow], keep: Mapping[str, Sequence[int]]
 ) -> dict[str, dict[str, list[Any]]]:
     """Rows of a curve as `interleaved` reads them; of each split only the rows whose numbers are in
     `keep`.
     """
-    splits: dict[str, list[Row]] = {}
+    splits: dict[str, list[CurveRow]] = {}
     for row in rows:
         splits.setdefault(row["split"], []).append(row)
     made: dict[str, dict[str, list[Any]]] = {}

@@ -45,7 +45,7 @@ LATER: tuple[
     ("train", "weight_noise", 0),
     ("optim", "constants", {}),
 )
-Row = dict[str, Any]  # of a curve: step, split, then numbers by column
+CurveRow = dict[str, Any]  # of a curve: step, split, then numbers by column
 
 
 def canonical(settings: Settings) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class Folder:
         whole = seal_json(finite({**record, "checksums": sums} if sums else record))
         write(self.record_path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
-    def write_curve(self, rows: Iterable[Row]) -> None:
+    def write_curve(self, rows: Iterable[CurveRow]) -> None:
         """The whole curve anew: a column per number that any row has; what a row lacks is empty."""
         rows = list(rows)
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -202,7 +202,7 @@ class Folder:
         lines += [",".join(_written(row.get(column)) for column in columns) for row in rows]
         write(self.curve_path, "\n".join(lines) + "\n")
 
-    def curve(self) -> list[Row]:
+    def curve(self) -> list[CurveRow]:
         """The rows of the curve, numbers as numbers.
 
         Raises OSError or ValueError if there is none, or not the one that the record knows.

@@ -21,7 +21,7 @@ JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Move:
     """A move of the search before it is made.
 
     number: of the candidate, in the order of proposals. slot: its place in the round.
@@ -64,7 +64,7 @@ class Member:
         return best_of(list(self.tried.get(screen, {}).values()), goal)
 
 
-class Archive:
+class SearchArchive:
     """The candidates so far, folded from records in the order of rounds and slots.
 
     Raises UserError where the journal belongs to another search.
@@ -178,7 +178,7 @@ class Journal:
                 f"has changed since it began; give the YAML another name, or remove the folder"
             )
 
-    def write(self, asked: Asked, became: Screened, clock: float) -> dict[str, Any]:
+    def write(self, asked: Move, became: Screened, clock: float) -> dict[str, Any]:
         """Append a record; it is on the disk when this returns."""
         record = asdict(asked) | {
             "graph": asked.graph.plain(),

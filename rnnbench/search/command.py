@@ -22,7 +22,7 @@ MEASURED = 3  # updates, to know what one costs
 
 
 @dataclass(frozen=True)
-class Asked:
+class Typed:
     """What was typed. budget and methods: None: the search's own. how: key=value."""
 
     name: str
@@ -34,7 +34,7 @@ class Asked:
     how: tuple[str, ...]
 
 
-def search_cells(asked: Asked) -> None:
+def search_cells(asked: Typed) -> None:
     """Raises UserError, or Interrupted after the last candidate that ended."""
     search = read(asked.name)
     how = _how(asked.how)
@@ -103,7 +103,7 @@ def _workers(how: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _again(asked: Asked, method: str, seed: int) -> str:
+def _again(asked: Typed, method: str, seed: int) -> str:
     words = ["rnnbench", "search", asked.name, "--method", method, "--seed", str(seed)]
     words += ["--budget", asked.budget] if asked.budget else []
     return shlex.join([*words, *asked.how])

@@ -1,10 +1,10 @@
 """The cells of a search as a file that a person keeps: functions with names and docstrings."""
 
-from rnnbench.search.archive import Archive, Member
+from rnnbench.search.archive import Member, SearchArchive
 from rnnbench.search.writing import file_text, function_text
 
 
-def found_text(archive: Archive, method: str, seed: int, count: int) -> str:
+def found_text(archive: SearchArchive, method: str, seed: int, count: int) -> str:
     """The best `count` cells, best first; a reference stands at the end if it is not among them."""
     search = archive.search
     chosen = [member for _, member in archive.ranked() if member.name not in search.references]
@@ -22,7 +22,7 @@ def found_text(archive: Archive, method: str, seed: int, count: int) -> str:
     return file_text(title, functions)
 
 
-def about(archive: Archive, member: Member, method: str, seed: int) -> str:
+def about(archive: SearchArchive, member: Member, method: str, seed: int) -> str:
     """The docstring of a found cell: what it is, its lineage, its scores."""
     search = archive.search
     fitness = archive.fitness(member)
@@ -43,7 +43,7 @@ def about(archive: Archive, member: Member, method: str, seed: int) -> str:
     )
 
 
-def lineage(archive: Archive, member: Member) -> list[Member]:
+def lineage(archive: SearchArchive, member: Member) -> list[Member]:
     """The cell, its parent, and so on, back to a reference."""
     chain = [member]
     while chain[-1].parent:

@@ -15,12 +15,12 @@ import numpy as np
 from rnnbench.draw import Draw
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
-from rnnbench.search.archive import AGAIN, NEW, REFERENCE, Archive, Asked, Member
+from rnnbench.search.archive import AGAIN, NEW, REFERENCE, Member, Move, SearchArchive
 from rnnbench.search.design import Screen
 from rnnbench.search.graph import Graph, not_recurrent
 from rnnbench.search.identity import fingerprint, known, reads
 from rnnbench.search.mutate import TRIES, mutant
-from rnnbench.search.screens import Order, drawn, seeds_of
+from rnnbench.search.screens import Assignment, drawn, seeds_of
 from rnnbench.search.starts import start
 from rnnbench.search.writing import Idle, compiled, function_text
 
@@ -47,30 +47,30 @@ def read(candidate: Graph, name: str, inputs: str) -> Read:
 class Proposals:
     """The moves of one search, method and seed."""
 
-    def __init__(self, archive: Archive, method: str, seed: int) -> None:
+    def __init__(self, archive: SearchArchive, method: str, seed: int) -> None:
         self.archive, self.search = archive, archive.search
         self.method, self.seed, self.draw = method, seed, Draw(seed)
 
-    def references(self) -> list[Asked]:
+    def references(self) -> list[Move]:
         """Round 0: the cells that the search starts from."""
         made = []
         for slot, name in enumerate(self.search.references):
             candidate = start(name, self.search.references[name])
             cell = read(candidate, name, self.search.inputs)
             made.append(
-                Asked(
+                Move(
                     *(0, slot, REFERENCE, name, "", candidate),
                     *(cell.text, cell.fingerprint, cell.known, 0, 0, True),
                 )
             )
         return made
 
-    def round(self, number: int) -> list[Asked]:
+    def round(self, number: int) -> list[Move]:
         """The moves of a round, from what was known when it began."""
         taken = set(self.archive.prints)
         listed = [member for _, member in self.archive.ranked()[: self.search.keep]]
         able = [member for member in listed if self._untried(member)]
-        made: list[Asked] = []
+        made: list[Move] = []
         for slot in range(self.search.round):
             rng = self.draw(f"{self.method} {slot}", number)
             again = self.method == "evolution" and rng.random() < self.search.again
@@ -95,7 +95,7 @@ class Proposals:
         listed: list[Member],
         taken: set[str],
         rng: np.random.Generator,
-    ) -> Asked:
+    ) -> Move:
         name, draws, twins = f"cell_{count:04}", 0, 0
         for _ in range(TRIES):
             parent, steps = self._parent(listed, rng)
@@ -112,7 +112,7 @@ class Proposals:
                 twins += 1
                 continue
             through = bool(self.search.through) and count % self.search.through == 0
-            return Asked(
+            return Move(
                 *(number, slot, NEW, name, parent.name, candidate),
                 *(cell.text, cell.fingerprint, cell.known, draws, twins, through),
             )
@@ -138,10 +138,10 @@ class Proposals:
             -member.born,
         )
 
-    def order(self, asked: Asked) -> Order:
+    def order(self, asked: Move) -> Assignment:
         """What to train for a move."""
         screens = self.search.fitness if asked.move == AGAIN else self.search.screens
-        return Order(
+        return Assignment(
             name=asked.name,
             text=asked.text,
             settings={screen.name: self._settings(asked, screen) for screen in screens},
@@ -150,7 +150,7 @@ class Proposals:
             through=asked.through,
         )
 
-    def _settings(self, asked: Asked, screen: Screen) -> tuple[int, ...]:
+    def _settings(self, asked: Move, screen: Screen) -> tuple[int, ...]:
         """Settings of the grid: for a child, some of the parent's best and some at random; for a
         member that is looked at again, such as it has not had.
         """
@@ -171,9 +171,9 @@ class Proposals:
         return sorted(known, key=lambda k: (-known[k] if goal == "max" else known[k], k))
 
 
-def _again(number: int, slot: int, member: Member) -> Asked:
+def _again(number: int, slot: int, member: Member) -> Move:
     """A member that is looked at again."""
-    return Asked(
+    return Move(
         *(number, slot, AGAIN, member.name, member.name, member.graph, member.text),
         *(member.fingerprint, member.known, 0, 0, True),
     )

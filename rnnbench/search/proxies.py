@@ -21,9 +21,9 @@ from rnnbench.search import recipes
 from rnnbench.search.archive import JOURNAL, append, lines
 from rnnbench.search.design import Search
 from rnnbench.search.identity import depth, products
-from rnnbench.search.recipes import Published
+from rnnbench.search.recipes import PublishedRecipe
 from rnnbench.search.run import Pool
-from rnnbench.search.screens import Order, Stages, pack_of, seeds_of
+from rnnbench.search.screens import Assignment, Stages, pack_of, seeds_of
 from rnnbench.search.writing import compiled
 
 WORST = 1e9  # a loss that is not finite ranks behind all that are
@@ -44,7 +44,7 @@ def measure(
     left = [one for one in known if one.name not in done]
     seeds = seeds_of(stage.screen, 0)
     orders = {
-        one.name: Order(
+        one.name: Assignment(
             name=one.name,
             text=recipes.equations(one.recipe, one.name),
             settings={stage.screen.name: tuple(range(stage.screen.settings))},
@@ -70,7 +70,7 @@ def measure(
     return made
 
 
-def curves(order: Order, stages: Stages) -> dict[str, Any]:
+def curves(order: Assignment, stages: Stages) -> dict[str, Any]:
     """Train a recipe once with each seed; its validation scores at every evaluation."""
     ((name, stage),) = stages.items()
     started = time.perf_counter()
@@ -93,7 +93,7 @@ def curves(order: Order, stages: Stages) -> dict[str, Any]:
     }
 
 
-def table(known: Sequence[Published], done: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def table(known: Sequence[PublishedRecipe], done: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """A row per recipe: published losses, our scores at every budget and seed, trivial proxies."""
     rows = []
     for one in known:

@@ -19,7 +19,7 @@ STATES = 4  # h_new_0 … at most
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRecipe:
     """A recipe and what its trainings reached. losses: of each training the lowest validation
     loss, nats a word; infinite where it diverged. params: as published.
     """
@@ -30,7 +30,7 @@ class Published:
     params: int
 
 
-def read(path: Path) -> list[Published]:
+def read(path: Path) -> list[PublishedRecipe]:
     """Every different recipe of the file, in its order. UserError if it is not there."""
     if not path.is_file():
         raise UserError(
@@ -38,7 +38,7 @@ def read(path: Path) -> list[Published]:
             f"recipe, params and valid; set paths.mirror (RNNBENCH_MIRROR) to the folder in which "
             f"nas_bench_nlp/ lies"
         )
-    found: dict[str, Published] = {}
+    found: dict[str, PublishedRecipe] = {}
     for line in path.read_text("utf-8").splitlines():
         row = json.loads(line)
         key = json.dumps(row["recipe"], sort_keys=True)
@@ -46,7 +46,7 @@ def read(path: Path) -> list[Published]:
         known = [v for v in row["valid"] if v is not None]
         losses = (min(known, default=float("inf")),)
         before = found[key].losses if key in found else ()
-        found[key] = Published(name, row["recipe"], (*before, *losses), row["params"])
+        found[key] = PublishedRecipe(name, row["recipe"], (*before, *losses), row["params"])
     return list(found.values())
 
 

@@ -19,7 +19,7 @@ from rnnbench.console import say
 from rnnbench.errors import UserError
 from rnnbench.runs.frame import load
 from rnnbench.runs.records import write
-from rnnbench.search.archive import Archive, Member
+from rnnbench.search.archive import Member, SearchArchive
 from rnnbench.search.design import Search
 from rnnbench.search.found import about, lineage
 from rnnbench.search.screens import Stages, composed
@@ -97,9 +97,9 @@ def chosen(search: Search, stages: Stages, results: Path, count: int) -> list[Fi
     """The `count` best of the searches with selection, each cell once; the best of random search;
     and what the best one came from, step by step back to a reference.
     """
-    found: list[tuple[float, Archive, Member, str, int]] = []
+    found: list[tuple[float, SearchArchive, Member, str, int]] = []
     for method, seed, records in journals(search, results):
-        archive = Archive(search, stages)
+        archive = SearchArchive(search, stages)
         for record in records:
             archive.fold(record)
         if search.relative_to not in archive.members:
@@ -137,7 +137,7 @@ def chosen(search: Search, stages: Stages, results: Path, count: int) -> list[Fi
 
 
 def _finalist(
-    archive: Archive, member: Member, fitness: float | None, why: str, method: str, seed: int
+    archive: SearchArchive, member: Member, fitness: float | None, why: str, method: str, seed: int
 ) -> Finalist:
     name = f"{method}{seed}_{member.name}"
     told = about(archive, member, method, seed)

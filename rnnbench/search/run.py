@@ -13,11 +13,11 @@ from typing import Any
 from rnnbench.console import clock
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.records import write
-from rnnbench.search.archive import NEW, Archive, Asked, Header, Journal
+from rnnbench.search.archive import NEW, Header, Journal, Move, SearchArchive
 from rnnbench.search.design import HOURS, Search
 from rnnbench.search.found import found_text
 from rnnbench.search.methods import Proposals
-from rnnbench.search.screens import FINITE, Order, Screened, Stages, screened
+from rnnbench.search.screens import FINITE, Assignment, Screened, Stages, screened
 from rnnbench.sweep.backends import ENVIRONMENT
 from rnnbench.sweep.work import enlist
 
@@ -39,7 +39,7 @@ class Sitting:
         self.search, self.stages, self.method, self.seed = search, stages, method, seed
         self.folder = folder
         self.journal = Journal(folder, Header(search.name, method, seed, search.digest))
-        self.archive = Archive(search, stages)
+        self.archive = SearchArchive(search, stages)
         self.proposals = Proposals(self.archive, method, seed)
         self.began = time.perf_counter()
         self.before = self.journal.clock
@@ -97,7 +97,7 @@ class Sitting:
         found = [self.journal.records.get((number, slot)) for slot in range(size)]
         return None if None in found else [record for record in found if record]
 
-    def _asked(self, number: int, cells: int | None) -> list[Asked]:
+    def _asked(self, number: int, cells: int | None) -> list[Move]:
         """The moves of a round; the last one ends where the budget does."""
         asked = self.proposals.references() if number == 0 else self.proposals.round(number)
         if cells is None:
@@ -110,7 +110,7 @@ class Sitting:
             made += one.move == NEW
         return kept
 
-    def _work(self, left: Sequence[Asked], pool: "Pool") -> None:
+    def _work(self, left: Sequence[Move], pool: "Pool") -> None:
         by_name = {(one.name, one.slot): one for one in left}
         orders = {key: self.proposals.order(one) for key, one in by_name.items()}
         for key, became in pool.work(orders):
@@ -162,14 +162,16 @@ def _ready(stages: Stages, parent: int) -> None:
     enlist(parent, Path(os.devnull))  # what goes wrong comes back as an error
 
 
-def _done(work: Callable[[Order, Stages], Any], order: Order) -> Any:
+def _done(work: Callable[[Assignment, Stages], Any], order: Assignment) -> Any:
     return work(order, _stages)
 
 
 class Pool:
     """Workers, and what each does with an order. One: this process itself."""
 
-    def __init__(self, stages: Stages, workers: int, done: Callable[[Order, Stages], Any]) -> None:
+    def __init__(
+        self, stages: Stages, workers: int, done: Callable[[Assignment, Stages], Any]
+    ) -> None:
         self.stages, self.workers, self.done = stages, workers, done
         self.pool: Any = None
 
@@ -180,7 +182,7 @@ class Pool:
         if self.pool is not None:
             self.pool.shutdown(kill_workers=True)
 
-    def work(self, orders: Mapping[Any, Order]) -> Iterator[tuple[Any, Any]]:
+    def work(self, orders: Mapping[Any, Assignment]) -> Iterator[tuple[Any, Any]]:
         """Each order's outcome as it ends. One under which a worker dies is worked on again alone;
         if that takes the worker too, the candidate has failed (`Screened`).
         """

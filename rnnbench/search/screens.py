@@ -30,7 +30,7 @@ LARGEST = 1e3  # an output beyond it after STEPS steps has diverged
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """What to do with a candidate: at each screen, train these settings of its grid.
 
     needed: screen → the score that is needed to go on; a screen that is missing asks nothing.
@@ -80,7 +80,7 @@ class Stage(NamedTuple):
 Stages = Mapping[str, Stage]  # by the screen's name, in order
 
 
-def screened(order: Order, stages: Stages) -> Screened:
+def screened(order: Assignment, stages: Stages) -> Screened:
     """Train a candidate until a screen stops it."""
     started = time.perf_counter()
     function = compiled(order.text, order.name)

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from rnnbench.runs.records import write
-from rnnbench.search.archive import NEW, Archive, Member, lines
+from rnnbench.search.archive import NEW, Member, SearchArchive, lines
 from rnnbench.search.design import Search
 from rnnbench.search.pictures import draw
 from rnnbench.search.run import passed
@@ -42,7 +42,7 @@ def incumbents(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
     """A row per candidate: method, seed, cells, settings, seconds of work, fitness of the best."""
     rows = []
     for method, seed, records in journals(search, results):
-        archive, seconds, settings = Archive(search, stages), 0.0, 0
+        archive, seconds, settings = SearchArchive(search, stages), 0.0, 0
         best: tuple[float, Member] | None = None
         for record in records:
             archive.fold(record)
@@ -70,7 +70,7 @@ def incumbents(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _best(archive: Archive, members: Iterable[Member]) -> tuple[float, Member] | None:
+def _best(archive: SearchArchive, members: Iterable[Member]) -> tuple[float, Member] | None:
     """The best of these with its fitness, references aside."""
     known = [
         (fitness, member)
@@ -113,7 +113,7 @@ def ranks(search: Search, stages: Stages, results: Path) -> pd.DataFrame:
     scores: dict[str, list[float]] = {name: [] for name in stages}
     ends: list[float] = []
     for _, _, records in journals(search, results):
-        archive = Archive(search, stages)
+        archive = SearchArchive(search, stages)
         for record in records:
             archive.fold(record)
         sampled = [r["name"] for r in records if r["move"] == NEW and r["through"]]

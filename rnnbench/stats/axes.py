@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnbench.stats.selection import Sample, Study, Variant
+from rnnbench.stats.selection import Sample, Selection, Variant
 from rnnbench.stats.statistics import costs
 
 PARAMETERS, STEPS, ARITHMETIC = "parameters", "steps", "arithmetic"
@@ -34,7 +34,7 @@ class Moved:
         return max(self.ranks.values()) - min(self.ranks.values())
 
 
-def ranked(study: Study, points: pd.DataFrame) -> pd.DataFrame:
+def ranked(study: Selection, points: pd.DataFrame) -> pd.DataFrame:
     """What each cell reached in validation at equal budgets, best first, with its rank among the
     cells that have results on every axis of the task: a table with COLUMNS.
 
@@ -60,7 +60,7 @@ def moved(table: pd.DataFrame) -> list[Moved]:
     return sorted((one for one in found if one.distance > 0), key=lambda one: -one.distance)
 
 
-def _alike(study: Study) -> dict[Hashable, dict[str, list[Sample]]]:
+def _alike(study: Selection) -> dict[Hashable, dict[str, list[Sample]]]:
     """The samples of each task with equal data and steps, by the axis on which they are equal."""
     found: dict[Hashable, dict[str, list[Sample]]] = {}
     for sample in study.samples.values():

@@ -15,7 +15,7 @@ import numpy as np
 from rnnbench.runs import frame
 from rnnbench.stats import families, ranks
 from rnnbench.stats.families import ALPHA, Decided
-from rnnbench.stats.selection import Result, Sample, Study
+from rnnbench.stats.selection import Result, Sample, Selection
 from rnnbench.stats.statistics import (
     FEWEST,
     Estimate,
@@ -69,7 +69,7 @@ class Comparison:
         return self.verdict in (BETTER, WORSE)
 
 
-def with_baseline(study: Study) -> list[Comparison]:
+def with_baseline(study: Selection) -> list[Comparison]:
     """Every cell with the baseline: a family for each task."""
     made = []
     for task in study.tasks:
@@ -83,7 +83,7 @@ def with_baseline(study: Study) -> list[Comparison]:
     return made
 
 
-def with_best(study: Study) -> list[Comparison]:
+def with_best(study: Selection) -> list[Comparison]:
     """Every cell with the best one of its task: a family for each task."""
     made = []
     for task in study.tasks:

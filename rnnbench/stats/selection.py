@@ -129,7 +129,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Study:
+class Selection:
     """All runs, failed ones too, and what was selected from them. This is made once and handed on.
 
     frame: `task` and `cell` are the Variants of each run. cells: the baseline first.
@@ -152,7 +152,7 @@ class Study:
         return self.frame[ended & (self.frame["task"] == task)]
 
 
-def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] = ()) -> Study:
+def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] = ()) -> Selection:
     """frame: from `load`. searched: settings that were searched over, see `identified`.
 
     Raises UserError if there is no such baseline.
@@ -162,7 +162,7 @@ def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] =
     cells = sorted(frame["cell"].unique())
     first = baseline_cell(cells, baseline)
     ordered = (first, *(cell for cell in cells if cell != first))
-    return Study(frame, samples(frame), tuple(sorted(frame["task"].unique())), ordered, first)
+    return Selection(frame, samples(frame), tuple(sorted(frame["task"].unique())), ordered, first)
 
 
 def identified(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:

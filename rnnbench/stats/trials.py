@@ -15,7 +15,7 @@ from scipy import stats
 
 from rnnbench.stats.compare import Comparison
 from rnnbench.stats.importance import bounded, goal_of
-from rnnbench.stats.selection import Result, Study, Variant, costs, varied
+from rnnbench.stats.selection import Result, Selection, Variant, costs, varied
 from rnnbench.stats.statistics import Goal
 
 TENTH = 0.1  # of the trials are the best ones; at least two, for a variance
@@ -126,7 +126,7 @@ def _ours(one: Comparison | None, difference: float, p: float, goal: Goal) -> di
     }
 
 
-def searches(study: Study, seeds: Collection[int]) -> dict[Result, pd.DataFrame]:
+def searches(study: Selection, seeds: Collection[int]) -> dict[Result, pd.DataFrame]:
     """A cell on a task → the trials of its search, where any setting differs among them. seeds: of
     the search; none: every run is a trial.
     """

@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.formatting import listing
-from rnnbench.stats.selection import Result, Study, Variant
+from rnnbench.stats.selection import Result, Selection, Variant
 
 OURS = "rnnbench.cells."
 NAMES = ("cell.name", "cell.step", "cell.digest")
 CONSTANTS, PAPER = "cell.constants.", "cell.paper."  # the latter: what init=paper means
 
 
-def once(study: Study) -> Study:
+def once(study: Selection) -> Selection:
     """The study with one result of each function on a task: runs under a later name of a cell that
     has results there stay in the table, and count for nothing.
     """
@@ -43,7 +43,7 @@ def once(study: Study) -> Study:
     return replace(study, samples=kept, cells=tuple(c for c in study.cells if c not in twice))
 
 
-def said(study: Study) -> str:
+def said(study: Selection) -> str:
     """Which cells are one, and which differ by their start alone, in sentences; empty if none.
     study: after `once`.
     """

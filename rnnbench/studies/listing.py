@@ -20,7 +20,7 @@ from rnnbench.sweep.estimate import Speed, measured, records, total_steps
 from rnnbench.sweep.launch import Options, default_workers
 from rnnbench.sweep.packs import Pack, packs
 from rnnbench.sweep.planning import Job
-from rnnbench.sweep.progress import Progress
+from rnnbench.sweep.progress import SweepProgress
 
 AT_ONCE = 100  # workers of the Slurm command
 
@@ -139,7 +139,7 @@ def show_sweep(jobs: Sequence[Job], options: Options) -> None:
         shown.add_column(column, justify="left" if column == "task" else "right")
     workers = options.workers or default_workers(jobs)
     unique = {job.folder.path: job for job in jobs}
-    ended = Progress(unique, options.retry).ended
+    ended = SweepProgress(unique, options.retry).ended
     tasks = sorted({job.settings.task["name"] for job in unique.values()})
     for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
         members = {

@@ -24,7 +24,7 @@ from rnnbench.errors import UserError
 from rnnbench.runs.frame import load
 from rnnbench.runs.records import run_id
 from rnnbench.stats import selection
-from rnnbench.sweep.expand import Axis, axes, grid
+from rnnbench.sweep.expand import SweptKey, axes, grid
 from rnnbench.sweep.launch import Options
 from rnnbench.sweep.planning import Job, changed
 
@@ -211,7 +211,7 @@ def is_random(words: Sequence[str]) -> bool:
 
 
 @cache
-def axes_of(words: tuple[str, ...]) -> list[Axis]:
+def axes_of(words: tuple[str, ...]) -> list[SweptKey]:
     """The keys of a sweep, those of Hydra left out."""
     ours = [word for word in completed(swept(words, many=True)) if not word.startswith("hydra")]
     return axes(ours, GROUPS.__contains__)

@@ -24,7 +24,7 @@ COMPLEMENT = "complement"  # tag(complement, log, interval(a, b)): one minus the
 
 
 @dataclass(frozen=True)
-class Axis:
+class SweptKey:
     """One swept key: its values, or what they are drawn from."""
 
     key: str
@@ -36,7 +36,7 @@ class Axis:
 
 def axes(
     words: Sequence[str], is_group: Callable[[str], bool], loader: ConfigLoader | None = None
-) -> list[Axis]:
+) -> list[SweptKey]:
     """Every override, as it was typed, as an axis.
 
     choice(…), range(…) and interval(…) can be drawn from; a plain list a,b is crossed, and so is
@@ -47,7 +47,7 @@ def axes(
         key, value = override.get_key_element(), override.value()
         if not override.is_sweep_override():
             found.append(
-                Axis(
+                SweptKey(
                     key,
                     None,
                     ((override.input_line or "").partition("=")[2],),
@@ -62,7 +62,7 @@ def axes(
         values = tuple(override.sweep_string_iterator()) if discrete else ()
         plain = isinstance(value, ChoiceSweep) and value.simple_form
         crossed = plain or is_group(key) or CROSSED in getattr(value, "tags", ())
-        found.append(Axis(key, cast(Swept, value), values, is_group(key), not crossed))
+        found.append(SweptKey(key, cast(Swept, value), values, is_group(key), not crossed))
     return found
 
 
@@ -71,7 +71,7 @@ def value(text: str) -> Any:
     return OverridesParser.create().parse_override(f"key={text}").value()
 
 
-def grid(axes: Sequence[Axis]) -> Iterator[Choices]:
+def grid(axes: Sequence[SweptKey]) -> Iterator[Choices]:
     """Every combination, the last key fastest.
 
     UserError for an interval, which has no list of values.
@@ -121,7 +121,7 @@ class Draws:
         within("hydra.sweeper", self, trials=(1, MOST), seed=(0, 2**32 - 1))
 
 
-def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
+def random(axes: Sequence[SweptKey], draws: Draws) -> Iterator[Choices]:
     """Trials, each crossed with every combination of the keys that are not drawn.
 
     UserError if nothing is to be drawn.
@@ -139,7 +139,7 @@ def random(axes: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
     return (combination | trial for combination in grid(crossed) for trial in trials)
 
 
-def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
+def _drawn(drawn: Sequence[SweptKey], draws: Draws) -> Iterator[Choices]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -162,7 +162,7 @@ def _drawn(drawn: Sequence[Axis], draws: Draws) -> Iterator[Choices]:
             yield {axis.key: _as_typed(axis, trial.params[axis.key]) for axis in drawn}
 
 
-def _as_typed(axis: Axis, value: Any) -> str:
+def _as_typed(axis: SweptKey, value: Any) -> str:
     """What was drawn, as one would type it; with `tag(complement, …)` it is one minus the value."""
     if isinstance(value, str):
         return value
@@ -170,7 +170,7 @@ def _as_typed(axis: Axis, value: Any) -> str:
     return repr(1 - value if COMPLEMENT in tags else value)
 
 
-def _distribution(axis: Axis) -> Any:
+def _distribution(axis: SweptKey) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     sweep = axis.sweep

@@ -26,7 +26,7 @@ from rnnbench.sweep import manifest
 from rnnbench.sweep.backends import BACKENDS, gpus
 from rnnbench.sweep.packs import packs
 from rnnbench.sweep.planning import Job
-from rnnbench.sweep.progress import Progress
+from rnnbench.sweep.progress import SweepProgress
 from rnnbench.sweep.view import View
 from rnnbench.sweep.work import Ended, Orders, lost
 
@@ -74,7 +74,7 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
     clean(going.parent)
     write(going, f"{socket.gethostname()} {os.getpid()}\n{command}")
-    progress = Progress(unique, options.retry)
+    progress = SweepProgress(unique, options.retry)
     stopping = Stopping(going)
     try:
         with View(progress, workers, options.fail_fast, going) as view, stopping:
@@ -134,7 +134,9 @@ def _lives(process: int) -> bool:
     return True
 
 
-def rounds(progress: Progress, view: View, orders: Orders, options: Options, workers: int) -> None:
+def rounds(
+    progress: SweepProgress, view: View, orders: Orders, options: Options, workers: int
+) -> None:
     """Hand packs to workers until every run has ended or the orders are to stop.
 
     What comes back without an end (a worker died; another process had claimed the run) is in the
@@ -162,7 +164,7 @@ def rounds(progress: Progress, view: View, orders: Orders, options: Options, wor
 def settle(
     pack: Sequence[Job],
     ended: list[Ended] | None,
-    progress: Progress,
+    progress: SweepProgress,
     view: View,
     deaths: Counter[Path],
     orders: Orders,

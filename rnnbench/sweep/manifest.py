@@ -17,7 +17,7 @@ from rnnbench.runs.records import Folder, write
 
 
 @dataclass(frozen=True)
-class Member:
+class RunState:
     """A run of a study. state: a status of records, or `running`, `interrupted`, `missing`.
 
     record: if it has ended. holder: the process that trains it now, if one does.
@@ -39,7 +39,7 @@ def note(runs: Sequence[Path], command: str) -> None:
         write(study / ".sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text)
 
 
-def members(study: Path) -> Iterator[Member]:
+def members(study: Path) -> Iterator[RunState]:
     """Every run that was planned for a study or is in its folder. UserError if there is none."""
     try:
         names = {
@@ -66,9 +66,9 @@ def _planned(file: Path) -> list[str]:
         return []
 
 
-def _member(folder: Folder) -> Member:
+def _member(folder: Folder) -> RunState:
     if (process := holder(folder)) is not None:
-        return Member(folder, "running", holder=process)
+        return RunState(folder, "running", holder=process)
     if (record := folder.record()) is not None:
-        return Member(folder, record["status"], record)
-    return Member(folder, "interrupted" if folder.path.exists() else "missing")
+        return RunState(folder, record["status"], record)
+    return RunState(folder, "interrupted" if folder.path.exists() else "missing")

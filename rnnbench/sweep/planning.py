@@ -20,7 +20,7 @@ from rnnbench.errors import UserError, unknown
 from rnnbench.runs.records import Folder
 from rnnbench.settings import Cell, Settings
 from rnnbench.sweep import expand
-from rnnbench.sweep.expand import Axis, Choices, axes
+from rnnbench.sweep.expand import Choices, SweptKey, axes
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 # overrides → the whole configuration, Hydra's part included
@@ -43,7 +43,7 @@ class Job:
 def jobs_of(
     arguments: Sequence[str],
     loader: ConfigLoader,
-    draw: Callable[[Sequence[Axis]], Iterable[Choices]],
+    draw: Callable[[Sequence[SweptKey]], Iterable[Choices]],
 ) -> list[Choices]:
     """What was typed for -m as jobs; draw makes them from the swept keys."""
     drawn = draw(axes(arguments, lambda key: bool(loader.get_group_options(key)), loader))

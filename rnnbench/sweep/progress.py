@@ -17,7 +17,7 @@ KEPT = ("status", "reason", "primary", "best")  # of a record: thousands of them
 TAIL = 400  # bytes at the end of a curve, in which its last row begins
 
 
-class Progress:
+class SweepProgress:
     """The runs of one sweep. retry=failed: a failure from before it counts as not ended."""
 
     def __init__(self, jobs: Mapping[Path, Job], retry: str) -> None:

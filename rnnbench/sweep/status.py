@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from rnnbench.console import clock, console, say
-from rnnbench.sweep.manifest import Member, members
+from rnnbench.sweep.manifest import RunState, members
 from rnnbench.sweep.progress import headline
 
 ENDED = ("finished", "stopped")
@@ -47,7 +47,7 @@ def told(study: Path) -> dict[str, Any]:
     return {"study": study.name, "runs": runs, "seconds_left": seconds_left(found)}
 
 
-def table(found: Sequence[Member]) -> Table:
+def table(found: Sequence[RunState]) -> Table:
     """A row per task and cell, a column per state."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("task", "cell", *STATES):
@@ -62,7 +62,7 @@ def table(found: Sequence[Member]) -> Table:
     return shown
 
 
-def summary(found: Sequence[Member]) -> str:
+def summary(found: Sequence[RunState]) -> str:
     """How much is left, and for how long."""
     left = [member for member in found if member.state in ("running", "interrupted", "missing")]
     ended = f"{len(found) - len(left)} of {len(found)} runs have ended"
@@ -87,7 +87,7 @@ def summary(found: Sequence[Member]) -> str:
     )
 
 
-def seconds_left(found: Sequence[Member]) -> float | None:
+def seconds_left(found: Sequence[RunState]) -> float | None:
     """Runs left times what a run took on average, shared by the workers at work.
 
     None: nothing has ended yet.

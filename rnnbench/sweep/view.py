@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rnnbench.console import clock, console, number, say
 from rnnbench.runs.records import Folder
-from rnnbench.sweep.progress import Progress, best, headline
+from rnnbench.sweep.progress import SweepProgress, best, headline
 
 # seconds, seconds, most of a core's time that looking may take
 LOOK_EVERY, SAY_EVERY, LOOK_SHARE = 1.0, 30.0, 0.02
@@ -27,7 +27,7 @@ class View:
     going: removed at the first failure, if fail_fast.
     """
 
-    def __init__(self, progress: Progress, workers: int, fail_fast: bool, going: Path) -> None:
+    def __init__(self, progress: SweepProgress, workers: int, fail_fast: bool, going: Path) -> None:
         self.progress = progress
         self.workers = workers
         self.fail_fast = fail_fast

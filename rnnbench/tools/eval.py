@@ -31,7 +31,7 @@ from rnnbench.training.loop import Training
 
 
 @dataclass(frozen=True)
-class Point:
+class Scored:
     """Scores under some changed settings. changes: key → value.
 
     baseline: what a predictor without memory scores there.
@@ -47,7 +47,7 @@ class Evaluation:
     """One run's scores, in the order in which the changes were typed."""
 
     run: Opened
-    points: list[Point]
+    points: list[Scored]
 
     @property
     def metrics(self) -> list[str]:
@@ -120,7 +120,7 @@ def evaluate(
     return Evaluation(
         run,
         [
-            Point(c, score(o, split), o.task.baseline)
+            Scored(c, score(o, split), o.task.baseline)
             for c, o in zip(combinations, opened, strict=True)
         ],
     )

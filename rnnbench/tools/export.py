@@ -38,7 +38,7 @@ def export(
     if to not in FILES:
         raise unknown("format for --to:", to, FILES)
     run = open_run(place, {"engine.device": "cpu", "engine.name": "loop"}, weights)
-    made, about = program.Program(run), told(run)
+    made, about = program.ExportedNetwork(run), told(run)
     if to == "torch":
         content = tensors(library(run) | {"about": about})
         back = _from_library(content, run)
@@ -158,7 +158,7 @@ def library(run: Opened) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def difference(run: Opened, made: program.Program, back: Network) -> float:
+def difference(run: Opened, made: program.ExportedNetwork, back: Network) -> float:
     """The largest difference between ours and what was read back, over predictions on sequences of
     other lengths than the traced one.
     """

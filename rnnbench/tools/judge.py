@@ -54,7 +54,7 @@ ROUNDS, LASTING = 9, 0.2  # of timing training steps in turn, and seconds of eac
 
 
 @dataclass(frozen=True)
-class Side:
+class Rival:
     """One of the two cells. name: with its own settings; base: a run of it, to be given rate and
     seed; pack: that run, built.
     """
@@ -72,13 +72,13 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Question:
+class Contest:
     """x against y. rates: of both where they are given, else None; command: asks the same again;
     id: of what is asked, whatever the budget.
     """
 
-    x: Side
-    y: Side
+    x: Rival
+    y: Rival
     by: str
     budget: int
     margin: str
@@ -202,7 +202,7 @@ def _asked(
     budget: int,
     margin: str,
     command: str,
-) -> Question:
+) -> Contest:
     """Everything that can be known to be wrong is refused here, before anything is written."""
     how = [word for word in words if word.startswith((*(f"{key}=" for key in SWEEP), "cluster."))]
     common = [word for word in words if word not in how]
@@ -238,7 +238,7 @@ def _asked(
     identity = hashlib.sha256(text.encode()).hexdigest()[:12]
     rates = (first.optim.lr, second.optim.lr) if all(given) else None
     options = typed(Options, OmegaConf.from_dotlist(how), "")
-    asked = Question(x, y, by, budget, margin, rates, options, command, identity)
+    asked = Contest(x, y, by, budget, margin, rates, options, command, identity)
     if not looks(_affordable(budget, asked.search_runs)):
         search = f"the search takes {asked.search_runs} runs, " if asked.search_runs else ""
         raise UserError(
@@ -249,7 +249,7 @@ def _asked(
     return _paced(asked) if by == "seconds" else asked
 
 
-def _side(cell: str, words: Sequence[str]) -> Side:
+def _side(cell: str, words: Sequence[str]) -> Rival:
     """A run of this cell, built, so that what is wrong with cell, task or data is known."""
     name, *own = shlex.split(cell) or [""]
     overrides = [f"cell={name}", *words, *own]
@@ -257,7 +257,7 @@ def _side(cell: str, words: Sequence[str]) -> Side:
     task = load_task(settings, say)
     check_task(task, settings)
     pack = Pack([settings], layer_of(settings.cell, settings.model), task)
-    return Side(" ".join([settings.cell.name, *own]), Job(settings, tuple(overrides)), pack)
+    return Rival(" ".join([settings.cell.name, *own]), Job(settings, tuple(overrides)), pack)
 
 
 def _label(cells: Sequence[str], words: Sequence[str]) -> str:
@@ -290,7 +290,7 @@ def _affordable(budget: int, searched: int) -> int:
     return max(budget - searched, 0) // 4
 
 
-def _paced(asked: Question) -> Question:
+def _paced(asked: Contest) -> Contest:
     """The first cell with as many steps as it makes in the time that the second has."""
     y = asked.y.base.settings
     if y.train.epochs is not None:
@@ -304,7 +304,7 @@ def _paced(asked: Question) -> Question:
     return replace(asked, x=replace(asked.x, base=base))
 
 
-def _pace(asked: Question) -> float:
+def _pace(asked: Contest) -> float:
     """How many times as long as one of the second cell's a training step of the first takes: the
     median over rounds in which they take turns.
     """
@@ -330,7 +330,7 @@ def _seconds(training: Training) -> float:
 # What is trained
 
 
-def _search(asked: Question) -> tuple[tuple[float, float], tuple[float, ...]]:
+def _search(asked: Contest) -> tuple[tuple[float, float], tuple[float, ...]]:
     """The rate of either cell with the best mean validation score, and all that were tried: the
     same for both, and more of them where one at the edge is best for either and the budget allows.
     """
@@ -355,7 +355,7 @@ def _search(asked: Question) -> tuple[tuple[float, float], tuple[float, ...]]:
             powers.sort()
 
 
-def _best_rates(asked: Question, tried: Sequence[float]) -> tuple[float, float]:
+def _best_rates(asked: Contest, tried: Sequence[float]) -> tuple[float, float]:
     jobs = [
         side.run(rate, seed) for side in (asked.x, asked.y) for rate in tried for seed in SEARCHED
     ]
@@ -401,7 +401,7 @@ class Pairs:
         return x, y
 
 
-def _pairs(asked: Question, rates: tuple[float, float], seeds: range, what: str) -> Pairs:
+def _pairs(asked: Contest, rates: tuple[float, float], seeds: range, what: str) -> Pairs:
     """Both cells on these seeds, trained together where they can be."""
     xs = [asked.x.run(rates[0], seed) for seed in seeds]
     ys = [asked.y.run(rates[1], seed) for seed in seeds]
@@ -409,7 +409,7 @@ def _pairs(asked: Question, rates: tuple[float, float], seeds: range, what: str)
     return Pairs((frame.iloc[: len(xs)], frame.iloc[len(xs) :]), asked.goal)
 
 
-def _decide(asked: Question, rates: tuple[float, float], tried: tuple[float, ...]) -> Verdict:
+def _decide(asked: Contest, rates: tuple[float, float], tried: tuple[float, ...]) -> Verdict:
     """Look after more and more seeds, until the test decides or the budget ends."""
     searched = 2 * len(tried) * len(SEARCHED)
     margin, seen = math.nan, list[Look]()
@@ -435,7 +435,7 @@ def _decide(asked: Question, rates: tuple[float, float], tried: tuple[float, ...
 
 
 def _verdict(
-    asked: Question,
+    asked: Contest,
     chosen: tuple[tuple[float, float], tuple[float, ...], float, int],
     made: Pairs,
     fresh: Pairs | None,
@@ -501,14 +501,14 @@ def _medians(made: Pairs) -> tuple[float, float]:
     return x, y
 
 
-def _confirmation(asked: Question, fresh: Pairs) -> dict[str, float]:
+def _confirmation(asked: Contest, fresh: Pairs) -> dict[str, float]:
     a, b = fresh.paid
     p = sequential.confirms(a, b, compare.generator("confirm", asked.id))
     effect, low, high = _in_scores(ranks.shift(a, b), asked.goal)
     return {"n": a.size, "effect": effect, "low": low, "high": high, "p": p}
 
 
-def _notes(asked: Question, found: Verdict, undone: float) -> Iterator[str]:
+def _notes(asked: Contest, found: Verdict, undone: float) -> Iterator[str]:
     """What else one has to know to believe the verdict."""
     if found.tried:
         for name, rate in zip((found.cell, found.against), found.rates, strict=True):
@@ -589,7 +589,7 @@ def _lines(found: Verdict) -> Iterator[str]:
 # The ledger
 
 
-def _ledger(asked: Question) -> dict[str, Any]:
+def _ledger(asked: Contest) -> dict[str, Any]:
     """What was asked in this study: question → what is known of it."""
     path = asked.folder / LEDGER
     try:
@@ -604,7 +604,7 @@ def _ledger(asked: Question) -> dict[str, Any]:
     return {}
 
 
-def _note(asked: Question, values: Mapping[str, Any]) -> None:
+def _note(asked: Contest, values: Mapping[str, Any]) -> None:
     """Add to what the ledger says of this question."""
     questions = _ledger(asked)
     known = questions.get(asked.id, {"command": asked.command})

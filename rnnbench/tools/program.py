@@ -28,7 +28,7 @@ from rnnbench.tools.opening import Opened
 LOUD = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export", "torch._export")
 
 
-class Program(nn.Module):
+class ExportedNetwork(nn.Module):
     """program(x, *states) → (predictions at every step, *states after the last).
 
     x: (T, B, I) numbers or (T, B) symbols; predictions: (T, B, C); states: (B, H) each, in the
@@ -105,7 +105,7 @@ def _frozen(params: dict[str, Tensor]) -> nn.ParameterDict:
     )
 
 
-def exported(program: Program) -> torch.export.ExportedProgram:
+def exported(program: ExportedNetwork) -> torch.export.ExportedProgram:
     """Traced; both T and B are free."""
     arguments = program.example(steps=4, batch=3)
     free = torch.export.Dim.DYNAMIC
@@ -119,7 +119,7 @@ def exported(program: Program) -> torch.export.ExportedProgram:
         return torch.export.export(program, arguments, dynamic_shapes=shapes, strict=False)
 
 
-def pt2(program: Program, about: dict[str, Any]) -> bytes:
+def pt2(program: ExportedNetwork, about: dict[str, Any]) -> bytes:
     """A file for `torch.export.load(file).module()(x, *states)`; `about` lies in it as
     rnnbench.json.
     """
@@ -131,7 +131,7 @@ def pt2(program: Program, about: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def onnx(program: Program, about: dict[str, Any]) -> bytes:
+def onnx(program: ExportedNetwork, about: dict[str, Any]) -> bytes:
     """A model with the inputs x, 0.h, … and the outputs prediction, 0.h.next, …; `about` is in its
     metadata.
     """

@@ -13,11 +13,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rnnbench.console import Screen, console, number, say
+from rnnbench.console import RunView, console, number, say
 from rnnbench.errors import Interrupted, SomeFailed, UserError
 from rnnbench.runs.collect import put_back
 from rnnbench.runs.form import ENDED
-from rnnbench.runs.reading import Run, gather
+from rnnbench.runs.reading import EndedRun, gather
 from rnnbench.runs.records import Folder, finite
 from rnnbench.settings import Settings
 from rnnbench.tools.opening import as_trained
@@ -26,7 +26,7 @@ from rnnbench.training.run import run_pack
 SAME = 1e-4  # relative: what rounding alone may make of a run that another machine trained
 
 
-class _Quiet(Screen):
+class _Quiet(RunView):
     """Validations are no news."""
 
     def validated(self, rows: Sequence[Sequence[Mapping[str, Any]]]) -> None:
@@ -78,7 +78,7 @@ def _apart(before: float | None, now: float | None) -> float:
     return abs(before - now) / max(abs(before), abs(now), 1e-300)
 
 
-def anew(run: Run, scratch: Path) -> Settings:
+def anew(run: EndedRun, scratch: Path) -> Settings:
     """The settings that a run left, for a folder below `scratch`.
 
     Raises UserError if they cannot be had, or a file of theirs was edited.
@@ -99,7 +99,7 @@ def anew(run: Run, scratch: Path) -> Settings:
     return replace(settings, paths=paths)
 
 
-def repeat(run: Run, settings: Settings) -> Repeated:
+def repeat(run: EndedRun, settings: Settings) -> Repeated:
     """Train a run once more. Raises UserError and Interrupted."""
     with _Quiet() as screen:
         (record,) = run_pack([settings], [run.overrides or []], screen, say)

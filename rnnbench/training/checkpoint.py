@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 from torch import Tensor
 
 from rnnbench.engine.loop import State
-from rnnbench.training.loop import Progress
+from rnnbench.training.loop import RunProgress
 
 PARTS: dict[str, Any] = {
     "step": int,
@@ -53,10 +53,10 @@ def lacking(saved: Mapping[str, Any], steps: int) -> str:
 
 def _lacking_progress(progress: Mapping[str, Any], step: int) -> str:
     """The same of how far a run is: of what kinds its values are, and that they belong together."""
-    kinds = get_type_hints(Progress)
+    kinds = get_type_hints(RunProgress)
     if kinds.keys() != progress.keys():
         return f"its progress lacks {', '.join(sorted(map(str, kinds.keys() ^ progress.keys())))}"
-    for name, value in vars(Progress()).items():
+    for name, value in vars(RunProgress()).items():
         found = progress[name]
         whole = name in ("best_step", "solved_at") and (found is None or type(found) is int)
         if not whole and type(found) is not type(value):

@@ -16,14 +16,14 @@ from rnnbench.dynamics.gates import gates
 from rnnbench.dynamics.gradients import HUNDRED, WHOLE, E, curve, gradients, horizon
 from rnnbench.dynamics.recording import record
 from rnnbench.engine.pack import Pack
-from rnnbench.runs.records import Row
+from rnnbench.runs.records import CurveRow
 
 SEQUENCES = 20
 LAGS = (1, 2, 5)  # times powers of ten: the lags whose gradient has a column
 
 
 @dataclass(frozen=True)
-class Look:
+class Seen:
     """What was seen in one run. row: columns of the curve, shown as scalars.
 
     by_lag: 'gradient/0' → the median gradient norm at lag 1, 2 …, relative to the largest; a
@@ -31,12 +31,12 @@ class Look:
     spread: 'gate/0.f' → values whose distribution is shown.
     """
 
-    row: Row
+    row: CurveRow
     by_lag: dict[str, list[float]]
     spread: dict[str, torch.Tensor]
 
 
-def look(pack: Pack) -> list[Look]:
+def look(pack: Pack) -> list[Seen]:
     """Look into every run of the pack.
 
     Columns: LAYER.gradient@LAG, LAYER.horizon@e and @100 (the longest lag where it is longer than
@@ -49,7 +49,7 @@ def look(pack: Pack) -> list[Look]:
     acting = [gates(layer) for layer in run.layers]
     looks = []
     for k in range(network.replicas):
-        seen = Look({}, {}, {})
+        seen = Seen({}, {}, {})
         for index, layer in enumerate(norms):
             median = curve(layer[k])["median"]
             wanted = [

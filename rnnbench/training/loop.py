@@ -26,14 +26,14 @@ from rnnbench.engine.loop import State
 from rnnbench.engine.network import Network
 from rnnbench.engine.optimizers import restore
 from rnnbench.engine.pack import Pack
-from rnnbench.runs.records import Row
+from rnnbench.runs.records import CurveRow
 from rnnbench.tasks.contract import Split
 
 GATES_WATCHED = 20  # sequences of the validation data on which gates are measured
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far one run is, in plain numbers: goes into checkpoints and records.
 
     status: running, diverged, stopped or finished. steps: updates made. best_*: of the best
@@ -48,7 +48,7 @@ class Progress:
     best_valid: dict[str, float] = field(default_factory=dict)
     since_better: int = 0
     solved_at: int | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CurveRow] = field(default_factory=list)
 
 
 class Training:
@@ -66,7 +66,7 @@ class Training:
         self.present = list(range(len(self.runs)))
         self.gone: dict[int, dict[str, Any]] = {}
         self.best = rows.taken(pack.network.flat.detach(), self.present)
-        self.progress = [Progress() for _ in self.runs]
+        self.progress = [RunProgress() for _ in self.runs]
         self.states: list[State] | None = None  # carried from batch to batch where the task does
         self.sums = {
             name: torch.zeros(len(self.runs), dtype=torch.float64)
@@ -223,12 +223,12 @@ class Training:
             {name: values[k] for name, values in means.items()} for k in range(network.replicas)
         ]
 
-    def validate(self) -> list[list[Row]]:
+    def validate(self) -> list[list[CurveRow]]:
         """Evaluate on validation data, select the best, stop what should stop; the new rows of
         every run's curve.
         """
         scores, gates = self.evaluate("valid"), self._gates()
-        fresh: list[list[Row]] = [[] for _ in self.runs]
+        fresh: list[list[CurveRow]] = [[] for _ in self.runs]
         better = []
         rates = self.pack.schedule.rate(max(self.step - 1, 0))
         n = max(self.summed_steps, 1)
@@ -289,14 +289,14 @@ class Training:
         return better
 
     @torch.no_grad()
-    def _gates(self) -> list[Row]:
+    def _gates(self) -> list[CurveRow]:
         """Mean activation and saturated share (below 0.1 or above 0.9) of every gate, on some
         validation sequences.
         """
         pack = self.pack
         batch = next(pack.feeder.evaluation("valid", GATES_WATCHED, 1))
         found = pack.network.gates(pack.unroll, batch.x, self._start(batch, None))
-        fresh: list[Row] = [{} for _ in pack.runs]
+        fresh: list[CurveRow] = [{} for _ in pack.runs]
         for name, values in found.items():
             flat = values.flatten(1)
             saturated = ((flat < 0.1) | (flat > 0.9)).double().mean(1)
@@ -384,7 +384,7 @@ class Training:
             layers = zip(*carried, strict=True)
             self.states = [_stacked(layer, network.flat.device) for layer in layers]
         self.step, self.summed_steps = saved[0]["step"], saved[0]["summed_steps"]
-        self.progress = [Progress(**s["progress"]) for s in saved]
+        self.progress = [RunProgress(**s["progress"]) for s in saved]
         self.seconds = dict(saved[0]["seconds"])
         self.shares = {what: taken / len(saved) for what, taken in self.seconds.items()}
 

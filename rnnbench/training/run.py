@@ -21,7 +21,7 @@ from rnnbench.layers import layer_of
 from rnnbench.layers.checking import check_layer
 from rnnbench.runs.checksums import Damaged, check_archive, seal_archive
 from rnnbench.runs.improvement import of_rows
-from rnnbench.runs.records import SCHEMA, Folder, Row, put_aside, write
+from rnnbench.runs.records import SCHEMA, CurveRow, Folder, put_aside, write
 from rnnbench.settings import Paths, Settings, typed
 from rnnbench.tasks.checking import blamed, check, is_ours, watched
 from rnnbench.tasks.contract import Task
@@ -38,7 +38,7 @@ class Watcher(Protocol):
 
     def start(self, pack: Pack, step: int) -> None: ...
     def stepped(self, step: int, loss_K: torch.Tensor) -> None: ...
-    def validated(self, rows: Sequence[Sequence[Row]]) -> None: ...
+    def validated(self, rows: Sequence[Sequence[CurveRow]]) -> None: ...
     def interrupted(self) -> bool: ...
 
 
@@ -223,7 +223,7 @@ def _advance(
             _save(training, folders)
 
 
-def _look(training: Training, rows: list[list[Row]], boards: list[Trackers]) -> None:
+def _look(training: Training, rows: list[list[CurveRow]], boards: list[Trackers]) -> None:
     """Look inside every run that was validated, if it is time: into the last of its new rows and on
     its board.
     """

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from rnnbench.console import Screen, say, summary
+from rnnbench.console import RunView, say, summary
 from rnnbench.errors import Interrupted, UserError
 from rnnbench.runs.lock import claim
 from rnnbench.runs.records import Folder
@@ -32,7 +32,7 @@ def train(settings: Settings, overrides: Sequence[str], again: str) -> None:
         say(f"This run is finished already; to repeat it: rm -r {shlex.quote(shown(folder.path))}")
         return
     try:
-        with ExitStack() as held, Screen() as screen, no_word_of_threads():
+        with ExitStack() as held, RunView() as screen, no_word_of_threads():
             if not claim(held, folder):
                 raise UserError(
                     f"another process is training this very run; wait for it, or stop it: "

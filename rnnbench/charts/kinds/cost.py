@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.charts.kinds.rates import filled
 from rnnbench.charts.scales import Span, kind
 from rnnbench.stats.statistics import usable
@@ -87,4 +87,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(50, data, marks, caption)
+CHART = ChartKind(50, data, marks, caption)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.charts.scales import Span, fit
 from rnnbench.stats.selection import Sample
 
@@ -90,4 +90,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(20, data, marks, caption)
+CHART = ChartKind(20, data, marks, caption)

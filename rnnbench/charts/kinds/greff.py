@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.charts.scales import fit
 from rnnbench.stats.trials import ALL, BEST, spreads
 
@@ -72,4 +72,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(40, data, marks, caption)
+CHART = ChartKind(40, data, marks, caption)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.charts.scales import Span, kind
 from rnnbench.stats.statistics import Floats
 
@@ -96,4 +96,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(30, data, marks, caption)
+CHART = ChartKind(30, data, marks, caption)

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.charts.scales import Span, finite, fit
 from rnnbench.stats.statistics import median
 
@@ -74,4 +74,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(10, data, marks, caption)
+CHART = ChartKind(10, data, marks, caption)

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Kind, Picked
+from rnnbench.charts.chart import ChartKind, Picked
 from rnnbench.stats.ranks import improvement
 
 
@@ -53,4 +53,4 @@ def caption(data: pd.DataFrame, picked: Picked) -> str:
     )
 
 
-CHART = Kind(60, data, marks, caption)
+CHART = ChartKind(60, data, marks, caption)

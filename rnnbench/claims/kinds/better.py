@@ -7,7 +7,7 @@ import pandas as pd
 from rnnbench.claims.answer import ABOVE, Answer, Words
 from rnnbench.claims.contest import answer, contest, needs_goal
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import named
 from rnnbench.stats.compare import generator
 from rnnbench.stats.families import pair
@@ -35,4 +35,4 @@ def better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     return answer(claim, made, "permutation", p, against, ABOVE, power, words, agrees)
 
 
-KIND = Kind(better, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)
+KIND = ClaimKind(better, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)

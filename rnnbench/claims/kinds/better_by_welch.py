@@ -11,7 +11,7 @@ import pandas as pd
 from rnnbench.claims.answer import Answer
 from rnnbench.claims.contest import contest, needs_goal
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.kinds.better import better
 from rnnbench.formatting import probability
 
@@ -30,4 +30,4 @@ def better_by_welch(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     )
 
 
-KIND = Kind(better_by_welch, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)
+KIND = ClaimKind(better_by_welch, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)

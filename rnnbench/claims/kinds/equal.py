@@ -5,7 +5,7 @@ import pandas as pd
 from rnnbench.claims.answer import AMONG, Answer, Words
 from rnnbench.claims.contest import contest, margined
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 
 
 def equal(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
@@ -24,4 +24,4 @@ def equal(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     return margined(claim, made, "TOST", -margin, margin, AMONG, made.advantage.power_inside, words)
 
 
-KIND = Kind(equal, ("x", "y", "margin"), ("metric", "goal", "log"))
+KIND = ClaimKind(equal, ("x", "y", "margin"), ("metric", "goal", "log"))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnbench.claims.answer import AMONG, Answer, Words, detectable, found
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import Unanswerable, matching, named
 from rnnbench.formatting import listing, number
 from rnnbench.stats.compare import generator
@@ -84,4 +84,4 @@ def _share(one: Importance, key: str) -> float:
     return float(table[key])
 
 
-KIND = Kind(importance, ("key", "range"), ("x",), learns=False, sides=lambda _: [])
+KIND = ClaimKind(importance, ("key", "range"), ("x",), learns=False, sides=lambda _: [])

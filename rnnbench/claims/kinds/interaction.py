@@ -8,7 +8,7 @@ from scipy import stats
 from rnnbench.claims.answer import ABOVE, Answer, Words, detectable, found, margin_of
 from rnnbench.claims.contest import contest, needs_goal
 from rnnbench.claims.design import Claim, Filter
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import named
 from rnnbench.formatting import number
 from rnnbench.stats import ranks
@@ -73,7 +73,7 @@ def sides(claim: Claim) -> list[tuple[Filter, ...]]:
     ]
 
 
-KIND = Kind(
+KIND = ClaimKind(
     interaction,
     ("x", "y", "first", "second", "margin"),
     ("metric", "goal", "log"),

@@ -7,7 +7,7 @@ import pandas as pd
 from rnnbench.claims.answer import BELOW, Answer, Words
 from rnnbench.claims.contest import contest, margined, needs_goal
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 
 
 def no_better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
@@ -25,4 +25,4 @@ def no_better(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
     return margined(claim, made, test, -made.margin, math.inf, BELOW, power, words)
 
 
-KIND = Kind(no_better, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)
+KIND = ClaimKind(no_better, ("x", "y", "margin"), ("metric", "goal", "log"), check=needs_goal)

@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import tost_proportions_2indep
 
 from rnnbench.claims.answer import ABOVE, Answer, Words, found, margin_of
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import side
 from rnnbench.stats.power import fisher_power, smallest
 from rnnbench.stats.survival import shares
@@ -79,4 +79,4 @@ def check(claim: Claim) -> str:
     return f"metric must be solved or diverged, got {claim.metric!r}"
 
 
-KIND = Kind(share, ("x", "y", "metric", "margin"), ("all",), learns=False, check=check)
+KIND = ClaimKind(share, ("x", "y", "metric", "margin"), ("all",), learns=False, check=check)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from rnnbench.claims.answer import ABOVE, Answer, Words, detectable, found, margin_of
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import side
 from rnnbench.formatting import number
 from rnnbench.stats.power import Estimated
@@ -97,4 +97,4 @@ def hazard_ratio(
     )
 
 
-KIND = Kind(sooner, ("x", "y", "margin"), ("all",), learns=False)
+KIND = ClaimKind(sooner, ("x", "y", "margin"), ("all",), learns=False)

@@ -11,7 +11,7 @@ from scipy import stats
 from rnnbench.claims.answer import ABOVE, Answer, Words, detectable, found, margin_of
 from rnnbench.claims.contest import goal_of, needs_goal
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import side
 from rnnbench.formatting import number, score
 from rnnbench.stats import ranks
@@ -90,7 +90,7 @@ def check(claim: Claim) -> str:
     return needs_goal(claim)
 
 
-KIND = Kind(
+KIND = ClaimKind(
     trend,
     ("groups", "margin"),
     ("metric", "goal", "log"),

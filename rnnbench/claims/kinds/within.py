@@ -9,7 +9,7 @@ from scipy import stats
 from rnnbench.claims.answer import AMONG, Answer, Words, detectable, found
 from rnnbench.claims.contest import aside, goal_of, measured
 from rnnbench.claims.design import Claim
-from rnnbench.claims.kind import Case, Kind
+from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.selection import Unanswerable, side
 from rnnbench.formatting import number
 from rnnbench.stats.power import student
@@ -73,4 +73,6 @@ def _signs(count: int, n: int) -> float:
     return float(stats.binom.sf(count - 1, n, 0.5))
 
 
-KIND = Kind(within, ("x", "range"), ("metric", "relative", "log"), sides=lambda claim: [(claim.x,)])
+KIND = ClaimKind(
+    within, ("x", "range"), ("metric", "relative", "log"), sides=lambda claim: [(claim.x,)]
+)

@@ -25,7 +25,7 @@ from rnnbench.engine.batches import Stacked
 from rnnbench.engine.loop import State
 from rnnbench.engine.native import Sizes, head, inputs, kernel, no_symbol
 from rnnbench.engine.native.update import Update
-from rnnbench.engine.native.words import Memory, Table, Word
+from rnnbench.engine.native.words import Memory, Word, WordTable
 from rnnbench.engine.network import Network
 from rnnbench.equations.plan import Plan
 
@@ -71,7 +71,7 @@ class Prepared:
 
     parts: list[str]
     turns: np.ndarray
-    table: Table
+    table: WordTable
     held: list[Word]
 
 
@@ -162,7 +162,7 @@ class Step:
         return Prepared(
             [turn.part for turn in turns],
             np.array(calls, np.int64),
-            Table(words, len(given.x), portion, given.tensors(), counted),
+            WordTable(words, len(given.x), portion, given.tensors(), counted),
             [word for word in words if isinstance(word, ctypes.Array)],
         )
 

@@ -15,7 +15,7 @@ def fields(words: Sequence[Word]) -> Numbers:
     return (ctypes.c_int64 * len(words))(*map(_number, words))
 
 
-class Table:
+class WordTable:
     """The same words for one portion of the replicas after the other, a row each.
 
     A tensor with more rows than a portion has replicas is one of all replicas, of which every

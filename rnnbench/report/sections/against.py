@@ -22,7 +22,7 @@ from rnnbench.stats.compare import Comparison, family_said
 from rnnbench.stats.selection import Sample, Variant
 from rnnbench.stats.statistics import FEWEST, Estimate, median
 
-Row = Sample | Comparison  # the baseline, and what is compared with it
+_Row = Sample | Comparison  # the baseline, and what is compared with it
 
 
 def parts(results: Results, task: Variant) -> Iterator[Part]:
@@ -43,17 +43,17 @@ def _told(found: Sequence[Comparison], verdict: str, baseline: str) -> str:
     return f"{verdict.capitalize()} than {baseline}: {listing(names)}." if names else ""
 
 
-def sample(row: Row) -> Sample:
+def sample(row: _Row) -> Sample:
     return row if isinstance(row, Sample) else row.x
 
 
 def against(task: Variant, found: Sequence[Comparison], baseline: str) -> Table:
     """The baseline first."""
 
-    def of(row: Row) -> str:
+    def of(row: _Row) -> str:
         return result_place(sample(row).result)
 
-    def apart(row: Row) -> bool:
+    def apart(row: _Row) -> bool:
         return isinstance(row, Comparison) and row.significant
 
     columns = [
@@ -98,16 +98,16 @@ def against(task: Variant, found: Sequence[Comparison], baseline: str) -> Table:
     )
 
 
-def _median(row: Row) -> Estimate:
+def _median(row: _Row) -> Estimate:
     return median(sample(row).scores, sample(row).goal)
 
 
-def _n(row: Row) -> tuple[int, str]:
+def _n(row: _Row) -> tuple[int, str]:
     found = median(sample(row).scores, sample(row).goal)
     return found.n, f"{found.excluded} diverged" if found.excluded else ""
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: _Row) -> str:
     if isinstance(row, Sample):
         return "baseline"
     return row.verdict or f"n < {FEWEST}"

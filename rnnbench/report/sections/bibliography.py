@@ -10,11 +10,11 @@ from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.sources import of_cell, of_task
 from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
-from rnnbench.stats.selection import Study
+from rnnbench.stats.selection import Selection
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     kind: str
     name: str
     about: About
@@ -26,16 +26,16 @@ def parts(results: Results) -> Iterator[Part]:
     yield bibliography(results.study)
 
 
-def rows(study: Study) -> list[Row]:
+def rows(study: Selection) -> list[_Row]:
     cells = study.frame.drop_duplicates("cell.name").sort_values("cell.name")
     tasks = study.frame.drop_duplicates("task.name").sort_values("task.name")
     names = zip(cells["cell.name"].map(str), cells["cell.step"].map(str), strict=True)
-    made = [Row("Cells", name, of_cell(name, step)) for name, step in names]
+    made = [_Row("Cells", name, of_cell(name, step)) for name, step in names]
     kinds = zip(tasks["task.name"].map(str), tasks["task.type"].map(str), strict=True)
-    return made + [Row("Tasks", name, of_task(kind)) for name, kind in kinds]
+    return made + [_Row("Tasks", name, of_task(kind)) for name, kind in kinds]
 
 
-def bibliography(study: Study) -> Table:
+def bibliography(study: Selection) -> Table:
     columns = [
         Column("name", lambda row: row.name, TEXT),
         Column("what it is", lambda r: r.about.summary.replace("`", ""), PROSE, key="summary"),

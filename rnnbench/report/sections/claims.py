@@ -35,7 +35,7 @@ ROWS = 40  # of a chart
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A case of a claim."""
 
     claim: Claim
@@ -102,9 +102,9 @@ def forests(name: str, label: str, judged: Sequence[Judged]) -> Iterator[Chart]:
     """One chart, or several where there are more cases than fit; a claim is never split. Cases
     without an effect are left out.
     """
-    pages: list[list[Row]] = [[]]
+    pages: list[list[_Row]] = [[]]
     for one in judged:
-        rows = [Row(one.claim, case) for case in one.cases]
+        rows = [_Row(one.claim, case) for case in one.cases]
         rows = [row for row in rows if math.isfinite(row.case.answer.scaled[0])]
         if pages[-1] and len(pages[-1]) + len(rows) > ROWS:
             pages.append([])
@@ -121,7 +121,7 @@ def forests(name: str, label: str, judged: Sequence[Judged]) -> Iterator[Chart]:
         yield across.forest(f"{name}{f'-{k + 1}' if k else ''}", _drawn(rows), caption)
 
 
-def _drawn(rows: Sequence[Row]) -> pd.DataFrame:
+def _drawn(rows: Sequence[_Row]) -> pd.DataFrame:
     made = []
     for row in rows:
         (value, low, high), (start, stop) = row.case.answer.scaled, row.case.answer.region
@@ -134,7 +134,7 @@ def _drawn(rows: Sequence[Row]) -> pd.DataFrame:
 def cases_table(name: str, judged: Sequence[Judged], of: dict[str, Result]) -> Table:
     """A row per case of a claim, with its numbers. of: run → its result."""
 
-    def place(row: Row) -> str:
+    def place(row: _Row) -> str:
         found = {of[run] for run in row.case.answer.ids if run in of}
         return result_place(found.pop()) if len(found) == 1 else ""
 
@@ -160,7 +160,7 @@ def cases_table(name: str, judged: Sequence[Judged], of: dict[str, Result]) -> T
         Column("detectable", lambda r: r.case.detectable, rounded(3), "4 in 5", wide=True),
         Column("found", lambda row: row.case.sentence, PROSE, key="sentence", wide=True),
     ]
-    rows = [Row(one.claim, case) for one in judged for case in one.cases]
+    rows = [_Row(one.claim, case) for one in judged for case in one.cases]
     notes = [
         "Effect: the first side minus the second, in the units of the score; its sign is that of "
         "the numbers, whichever way is better. p for: of the test that would confirm the claim "
@@ -176,12 +176,12 @@ def cases_table(name: str, judged: Sequence[Judged], of: dict[str, Result]) -> T
     return Table(name, "Claims case by case: effects, tests, power", columns, rows, notes)
 
 
-def _effect(row: Row) -> Estimate:
+def _effect(row: _Row) -> Estimate:
     found = row.case.answer
     return Estimate(found.effect, found.low, found.high, 0)
 
 
-def _margin(row: Row) -> str:
+def _margin(row: _Row) -> str:
     return interval(*row.claim.range) if row.claim.range else str(row.claim.margin)
 
 

@@ -9,7 +9,7 @@ from rnnbench.formatting import count, listing, plural
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
-from rnnbench.stats.selection import Study, ordering, said, varied
+from rnnbench.stats.selection import Selection, ordering, said, varied
 
 MANY = 6  # values of a setting that are listed one by one
 CONTEXT = "{cells} on {task}: no states between windows, the {said} steps before are read again"
@@ -30,7 +30,7 @@ def parts(results: Results) -> Iterator[Part]:
         yield Table("budgets", "Budgets", columns, list(budgets.items()))
 
 
-def question(study: Study) -> str:
+def question(study: Selection) -> str:
     """One sentence: which cells, which tasks, what they are compared with."""
     others = [cell.label for cell in study.cells if cell != study.baseline]
     tasks = _named([task.label for task in study.tasks], "task")
@@ -49,7 +49,7 @@ def _named(names: Sequence[str], noun: str) -> str:
     return listing(names) if len(names) <= LISTED else plural(len(names), noun)
 
 
-def design(study: Study) -> str:
+def design(study: Selection) -> str:
     """One sentence: seeds, what varied, budgets."""
     frame = study.frame
     seeds = sorted({int(seed) for seed in frame["seed"]})
@@ -76,7 +76,7 @@ def layers(frame: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def chosen(study: Study) -> str:
+def chosen(study: Selection) -> str:
     """One sentence: what the numbers are of."""
     by = {sample.by for sample in study.samples.values()}
     if "trials" in by:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rnnbench import plugins
-from rnnbench.charts.chart import Kind, draw
+from rnnbench.charts.chart import ChartKind, draw
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import Part
@@ -19,7 +19,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
             yield chart
 
 
-def _kinds() -> list[tuple[str, Kind]]:
+def _kinds() -> list[tuple[str, ChartKind]]:
     found = plugins.found("rnnbench.charts.kinds", "CHART").items()
     return sorted(found, key=lambda item: (item[1].order, item[0]))
 

@@ -24,7 +24,7 @@ from rnnbench.report.table import (
 from rnnbench.stats.importance import Importance
 from rnnbench.stats.selection import Result, Variant
 
-Row = tuple[Variant, Importance]
+_Row = tuple[Variant, Importance]
 
 
 def parts(results: Results, task: Variant) -> Iterator[Part]:
@@ -46,7 +46,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
         yield f"No shares of variance for {listing(refused)}."
 
 
-def importance_table(task: Variant, rows: Sequence[Row]) -> Table:
+def importance_table(task: Variant, rows: Sequence[_Row]) -> Table:
     """The share that each setting explains by itself, and the largest pair beyond its two."""
     settings = dict.fromkeys(name for _, one in rows for name in one.table["parameter"])
     columns = [
@@ -66,12 +66,12 @@ def importance_table(task: Variant, rows: Sequence[Row]) -> Table:
     return Table(f"importance-{task.slug}", caption, columns, rows, notes, cell=lambda row: row[0])
 
 
-def _share(name: str, row: Row) -> tuple[float, float] | None:
+def _share(name: str, row: _Row) -> tuple[float, float] | None:
     table = row[1].table.set_index("parameter")
     return (table.at[name, "mean"], table.at[name, "std"]) if name in table.index else None
 
 
-def _pair(row: Row) -> Any:
+def _pair(row: _Row) -> Any:
     pairs = row[1].pairs
     return pairs.sort_values("mean", kind="stable").iloc[-1] if len(pairs) else None
 

@@ -17,7 +17,7 @@ from rnnbench.stats.selection import Variant
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A network at one time."""
 
     cell: Variant
@@ -72,7 +72,7 @@ def _picture(name: str, figure: Figure, caption: str) -> Picture:
 
 def inside_table(task: Variant, probes: dict[Variant, Probed]) -> Table:
     rows = [
-        Row(cell, one.run, time, short(one.found[time]))
+        _Row(cell, one.run, time, short(one.found[time]))
         for cell, one in probes.items()
         for time in one.times
     ]
@@ -106,11 +106,11 @@ def inside_table(task: Variant, probes: dict[Variant, Probed]) -> Table:
     return Table(f"inside-{task.slug}", caption, columns, rows, notes, cell=lambda row: row.cell)
 
 
-def _horizon_e(row: Row) -> tuple[str, int | None]:
+def _horizon_e(row: _Row) -> tuple[str, int | None]:
     return row.short.horizons[0], row.short.horizon_e
 
 
-def _horizon_100(row: Row) -> tuple[str, int | None]:
+def _horizon_100(row: _Row) -> tuple[str, int | None]:
     return row.short.horizons[1], row.short.horizon_100
 
 

@@ -8,10 +8,10 @@ from rnnbench.charts.across import Lines, solved_by_length, times_by_length
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import Part
-from rnnbench.stats.selection import Sample, Study, Variant
+from rnnbench.stats.selection import Sample, Selection, Variant
 
 
-def by_length(study: Study) -> dict[Variant, Lines]:
+def by_length(study: Selection) -> dict[Variant, Lines]:
     """Task without its length → cells → lengths, of tasks that have a target; cells that ran at one
     length only are left out.
     """

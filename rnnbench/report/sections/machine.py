@@ -8,7 +8,7 @@ from rnnbench.formatting import count, listing
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
-from rnnbench.stats.selection import Study, said
+from rnnbench.stats.selection import Selection, said
 
 STATUS = ("finished", "stopped", "diverged", "failed")
 
@@ -17,7 +17,7 @@ def parts(results: Results) -> Iterator[Part]:
     yield facts(results.study)
 
 
-def facts(study: Study) -> Table:
+def facts(study: Selection) -> Table:
     """What the records say."""
     frame = study.frame
     states = [

@@ -21,7 +21,7 @@ from rnnbench.report.table import (
     result_place,
     run_place,
 )
-from rnnbench.stats.selection import Sample, Study, Variant, said
+from rnnbench.stats.selection import Sample, Selection, Variant, said
 from rnnbench.stats.survival import share
 
 
@@ -33,7 +33,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
             yield table
 
 
-def diverged(study: Study, task: Variant) -> Table | None:
+def diverged(study: Selection, task: Variant) -> Table | None:
     """How many runs of each cell diverged, under which settings, and what their records say."""
     rows = [sample for sample in study.of(task) if sample.runs["diverged"].any()]
     columns = [
@@ -77,7 +77,7 @@ def _numeric(text: str) -> bool:
     return bool(re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", text))
 
 
-def failed(study: Study, task: Variant) -> Table | None:
+def failed(study: Selection, task: Variant) -> Table | None:
     """The runs that did not end as results; None if all did."""
     lost = study.frame[(study.frame["status"] == "failed") & (study.frame["task"] == task)]
     columns = [
@@ -103,7 +103,7 @@ def _last_line(reason: str) -> str:
     return lines[-1] if lines else "no reason recorded"
 
 
-def never_solved(study: Study, task: Variant) -> Iterator[str]:
+def never_solved(study: Selection, task: Variant) -> Iterator[str]:
     """What no run solved, or which cells never did; nothing where the task has no target."""
     members = [s for s in study.of(task) if s.runs["solved"].notna().any()]
     without = [s.cell.label for s in members if not s.runs["solved"].fillna(False).any()]

@@ -14,7 +14,7 @@ REMEMBERED = "from memory, not seen in the paper"
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     sample: Sample
     metric: str
     found: Published
@@ -26,7 +26,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
         yield published_table(task, rows)
 
 
-def published_table(task: Variant, rows: list[Row]) -> Table:
+def published_table(task: Variant, rows: list[_Row]) -> Table:
     columns = [
         Column("cell", lambda r: r.sample.cell, TEXT, link=lambda r: result_place(r.sample.result)),
         Column("ours", ours, SHIFT),
@@ -51,11 +51,11 @@ def published_table(task: Variant, rows: list[Row]) -> Table:
     )
 
 
-def _seen(row: Row) -> str:
+def _seen(row: _Row) -> str:
     return "in the paper" if row.found.verified else REMEMBERED
 
 
-def ours(row: Row) -> Estimate | None:
+def ours(row: _Row) -> Estimate | None:
     """The median with the lowest and the highest score."""
     best = row.sample.best
     scores = usable(judged(best[f"test.{row.metric}"], best["diverged"]))
@@ -65,7 +65,7 @@ def ours(row: Row) -> Estimate | None:
     return Estimate(middle, float(scores.min()), float(scores.max()), scores.size)
 
 
-def _rows(sample: Sample) -> Iterator[Row]:
+def _rows(sample: Sample) -> Iterator[_Row]:
     run = sample.best.iloc[0]
     keys = [str(key) for key in run.index if str(key).startswith("task.")]
     settings = {key.partition(".")[2]: run[key] for key in keys}
@@ -73,7 +73,7 @@ def _rows(sample: Sample) -> Iterator[Row]:
         if str(column).startswith("test.") and sample.best[column].notna().any():
             metric = str(column).partition(".")[2]
             for found in published(str(run["task.name"]), settings, str(run["cell.name"]), metric):
-                yield Row(sample, metric, found)
+                yield _Row(sample, metric, found)
 
 
 SECTION = Section("Published numbers", "task", 60, parts)

@@ -23,7 +23,7 @@ from rnnbench.report.table import (
     Table,
     result_id,
 )
-from rnnbench.stats.selection import Result, Study, ordering, said, varied
+from rnnbench.stats.selection import Result, Selection, ordering, said, varied
 
 
 def parts(results: Results) -> Iterator[Part]:
@@ -39,7 +39,7 @@ def parts(results: Results) -> Iterator[Part]:
         yield files
 
 
-def runs(study: Study, result: Result, members: pd.DataFrame) -> Fold:
+def runs(study: Selection, result: Result, members: pd.DataFrame) -> Fold:
     """The runs of a result: id, seed, what varies, scores, status, command."""
     keys = varied(members)
     sample = study.samples.get(result)
@@ -72,7 +72,7 @@ def _setting(key: str, run: dict[str, object]) -> object:
     return run[key] if isinstance(run[key], (int, float)) else said(run[key])
 
 
-def digests(study: Study) -> Table | None:
+def digests(study: Selection) -> Table | None:
     """SHA-256 of the files that runs read, where their records hold it; None if they hold none."""
     rows: list[tuple[str, str, str]] = []
     for kind in ("task", "cell"):

@@ -35,7 +35,7 @@ NAMED = 4  # cells of a verdict that the table of tasks names
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A cell in the table of cells by tasks."""
 
     cell: Variant
@@ -127,18 +127,18 @@ def by_cell(results: Results) -> Table:
 def _of_task(results: Results, task: Variant) -> Column:
     members = results.study.of(task)
 
-    def of(row: Row) -> Sample | None:
+    def of(row: _Row) -> Sample | None:
         return results.study.samples.get(Result(task, row.cell))
 
-    def best(row: Row) -> bool:
+    def best(row: _Row) -> bool:
         return results.winners.get(task) is of(row)
 
-    def mark(row: Row) -> str:
+    def mark(row: _Row) -> str:
         return MARKS.get(_verdict(results, task, row.cell), "")
 
     unit = f"{members[0].metric} {ARROW[members[0].goal]}" if members else ""
 
-    def place(row: Row) -> str:
+    def place(row: _Row) -> str:
         return _place(of(row))
 
     return Column(task.label, of, SCORE, unit, str(task), link=place, bold=best, mark=mark)
@@ -150,17 +150,17 @@ def _place(sample: Sample | None) -> str:
     return run_place(sample.chosen) if sample.by == "trials" else result_place(sample.result)
 
 
-def _ordered(results: Results) -> list[Row]:
+def _ordered(results: Results) -> list[_Row]:
     """Families as files are named, the equations of a family together, no bias first."""
     rows = []
     for cell, members in results.study.frame.groupby("cell", sort=True):
         if cell not in results.study.cells:
             continue
         step, bias = str(members["cell.step"].iloc[0]), members["cell.forget_bias"].iloc[0]
-        rows.append(Row(cell, family(step), step, "" if said(bias) == "null" else said(bias)))
+        rows.append(_Row(cell, family(step), step, "" if said(bias) == "null" else said(bias)))
     own = {row.step for row in rows if row.step.rpartition(".")[2] == str(row.cell)}
 
-    def key(row: Row) -> tuple[Any, ...]:
+    def key(row: _Row) -> tuple[Any, ...]:
         first = row.step in own and row.step.rpartition(".")[2] == str(row.cell)
         return row.step.rpartition(".")[0], row.step, not first, row.bias != "", row.cell
 
