@@ -217,7 +217,8 @@ def test_importance_has_a_panel_per_cell(results):
     ]
     rows += [(c, "schedule", "levels", of, 0.5, 0.1) for c in CELLS[:2] for of in ("flat", "null")]
     names = ["cell", "parameter", "scale", "x", "mean", "std"]
-    drawn = searches.marginals(ADDING, pd.DataFrame(rows, columns=names), "test mse", cells[:2])
+    made = pd.DataFrame(rows, columns=names)
+    drawn = searches.marginals("marginals", ADDING, made, "test mse", cells[:2])
     rate, schedule = channels(drawn.spec, "x")
     assert rate["scale"]["type"] == "log" and schedule["type"] == "nominal"
     assert b"<svg" in drawn.svg

@@ -21,7 +21,7 @@ from rnnbench.charts import chart
 from rnnbench.charts.chart import Chart
 from rnnbench.errors import UserError
 from rnnbench.formatting import anchor, number, probability
-from rnnbench.report import bibtex, sources, writers
+from rnnbench.report import bibtex, render, sources, writers
 from rnnbench.report.render import every, pages, rendered, write_report
 from rnnbench.report.results import Results
 from rnnbench.report.sections import (
@@ -494,6 +494,21 @@ def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
     assert str(study(biased, "tanh forget_bias=1").baseline) == "tanh forget_bias=1"
     with pytest.raises(UserError, match="did you mean 'tanh'"):
         study(runs, "tahn")
+
+
+def test_the_runs_of_a_study_of_ours_have_its_baseline(tmp_path, monkeypatch):
+    asked = []
+
+    def noted(frame, baseline, searched):
+        asked.append(baseline)
+        return selection.study(frame, baseline, searched)
+
+    monkeypatch.setattr(render, "study", noted)
+    cells = ("lstm", "lstm_vanilla")
+    for name in ("odyssey", "mine"):
+        place = make_study(tmp_path / name, cells, ("chorales",), (1000, 1001), (1e-3,))
+        write_report([str(place)])
+    assert asked == ["lstm_vanilla", None]
 
 
 def test_no_runs_are_an_error(tmp_path):

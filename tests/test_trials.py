@@ -12,6 +12,7 @@ from test_verdicts import runs
 from rnnbench.claims.design import read
 from rnnbench.report.results import Results
 from rnnbench.report.sections import answer, claims, searched
+from rnnbench.report.sections import importance as settings
 from rnnbench.runs.records import run_id
 from rnnbench.stats import compare, selection, trials
 from rnnbench.stats.importance import importance
@@ -167,3 +168,33 @@ def test_tests_stand_in_the_report(study):
     ((_, (line,)),) = table.groups
     assert [entry.text for entry in line.entries][-1] == "yes" and line.entries[3].value == 4
     assert list(searched.parts(Results(study), study.tasks[0])) == []
+
+
+def test_training_time_is_read_like_scores():
+    """Runs at high rates end after a tenth of the steps; the noise has no part in that."""
+    rng = np.random.default_rng(1)
+    rates, noises = 10 ** rng.uniform(-3, 1, 80), rng.uniform(0, 1, 80)
+    rows = [
+        (
+            {"cell": "lstm", "optim.lr": rate, "train.input_noise": noise, "seed": 1000 + k}
+            | {"steps": 100 if rate > 0.1 else 1000},
+            [float(rng.random())],
+        )
+        for k, (rate, noise) in enumerate(zip(rates, noises, strict=True))
+    ]
+    frame = runs(*rows, goal="min", metric="nll", params=2e6)
+    frame = frame.assign(id=[f"run{k}" for k in range(80)], **{"train.steps": 1000})
+    varied = {"optim.lr", "train.input_noise"}
+    results = Results(selection.study(frame, "lstm", varied), [read("odyssey", "small")])
+    (found,) = results.times.values()
+    along = found.marginals.set_index("parameter")
+    rate = along.loc["optim.lr"].sort_values("x")["mean"]
+    assert rate.iloc[0] == pytest.approx(2.0, abs=0.1)  # 1,000 updates of 2 million parameters
+    assert rate.iloc[-1] == pytest.approx(0.2, abs=0.1)
+    noise = along.loc["train.input_noise", "mean"]
+    assert noise.max() - noise.min() < 0.3
+    (task,) = results.study.tasks
+    assert [part.name for part in settings.parts(results, task) if hasattr(part, "spec")] == [
+        *(f"{name}-{task.slug}" for name in ("importance", "marginals", "times"))
+    ]
+    assert Results(results.study).times == {}  # no study says that this is a search

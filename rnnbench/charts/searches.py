@@ -50,35 +50,37 @@ def importance(task: Variant, table: pd.DataFrame, cells: Sequence[Variant]) -> 
     return chart.make(f"importance-{task.slug}", caption, marks, cells)
 
 
-def marginals(task: Variant, table: pd.DataFrame, score: str, cells: Sequence[Variant]) -> Chart:
-    """Predicted score along one setting, the others averaged out, a panel for each setting.
+def marginals(
+    name: str, task: Variant, table: pd.DataFrame, what: str, cells: Sequence[Variant]
+) -> Chart:
+    """What is predicted along one setting, the others averaged out, a panel for each setting.
 
-    table: cell, parameter, scale, x, mean, std.
+    table: cell, parameter, scale, x, mean, std. what: a score, or training time.
     """
-    panels = [_marginal(str(name), own, score, cells) for name, own in table.groupby("parameter")]
+    panels = [_marginal(str(key), own, what, cells) for key, own in table.groupby("parameter")]
     marks = alt.concat(*panels, columns=ACROSS).resolve_scale(color="shared", strokeDash="shared")
     caption = (
-        f"{task.label}: predicted test score along each setting, the others averaged out by the "
-        f"forest."
+        f"{task.label}: predicted {what} along each setting, the others averaged out by the forest."
     )
-    return chart.make(f"marginals-{task.slug}", caption, marks, cells)
+    return chart.make(f"{name}-{task.slug}", caption, marks, cells)
 
 
 def _marginal(
-    name: str, own: pd.DataFrame, score: str, cells: Sequence[Variant]
+    name: str, own: pd.DataFrame, what: str, cells: Sequence[Variant]
 ) -> alt.TopLevelMixin:
     words = not all(_number(x) for x in own["x"])
     logarithmic = bool((own["scale"] == "log").any())
     own = own.assign(x=own["x"].map(said if words else float))
     scale = alt.Scale(type="log", nice=False) if logarithmic else alt.Scale(zero=False)
-    axis = alt.Axis(format="~g", tickCount=4, labelOverlap=True)
+    small = not words and float(own["x"].min()) < 1e-5
+    axis = alt.Axis(format="~e" if small else "~r", tickCount=4, labelOverlap=True)
     x = alt.X("x:N", title=name) if words else alt.X("x:Q", title=name, scale=scale, axis=axis)
     base = alt.Chart(chart.rows(own[["cell", "x", "mean", "std"]])).transform_filter(chart.ON)
     return (
         base.mark_line(strokeWidth=1.8, point=words)
         .encode(
             x=x,
-            y=alt.Y("mean:Q", title=f"predicted {score}", scale=alt.Scale(zero=False)),
+            y=alt.Y("mean:Q", title=f"predicted {what}", scale=alt.Scale(zero=False)),
             color=chart.colour(cells, line=True),
             strokeDash=chart.dash(cells),
             tooltip=chart.told("cell:N", "x:N", "mean:Q", "std:Q"),

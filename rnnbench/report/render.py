@@ -68,6 +68,8 @@ def write_report(
 
     out: default `report` in the first place, or beside it if that is a file. Files that an earlier
         report wrote there and this one lacks are removed; nothing else is touched.
+    baseline: the cell that others are compared with; None: that of the study, if these are the
+        runs of one of ours.
     known: the studies whose claims these runs are for; None: those of ours whose label they carry.
     progress: what says how far they are (`studies.progress`); None: they are complete.
 
@@ -78,6 +80,8 @@ def write_report(
         raise UserError("a report needs a place with runs: rnnbench report results/runs/NAME")
     frame = load(*places)
     known = known_studies(frame) if known is None else known
+    if baseline is None and len(known) == 1 and known[0].baseline in set(frame["cell"]):
+        (baseline,) = (one.baseline for one in known)
     searched = {key for one in known for key in one.searched}
     done = progress(known, frame) if progress else {}
     results = Results(once(study(frame, baseline, searched)), known, done)

@@ -110,6 +110,20 @@ class Results:
         return made
 
     @cached_property
+    def times(self) -> dict[Result, Importance]:
+        """The same of training time, of searches in which early stopping ends runs: updates times
+        parameters, in 10⁹, since records of all ages have these and a step's arithmetic grows with
+        them. Seconds are those of a pack, and say more of its company.
+        """
+        made = {}
+        for result, runs in self.searches.items():
+            stopped = (runs["steps"] < runs["train.steps"]).any()
+            if self.search_seeds and stopped and len(searched(runs)) > 1:
+                timed = runs.assign(time=runs["steps"] * runs["params"] / 1e9)
+                made[result] = importance(timed, _generator(result), of="time")
+        return made
+
+    @cached_property
     def ranks(self) -> ranks.Ranks:
         """Of the cells, over the tasks that every one has results on."""
         members = [self.study.of(task) for task in self._complete]

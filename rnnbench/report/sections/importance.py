@@ -24,6 +24,7 @@ from rnnbench.report.table import (
 from rnnbench.stats.importance import Importance
 from rnnbench.stats.selection import Result, Variant
 
+TIME = "Training time: the updates until early stopping ended a run, times its parameters, in 10⁹."
 _Row = tuple[Variant, Importance]
 
 
@@ -37,13 +38,25 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
         cells = [cell for cell, _ in used]
         table = pd.concat([one.table.assign(cell=cell.label) for cell, one in used])
         marginals = pd.concat([one.marginals.assign(cell=cell.label) for cell, one in used])
-        score = f"test {results.study.samples[Result(task, cells[0])].metric}"
+        score = results.study.samples[Result(task, cells[0])].metric
         yield searches.importance(task, table, cells)
-        yield searches.marginals(task, marginals, score, cells)
+        yield searches.marginals("marginals", task, marginals, f"test {score}", cells)
         yield importance_table(task, used)
+        yield from _times(results, task, cells)
     refused = [f"{cell.label} ({one.reason})" for cell, one in rows if one.reason]
     if refused:
         yield f"No shares of variance for {listing(refused)}."
+
+
+def _times(results: Results, task: Variant, cells: Sequence[Variant]) -> Iterator[Part]:
+    """What the settings did to training time."""
+    found = {cell: results.times.get(Result(task, cell)) for cell in cells}
+    used = [(cell, one) for cell, one in found.items() if one is not None and not one.reason]
+    if used:
+        marginals = pd.concat([one.marginals.assign(cell=cell.label) for cell, one in used])
+        shown = [cell for cell, _ in used]
+        yield TIME
+        yield searches.marginals("times", task, marginals, "training time", shown)
 
 
 def importance_table(task: Variant, rows: Sequence[_Row]) -> Table:
