@@ -228,8 +228,10 @@ def _stands(word: str, line: str) -> bool:
     if not equals and word.strip().rstrip("/") in line:
         return True
     if not equals:
-        return word.startswith("~") and str(Path(word).expanduser()) in line
+        return word.startswith("~") and os.path.expanduser(word) in line
     bare = key.lstrip("+~")
+    if key.startswith("~") and key in line:  # its value says nothing
+        return True
     if f"unknown key '{bare}'" in line or f"{bare} has no effect" in line:
         return True
     return bare.rpartition(".")[2] in line and any(form[:SHOWN] in line for form in _forms(value))
