@@ -228,7 +228,9 @@ def _stands(word: str, line: str) -> bool:
     if not equals and word.strip().rstrip("/") in line:
         return True
     if not equals:
-        return word.startswith("~") and os.path.expanduser(word) in line
+        with contextlib.suppress(RuntimeError):  # nobody's home
+            return word.startswith("~") and str(Path(word).expanduser()) in line
+        return False
     bare = key.lstrip("+~")
     if key.startswith("~") and key in line:  # its value says nothing
         return True
