@@ -225,7 +225,7 @@ def _stands(word: str, line: str) -> bool:
     key, equals, value = word.partition("=")
     if printable(word)[:SHOWN] in line:
         return True
-    if not equals and word.strip().rstrip("/") in line:
+    if not equals and printable(word.strip().rstrip("/")) in line:
         return True
     if not equals:
         with contextlib.suppress(RuntimeError):  # nobody's home

@@ -479,6 +479,11 @@ LEAST = {
     "target": None,
     "solved_at": None,
     "seconds": {"train": 1.0},
+    "hidden": 2,
+    "params": 9,
+    "replicas": 1,
+    "engine": "loop",
+    "provenance": {},
 }
 
 
@@ -510,6 +515,8 @@ def test_find_lists_what_has_ended(tmp_path):
         ({"settings": {}}, "its settings is {}"),
         ({"settings": LEAST["settings"] | {"optim": {}}}, "its settings is "),
         ({"seed": True}, "its seed is True"),
+        ({"replicas": None}, "its replicas is None"),
+        ({"provenance": {"versions": []}}, "its provenance is {'versions': []}"),
         ({"steps": 10**30}, "its steps is 1000"),
         ({"seconds": 3}, "its seconds is 3"),
         ({"primary": {"name": "mse", "goal": "up", "value": 1}}, "its primary is"),

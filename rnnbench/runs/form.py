@@ -78,18 +78,18 @@ OF_RESULTS: dict[str, Check] = {
     "target": is_maybe(is_number),
     "solved_at": is_maybe(is_count),
     "seconds": is_each(is_number),
+    "hidden": is_count,
+    "params": is_count,
+    "replicas": lambda value: is_count(value) and value > 0,
+    "engine": is_text,
+    "provenance": lambda value: is_like({})(value) and is_like({})(value.get("versions", {})),
 }
 IF_THERE: dict[str, Check] = {  # others than results may lack them, or have null
     "reason": is_text,
-    "hidden": is_count,
-    "params": is_count,
     "flops": is_count,
     "last_fifth": is_scores,
     "throughput": is_scores,
     "peak_memory_bytes": is_count,
-    "replicas": lambda value: is_count(value) and value > 0,
-    "engine": is_text,
-    "provenance": is_like({}),
     "checksums": is_each(is_text),
 }
 

@@ -63,7 +63,7 @@ def measured(places: Sequence[Path]) -> Speed:
     runs, engines = 0, set()
     found = records(places)
     for record in [record for record in found if (record.get("steps") or 0) >= BRIEF] or found:
-        time = sum((record.get("seconds") or {}).values()) / record.get("replicas", 1)
+        time = sum((record.get("seconds") or {}).values()) / (record.get("replicas") or 1)
         if not time or (record.get("provenance") or {}).get("device") != "cpu":
             continue
         try:

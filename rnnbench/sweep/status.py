@@ -93,7 +93,7 @@ def seconds_left(found: Sequence[RunState]) -> float | None:
     None: nothing has ended yet.
     """
     took = [
-        sum(m.record["seconds"].values()) / m.record.get("replicas", 1)
+        sum(m.record["seconds"].values()) / (m.record.get("replicas") or 1)
         for m in found
         if m.record and m.record.get("seconds")
     ]

@@ -296,7 +296,7 @@ def _settings(
     try:
         return _typed(values)
     except UserError as error:
-        version = (record or {}).get("provenance", {}).get("versions", {}).get("rnnbench")
+        version = ((record or {}).get("provenance") or {}).get("versions", {}).get("rnnbench")
         by = (
             f"rnnbench {version}"
             if version not in (None, __version__)
