@@ -342,3 +342,8 @@ def test_loading_warns_of_nothing_when_all_is_well(study):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frame.curves(rnnbench.load(study, study / "adding"))
+
+
+def test_nested_settings_are_values_that_a_table_can_group_by():
+    given = {"a": {"b": [1, [2, {"c": 3}]]}, "d": None}
+    assert dotted(given) == {"a.b": (1, (2, "{'c': 3}")), "d": None}

@@ -514,6 +514,7 @@ def test_find_lists_what_has_ended(tmp_path):
         ({"status": None}, "its status is None"),
         ({"settings": {}}, "its settings is {}"),
         ({"settings": LEAST["settings"] | {"optim": {}}}, "its settings is "),
+        ({"settings": LEAST["settings"] | {"x": [{"y": 10**30}]}}, "its settings is "),
         ({"seed": True}, "its seed is True"),
         ({"replicas": None}, "its replicas is None"),
         ({"provenance": {"versions": []}}, "its provenance is {'versions': []}"),

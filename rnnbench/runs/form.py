@@ -48,6 +48,15 @@ def is_like(form: Mapping[str, Check]) -> Check:
     )
 
 
+def is_setting(value: Any) -> bool:
+    """A text, a number, null, true or false, or a list or dictionary of such."""
+    if isinstance(value, dict):
+        return all(map(is_setting, value.values()))
+    if isinstance(value, list):
+        return all(map(is_setting, value))
+    return value is None or isinstance(value, (bool, str)) or is_number(value)
+
+
 is_scores = is_each(is_maybe(is_number))
 ALWAYS: dict[str, Check] = {
     "id": is_text,
@@ -105,7 +114,7 @@ def flaw(record: Mapping[str, Any]) -> str:
     for key, check in wanted.items():
         if key not in record:
             return f"it lacks {key}"
-        if not check(record[key]):
+        if not check(record[key]) or (key == "settings" and not is_setting(record[key])):
             return f"its {key} is {str(record[key])[:60]}"
     if record.get("status") in ENDED:
         best, name = record["best"], record["primary"]["name"]

@@ -241,14 +241,21 @@ def number(value: Any) -> float:
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by names with dots; lists as tuples, which a table can group by."""
+    """Nested settings by names with dots; lists as `fixed`."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             found |= dotted(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+            found[f"{prefix}{key}"] = fixed(value)
     return found
+
+
+def fixed(value: Any) -> Any:
+    """The value as a table can group by it: lists are tuples, what is nested in them a text."""
+    if isinstance(value, list):
+        return tuple(str(one) if isinstance(one, Mapping) else fixed(one) for one in value)
+    return value
 
 
 def curves(
