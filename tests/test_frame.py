@@ -20,6 +20,7 @@ from rnnbench.compose import compose
 from rnnbench.errors import UserError
 from rnnbench.runs import frame
 from rnnbench.runs.command import command, written
+from rnnbench.runs.frame import dotted
 from rnnbench.runs.records import Folder, run_id
 from rnnbench.training.run import run_pack
 
