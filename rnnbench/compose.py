@@ -438,8 +438,11 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
         return function()
     except MissingConfigException as error:
         asked = error.missing_cfg_file or ""
+        pairs = (word.lstrip("+").partition("=")[::2] for word in overrides)
+        meant = next((pair for pair in pairs if "/".join(pair) == asked), None)
         first, _, below = asked.partition("/")
-        group, name = (first, below) if first in GROUPS else asked.rpartition("/")[::2]
+        known = (first, below) if first in GROUPS else asked.rpartition("/")[::2]
+        group, name = meant or known
         if error.options is None:
             raise UserError(
                 f"no configuration '{name}'; leave --config-name out (--config-dir adds choices "

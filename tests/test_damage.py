@@ -101,6 +101,7 @@ def test_a_spoilt_checkpoint_changes_no_result(half, run, silent, tries, tmp_pat
         {"progress": []},
         {"summed_steps": None},
         {"seconds": {}},
+        {"seconds": {"warmup": None, "train": 1.0, "eval": 1.0}},
         {"parameters": {}},
         {"best": {"0.W": torch.zeros(3)}},
         {"optimizer": {"nothing": torch.zeros(1)}},

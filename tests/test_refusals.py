@@ -48,6 +48,7 @@ REFUSED = {  # after `train debug=tiny`: what the line has to name
     f"study={'a' * 256}": "study names a folder: at most",
     "--resolve": "--resolve belongs to --cfg",
     "--experimental-rerun x": "rnnbench repeat",
+    "hydra/launcher=results/runs": "unknown hydra/launcher 'results/runs'",
     "-sc": "-sc belongs before the verb",
     "+x=${x}": "got '+x=${x}'",
     "cell=gru optim.lr=${nothing}": "got 'optim.lr=${nothing}'",

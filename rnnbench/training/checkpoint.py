@@ -46,7 +46,8 @@ def lacking(saved: Mapping[str, Any], steps: int) -> str:
     if not 0 <= saved["summed_steps"] <= saved["step"]:
         return f"its summed_steps {saved['summed_steps']} are none of its {saved['step']} steps"
     seconds = saved["seconds"]
-    if set(seconds) != {"warmup", "train", "eval"} or not _are_numbers(seconds):
+    known = set(seconds) == {"warmup", "train", "eval"}
+    if not known or not all(type(taken) in (int, float) for taken in seconds.values()):
         return "its seconds are not warmup, train, eval"
     return _lacking_progress(saved["progress"], saved["step"])
 
