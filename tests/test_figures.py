@@ -24,6 +24,7 @@ from rnnbench.charts import across, chart, lines, plots, scales, searches
 from rnnbench.charts.chart import SHOWN, draw
 from rnnbench.charts.kinds import cost, curves, greff, rates, scores, wins
 from rnnbench.charts.style import OURS, PALETTE, style_of, styles
+from rnnbench.errors import UserError
 from rnnbench.report.results import Results
 from rnnbench.runs.frame import curves as read_curves
 from rnnbench.runs.frame import load
@@ -231,6 +232,19 @@ def test_average_ranks_and_the_critical_difference():
         name: 1.0 + k for k, name in enumerate(CELLS)
     }
     assert {"low": 1.0, "high": 2.5} in spec_data(drawn)
+
+
+def test_a_run_whose_curve_is_damaged_is_named_and_left_out(tmp_path):
+    place = make_study(tmp_path / "s", ("lstm",), ("adding",), (0, 1), (1e-3,))
+    found = find(place)
+    (first, _), (second, _) = found
+    first.curve_path.write_text("step,split\nx,valid\n")
+    with pytest.warns(UserWarning, match=f"no curve to read: {first.curve_path}"):
+        drawn = lines.learning(found)
+    assert {row["run"] for row in spec_data(drawn) if "run" in row} == {found[1][1]["id"]}
+    second.curve_path.unlink()
+    with pytest.raises(UserError, match=r"no curve to draw: .*curve\.csv cannot be read"):
+        lines.learning(found)
 
 
 def test_a_cell_looks_the_same_whatever_stands_beside_it(frame):

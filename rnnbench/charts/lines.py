@@ -1,5 +1,6 @@
 """Scores of single runs as lines: learning curves, and scores away from where a run was trained."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +43,13 @@ class Curve:
 
 def learning(found: Found) -> Chart:
     """Validation score against step, a panel for each task, a line for each run; runs of one cell
-    with other settings have another colour. Runs that failed have no curve; UserError if there is
-    no other.
+    with other settings have another colour. Runs that failed have no curve, and one warning names
+    the others that have none; UserError if no curve is left.
     """
     ended = [one for one in found if one[1]["status"] in ENDED]
     if not ended:
         raise UserError("there is no curve to draw: every run failed; rnnbench status says why")
+    ended = list(_whole(ended))
     named = names([record for _, record in ended])
     cells, tasks = sorted(set(named)), sorted({record["task"] for _, record in ended})
     every = [(name, *one) for name, one in zip(named, ended, strict=True)]
@@ -56,6 +58,22 @@ def learning(found: Found) -> Chart:
     ]
     marks = alt.hconcat(*panels).resolve_scale(color="shared", strokeDash="shared")
     return chart.make("curves", "Validation score against step, a line for each run.", marks)
+
+
+def _whole(ended: Found) -> Iterator[tuple[Folder, dict[str, Any]]]:
+    """The runs whose curve can be read."""
+    lost = []
+    for folder, record in ended:
+        try:
+            folder.curve()
+        except (OSError, ValueError):
+            lost.append(str(folder.curve_path))
+        else:
+            yield folder, record
+    if len(lost) == len(ended):
+        raise UserError(f"there is no curve to draw: {lost[0]} cannot be read; train the run anew")
+    if lost:
+        warnings.warn(f"no curve to read: {', '.join(lost)}", stacklevel=3)
 
 
 def names(records: Sequence[Mapping[str, Any]]) -> list[Variant]:
