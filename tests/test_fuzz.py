@@ -225,6 +225,8 @@ def _stands(word: str, line: str) -> bool:
     key, equals, value = word.partition("=")
     if printable(word)[:SHOWN] in line:
         return True
+    if len(word.split()) > 1:  # "NAME key=value" of judge
+        return any(_stands(part, line) for part in word.split())
     if not equals and printable(word.strip().rstrip("/")) in line:
         return True
     if not equals:
