@@ -10,6 +10,7 @@ from typing import Any
 
 Check = Callable[[Any], bool]
 DEEPEST = 20  # levels of lists and dictionaries
+PLAIN = (str, bool, type(None))
 LARGEST = 10**18  # of whole numbers: what arrays can hold
 SECTIONS = ("cell", "task", "model", "optim", "train")
 ENDED = ("finished", "stopped", "diverged")  # these are results; "failed" is none
@@ -50,11 +51,12 @@ def is_like(form: Mapping[str, Check]) -> Check:
 
 def is_setting(value: Any) -> bool:
     """A text, a number, null, true or false, or a list or dictionary of such."""
-    if isinstance(value, dict):
-        return all(map(is_setting, value.values()))
-    if isinstance(value, list):
-        return all(map(is_setting, value))
-    return value is None or isinstance(value, (bool, str)) or is_number(value)
+    if not isinstance(value, (dict, list)):
+        return type(value) in PLAIN or is_number(value)
+    for item in value.values() if isinstance(value, dict) else value:
+        if type(item) not in PLAIN and not is_setting(item):  # most are: 74 of a record
+            return False
+    return True
 
 
 is_scores = is_each(is_maybe(is_number))
