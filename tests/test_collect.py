@@ -15,7 +15,7 @@ import rnnbench
 from rnnbench.errors import UserError
 from rnnbench.runs.collect import POINTS, collect, restore
 from rnnbench.runs.frame import curves
-from rnnbench.runs.records import Folder
+from rnnbench.runs.records import Folder, find
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,17 @@ def test_long_curves_are_thinned_and_stay_so(tmp_path):
         restore(tmp_path / "none.jsonl", tmp_path / "bare") == 1
         and collect(tmp_path / "none.jsonl", tmp_path / "none2.jsonl") == 1
     )
+
+
+@pytest.mark.parametrize("paths", [None, 3, "x"])
+def test_a_record_whose_paths_are_none_is_collected(tmp_path, paths):
+    place = make_study(tmp_path / "s", ("lstm",), ("adding",), (0,), (1e-3,))
+    (folder, record), *_ = find(place)
+    record["settings"]["paths"] = paths
+    folder.record_path.write_text(json.dumps(record))
+    collect(place, tmp_path / "runs.jsonl")
+    (line,) = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == record["id"]
 
 
 def test_nothing_to_collect_is_an_error(tmp_path):

@@ -102,7 +102,7 @@ def placeless(run: EndedRun) -> dict[str, Any]:
     found: dict[str, Any] = {
         "overrides": typed and [word for word in typed if not word.lstrip("+").startswith("paths.")]
     }
-    if isinstance(settings, dict) and "paths" in settings:
+    if isinstance(settings, dict) and isinstance(settings.get("paths"), dict):
         paths = {key: value for key, value in ANYWHERE.items() if key in settings["paths"]}
         found["settings"] = settings | {"paths": paths}
     return found
