@@ -80,7 +80,7 @@ def scanned(
     plan: Plan, weights: Weights, x: Tensor, state: tuple[Tensor, ...], slope: Tensor
 ) -> Pass:
     """The same loop in JAX, compiled whole: gradients of all weights."""
-    import jax  # type: ignore[import-not-found,unused-ignore]
+    import jax
     from jax import numpy as jnp  # type: ignore[import-not-found,unused-ignore]
 
     given, xs, start, slopes = (
