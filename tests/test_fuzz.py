@@ -218,6 +218,8 @@ def named(words, text: str) -> bool:
     """
     line = text.rstrip("\n").rpartition("\n")[2]
     files = [part.rstrip(":;,") for part in line.split() if "/" in part]
+    if words[0] == "judge":  # its cells are words in a word: "NAME key=value"
+        words = [*words, *(part for word in words for part in word.split())]
     return any(_stands(word, line) for word in words) or any(Path(f).exists() for f in files)
 
 
@@ -225,8 +227,6 @@ def _stands(word: str, line: str) -> bool:
     key, equals, value = word.partition("=")
     if printable(word)[:SHOWN] in line:
         return True
-    if len(word.split()) > 1:  # "NAME key=value" of judge
-        return any(_stands(part, line) for part in word.split())
     if not equals and printable(word.strip().rstrip("/")) in line:
         return True
     if not equals:

@@ -14,7 +14,7 @@ from rnnbench.charts.scales import Span, fit
 from rnnbench.errors import UserError
 from rnnbench.runs.form import ENDED
 from rnnbench.runs.frame import dotted
-from rnnbench.runs.records import Folder
+from rnnbench.runs.records import CurveRow, Folder
 from rnnbench.stats.selection import VARIANTS, Variant, said, varied
 
 Found = Sequence[tuple[Folder, dict[str, Any]]]
@@ -49,27 +49,27 @@ def learning(found: Found) -> Chart:
     ended = [one for one in found if one[1]["status"] in ENDED]
     if not ended:
         raise UserError("there is no curve to draw: every run failed; rnnbench status says why")
-    ended = list(_whole(ended))
-    named = names([record for _, record in ended])
-    cells, tasks = sorted(set(named)), sorted({record["task"] for _, record in ended})
-    every = [(name, *one) for name, one in zip(named, ended, strict=True)]
+    known = list(_readable(ended))
+    named = names([record for record, _ in known])
+    cells, tasks = sorted(set(named)), sorted({record["task"] for record, _ in known})
+    every = [(name, *one) for name, one in zip(named, known, strict=True)]
     panels = [
-        _learned(task, [one for one in every if one[2]["task"] == task], cells) for task in tasks
+        _learned(task, [one for one in every if one[1]["task"] == task], cells) for task in tasks
     ]
     marks = alt.hconcat(*panels).resolve_scale(color="shared", strokeDash="shared")
     return chart.make("curves", "Validation score against step, a line for each run.", marks)
 
 
-def _whole(ended: Found) -> Iterator[tuple[Folder, dict[str, Any]]]:
-    """The runs whose curve can be read."""
+def _readable(ended: Found) -> Iterator[tuple[dict[str, Any], list[CurveRow]]]:
+    """The records and curves of the runs whose curve can be read."""
     lost = []
     for folder, record in ended:
         try:
-            folder.curve()
+            rows = folder.curve()
         except (OSError, ValueError):
             lost.append(str(folder.curve_path))
         else:
-            yield folder, record
+            yield record, rows
     if len(lost) == len(ended):
         raise UserError(f"there is no curve to draw: {lost[0]} cannot be read; train the run anew")
     if lost:
@@ -95,20 +95,20 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[Variant]:
 
 def _learned(
     task: str,
-    members: Sequence[tuple[Variant, Folder, dict[str, Any]]],
+    members: Sequence[tuple[Variant, dict[str, Any], list[CurveRow]]],
     cells: Sequence[Variant],
 ) -> alt.LayerChart:
-    first = members[0][2]
+    first = members[0][1]
     metric, goal = first["primary"]["name"], first["primary"]["goal"]
     rows = [
         {"cell": name.label, "run": record["id"], "at": row["step"], "score": row[metric]}
-        for name, folder, record in members
-        for row in folder.curve()
+        for name, record, curve in members
+        for row in curve
         if row["split"] == "valid" and metric in row
     ]
     known = {"without memory": first["baseline"].get(metric), "target": first["target"]}
     levels = {name: level for name, level in known.items() if level is not None}
-    memoryless = [record["baseline"].get(metric) for _, _, record in members]
+    memoryless = [record["baseline"].get(metric) for _, record, _ in members]
     data = pd.DataFrame(rows, columns=["cell", "run", "at", "score"])
     span = _span(data, [*levels.values()], memoryless, goal)
     x = alt.X("at:Q", title="step", axis=chart.whole_steps())

@@ -81,7 +81,7 @@ def write_report(
     frame = load(*places)
     known = known_studies(frame) if known is None else known
     if baseline is None and len(known) == 1 and known[0].baseline in set(frame["cell"]):
-        (baseline,) = (one.baseline for one in known)
+        baseline = known[0].baseline
     searched = {key for one in known for key in one.searched}
     done = progress(known, frame) if progress else {}
     results = Results(once(study(frame, baseline, searched)), known, done)

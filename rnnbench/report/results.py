@@ -116,9 +116,9 @@ class Results:
         them. Seconds are those of a pack, and say more of its company.
         """
         made = {}
-        for result, runs in self.searches.items():
-            stopped = (runs["steps"] < runs["train.steps"]).any()
-            if self.search_seeds and stopped and len(searched(runs)) > 1:
+        for result in self.importances if self.search_seeds else ():
+            runs = self.searches[result]
+            if (runs["steps"] < runs["train.steps"]).any():
                 timed = runs.assign(time=runs["steps"] * runs["params"] / 1e9)
                 made[result] = importance(timed, _generator(result), of="time")
         return made

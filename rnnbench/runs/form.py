@@ -93,7 +93,9 @@ OF_RESULTS: dict[str, Check] = {
     "params": is_count,
     "replicas": lambda value: is_count(value) and value > 0,
     "engine": is_text,
-    "provenance": lambda value: is_like({})(value) and is_like({})(value.get("versions", {})),
+    "provenance": lambda value: (
+        isinstance(value, dict) and isinstance(value.get("versions", {}), dict)
+    ),
 }
 IF_THERE: dict[str, Check] = {  # others than results may lack them, or have null
     "reason": is_text,

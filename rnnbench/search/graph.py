@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 LINEAR = "linear"
+NONLINEAR = ("tanh", "sigmoid", "relu")
 ACTIVATIONS = (
-    *("tanh", "sigmoid", "relu"),
+    *NONLINEAR,
     *(f"{LINEAR} {a}" for a in ("0", "1", "0.9", "1.1")),
 )
 ELEMENTWISE = ("mul", "add", "sub")

@@ -12,11 +12,10 @@ from rnnbench import catalogue
 from rnnbench.equations.program import MATRICES, Argument, Program, Value
 from rnnbench.equations.trace import trace
 from rnnbench.errors import UserError
-from rnnbench.search.graph import LINEAR, REFERENCES, Graph, Sketch
+from rnnbench.search.graph import LINEAR, NONLINEAR, REFERENCES, Graph, Sketch
 from rnnbench.search.identity import fingerprint
 from rnnbench.search.writing import compiled, function_text
 
-ACTIVATIONS = ("tanh", "sigmoid", "relu")
 SUMS = ("add", "sub", "neg")
 
 
@@ -82,7 +81,7 @@ class _Reader:
             return self.sum(value)
         if value.op == "mul":
             return self.product(value)
-        if value.op in ACTIVATIONS:
+        if value.op in NONLINEAR:
             return self.sketch.put(value.op, self.number(value.args[0]))
         raise self.cannot(f"{value.op}.{value.block}" if value.block else f"'{value.op}'")
 
@@ -138,5 +137,5 @@ class _Reader:
     def cannot(self, found: str) -> UserError:
         return UserError(
             f"{self.what} cannot be the start of a search: {found}; candidates are made of "
-            f"{', '.join(ACTIVATIONS)}, products, sums, and matrices with a bias"
+            f"{', '.join(NONLINEAR)}, products, sums, and matrices with a bias"
         )

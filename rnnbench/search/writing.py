@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnbench.search.graph import Graph, Node
+from rnnbench.search.graph import NONLINEAR, Graph, Node
 
 INPUTS = ("project", "embed")
 FUNCTIONS = ("relu", "sigmoid", "tanh", "where")
@@ -126,7 +126,7 @@ class _Writer:
         if node is None:  # x as it is
             self.known[at] = self.named("e", f"{self.block('W', 'e')} @ x")
             return self.known[at]
-        gate = node.op in ("sigmoid", "tanh", "relu") and self.learns(node)
+        gate = node.op in NONLINEAR and self.learns(node)
         name = self.free(LETTERS.get(node.op, "a")) if gate or self.readers[at] > 1 else ""
         text, level = self.operation(at, node, name)
         if name and not text.isidentifier():

@@ -6,10 +6,11 @@ regression forest is fitted to the scores; as a tree is constant on boxes, the m
 settings (a marginal) and the share of the variance that one setting, or a pair beyond its two,
 explains are exact sums over its leaves.
 
-The forest is that of Optuna's FanovaImportanceEvaluator and so are the shares of single settings,
-to rounding (a test holds them equal). The sums are our own because Optuna's take forty times as
-long, give neither pairs nor marginals, and weigh a learning rate on a linear scale whatever the
-search did: of [1e-6, 1e-2], nine tenths of the weight would lie above 1e-3.
+The forest is that of Optuna's FanovaImportanceEvaluator, which takes twice the trees; with as many
+the shares of single settings are the same to rounding (a test holds them equal). The sums are our
+own because Optuna's take forty times as long, give neither pairs nor marginals, and weigh a
+learning rate on a linear scale whatever the search did: of [1e-6, 1e-2], nine tenths of the weight
+would lie above 1e-3.
 
 Leaves are fitted down to single runs, so luck of the seed shows as interaction: where `r2` is low,
 so is what shares mean.

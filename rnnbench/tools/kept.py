@@ -89,7 +89,7 @@ def config(folder: Folder, ended: Mapping[str, Any] | None) -> dict[str, Any]:
     if not wanted(values) or not is_shallow(values):
         raise UserError(
             f"{path} does not hold the settings of a run: {', '.join(SECTIONS)} with the name and "
-            f"code of cell and task, and a seed; train this run anew"
+            f"code of cell and task, sizes, learning rate, budget, and a seed; train this run anew"
         )
     kept = {key: value for key, value in values.items() if key not in ("paths", "engine", "study")}
     if ended is not None and any(
