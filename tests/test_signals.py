@@ -33,6 +33,34 @@ def test_a_command_that_has_just_begun_says_that_it_was_interrupted(number):
     assert said == "rnnbench: interrupted\n"
 
 
+SWALLOWING = """
+import sys, time
+from rnnbench import compose
+from rnnbench.cli import main
+from rnnbench.console import RunView
+def load(*_, **__):
+    try:
+        print("going", flush=True)
+        time.sleep(60)
+    except BaseException:
+        pass
+    with RunView():
+        print("training", flush=True)
+compose.run = load
+sys.exit(main(["train"]))
+"""
+
+
+def test_what_a_library_swallows_while_it_loads_stops_the_command_before_it_trains():
+    command = [sys.executable, "-c", SWALLOWING]
+    with subprocess.Popen(command, text=True, stdout=-1, stderr=-1) as process:
+        assert process.stdout.readline() == "going\n"
+        process.send_signal(signal.SIGHUP)
+        written, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (written, said) == ("", "rnnbench: interrupted\n")
+
+
 def test_the_end_of_a_terminal_stays_without_meaning_under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
