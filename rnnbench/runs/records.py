@@ -276,6 +276,12 @@ def upgraded(record: dict[str, Any]) -> dict[str, Any]:
     return {"last_fifth": None, "flops": None} | record
 
 
+def own_seconds(record: Mapping[str, Any]) -> float:
+    """What a run took by itself: its share of the time of its pack; 0: the record does not say."""
+    taken: float = sum((record.get("seconds") or {}).values())
+    return taken / (record.get("replicas") or 1)
+
+
 @cache  # one warning a file
 def _ignored(path: Path, why: str) -> None:
     print(f"rnnbench: ignoring {path}: {why}", file=sys.stderr)

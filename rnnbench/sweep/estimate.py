@@ -22,6 +22,7 @@ from rnnbench import catalogue
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
 from rnnbench.runs.reading import gather
+from rnnbench.runs.records import own_seconds
 from rnnbench.settings import Settings, matched, typed
 
 STEP, UNIT, OPERATION = 7e-4, 4.2e-9, 1e-11  # seconds; OPERATION is what a core does at its best
@@ -63,7 +64,7 @@ def measured(places: Sequence[Path]) -> Speed:
     runs, engines = 0, set()
     found = records(places)
     for record in [record for record in found if (record.get("steps") or 0) >= BRIEF] or found:
-        time = sum((record.get("seconds") or {}).values()) / (record.get("replicas") or 1)
+        time = own_seconds(record)
         if not time or (record.get("provenance") or {}).get("device") != "cpu":
             continue
         try:

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from rnnbench.console import clock, console, say
+from rnnbench.runs.records import own_seconds
 from rnnbench.sweep.manifest import RunState, members
 from rnnbench.sweep.progress import headline
 
@@ -92,11 +93,7 @@ def seconds_left(found: Sequence[RunState]) -> float | None:
 
     None: nothing has ended yet.
     """
-    took = [
-        sum(m.record["seconds"].values()) / (m.record.get("replicas") or 1)
-        for m in found
-        if m.record and m.record.get("seconds")
-    ]
+    took = [own_seconds(m.record) for m in found if m.record and m.record.get("seconds")]
     left = sum(member.state in ("running", "interrupted", "missing") for member in found)
     return (
         left * fmean(took) / max(1, len({member.holder for member in found if member.holder}))

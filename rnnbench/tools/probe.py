@@ -30,6 +30,7 @@ from rnnbench.engine.pack import Pack
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert, listing
 from rnnbench.layers import layer_of
+from rnnbench.runs.frame import dotted
 from rnnbench.runs.made import add_file
 from rnnbench.runs.records import Folder, finite
 from rnnbench.settings import Settings
@@ -229,18 +230,13 @@ def _unless_all(words: list[str]) -> list[str]:
     return words if len(set(words)) > 1 else [""] * len(words)
 
 
-def _flat_settings(probe: Probe) -> dict[str, str]:
-    """The settings that tell networks apart, by names with dots."""
-    settings = {part: probe.found["settings"][part] for part in TELLING}
-    return {f"{part}.{key}": str(of[key]) for part, of in settings.items() for key in of}
-
-
 def _settings_that_differ(probes: Sequence[Probe]) -> list[str]:
     """Such as 'forget_bias=1'. What is null, or as with most of them, goes without saying."""
-    flat = [_flat_settings(probe) for probe in probes]
+    settings = [{part: probe.found["settings"][part] for part in TELLING} for probe in probes]
+    flat = [dotted(one) for one in settings]
     said: list[list[str]] = [[] for _ in probes]
-    for key in flat[0]:
-        values = [one.get(key, "None") for one in flat]
+    for key in dict.fromkeys(key for one in flat for key in one):
+        values = [str(one.get(key)) for one in flat]
         common, count = Counter(values).most_common(1)[0]
         usual = {"None"} | ({common} if 2 * count > len(values) else set())
         for words, value in zip(said, values, strict=True):
