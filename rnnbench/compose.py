@@ -179,11 +179,14 @@ def completed(arguments: Sequence[str]) -> list[str]:
     step_given = any(a.startswith("cell.step=") for a in arguments)
     own = step_given and not any(a.startswith("cell=") for a in arguments)
     arguments = [_to_the_letter(a) for a in arguments]
-    for group in (*GROUPS, "train"):
-        if f"{group}=null" in arguments and group != "debug":
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in (*GROUPS, "train") and value in ("null", "[]") and key != "debug":
             raise UserError(
-                f"{group}=null takes away what every run needs; choose another with {group}=…"
+                f"{argument} takes away what every run needs; choose another with {key}=…"
             )
+        if value == "???":
+            raise UserError(f"{argument} is no value; give it one, or leave it out")
     words: list[str] = []
     for argument in arguments:
         key, _, value = argument.partition("=")
@@ -556,10 +559,13 @@ def _line(error: Exception) -> str:
 
 
 def _named(message: str, overrides: Sequence[str]) -> str:
-    """The message, and what was typed where it names none of that."""
-    if any(word and word in message for override in overrides for word in override.split("=")):
+    """The message, and what was typed where it does not name key and value of that."""
+    typed = [(override.lstrip("+~").partition("="), override) for override in overrides]
+    about = [(value, override) for (key, _, value), override in typed if key and key in message]
+    if any(value in message for value, _ in about):
         return message
-    meant = [override for override in overrides if "${" in override] or overrides
+    unresolved = [override for override in overrides if "${" in override]
+    meant = [override for _, override in about] or unresolved or overrides
     return f"{message}, got {shlex.join(meant)}"
 
 

@@ -9,6 +9,7 @@ import copy
 import io
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -236,14 +237,25 @@ def _stands(word: str, line: str) -> bool:
     bare = key.lstrip("+~")
     if key.startswith("~") and key in line:  # its value says nothing
         return True
-    if f"unknown key '{bare}'" in line or f"{bare} has no effect" in line:
+    if re.search(rf"unknown key '{re.escape(bare)}[.']", line) or f"{bare} has no effect" in line:
         return True
+    if re.search(rf"\b{re.escape(bare)}[.\w]* has no value", line):  # what is chosen leaves it open
+        return True
+    if value.startswith("glob(") and re.search(rf"{re.escape(bare)}=\w+", line):
+        return True  # one of those that it stands for
     return bare.rpartition(".")[2] in line and any(form[:SHOWN] in line for form in _forms(value))
 
 
 def _forms(value: str) -> list[str]:
-    """How a value may be written in a message."""
+    """How a value may be written in a message: as typed or as read, one of several, a name in a
+    file.
+    """
     forms = [printable(value)]
+    if value.partition(":")[0].endswith(".py"):
+        forms.append("unknown name in {}: '{}'".format(*value.partition(":")[::2]))
+    with contextlib.suppress(UserError, HydraException):
+        (axis,) = expand.axes([f"key={value}"], lambda _: False)
+        forms += axis.values if axis.sweep else ()
     with contextlib.suppress(UserError, HydraException, ValueError):
         read = expand.value(value)
         forms += [str(read), f"{read:g}" if isinstance(read, (int, float)) else repr(read)]

@@ -153,7 +153,7 @@ def test_changing_a_default_changes_identity(planned):
         ("trials=3", "a random search needs something to draw"),
         (
             "optim.lr=interval(0,1)",
-            "optim.lr=interval(…) has no list of values; draw from it with trials=20",
+            "optim.lr=interval(0,1) has no list of values; draw from it with trials=20",
         ),
         ("trials=3 hydra/sweeper=grid", "unknown key 'trials'"),
         ("seed=0,x", "seed=x: seed must be a whole number, got 'x'"),

@@ -25,11 +25,12 @@ COMPLEMENT = "complement"  # tag(complement, log, interval(a, b)): one minus the
 
 @dataclass(frozen=True)
 class SweptKey:
-    """One swept key: its values, or what they are drawn from."""
+    """One swept key: its values, or what they are drawn from. typed: behind the equals sign."""
 
     key: str
+    typed: str
     sweep: Swept | None
-    values: tuple[str, ...]  # empty for an interval
+    values: tuple[str, ...]  # empty for an interval, and for a pattern that matches nothing
     group: bool  # whether the key chooses a file of a group (cell=…)
     drawn: bool  # whether a random search draws it, instead of crossing it
 
@@ -45,24 +46,18 @@ def axes(
     found = []
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
         key, value = override.get_key_element(), override.value()
+        typed = (override.input_line or "").partition("=")[2]
         if not override.is_sweep_override():
-            found.append(
-                SweptKey(
-                    key,
-                    None,
-                    ((override.input_line or "").partition("=")[2],),
-                    is_group(key),
-                    False,
-                )
-            )
+            found.append(SweptKey(key, typed, None, (typed,), is_group(key), False))
             continue
         discrete = override.is_discrete_sweep()
         if isinstance(value, RangeSweep):
-            _refuse_many(key, _length(value))
+            _refuse_many(f"{key}={typed}", _length(value))
         values = tuple(override.sweep_string_iterator()) if discrete else ()
         plain = isinstance(value, ChoiceSweep) and value.simple_form
         crossed = plain or is_group(key) or CROSSED in getattr(value, "tags", ())
-        found.append(SweptKey(key, cast(Swept, value), values, is_group(key), not crossed))
+        swept = cast(Swept, value)
+        found.append(SweptKey(key, typed, swept, values, is_group(key), not crossed))
     return found
 
 
@@ -74,13 +69,16 @@ def value(text: str) -> Any:
 def grid(axes: Sequence[SweptKey]) -> Iterator[Choices]:
     """Every combination, the last key fastest.
 
-    UserError for an interval, which has no list of values.
+    UserError for an interval, which has no list of values, and for a pattern that matches nothing.
     """
     for axis in axes:
         if not axis.values:
-            raise UserError(
-                f"{axis.key}=interval(…) has no list of values; draw from it with trials=20"
+            why = (
+                "has no list of values; draw from it with trials=20"
+                if isinstance(axis.sweep, IntervalSweep)
+                else "matches nothing; write the values with commas"
             )
+            raise UserError(f"{axis.key}={axis.typed} {why}")
     _refuse_many("the sweep", math.prod(len(axis.values) for axis in axes))
     keys = [axis.key for axis in axes]
     return (
