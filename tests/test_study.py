@@ -229,6 +229,11 @@ def read_words(*words, **names):
             "claims.A.kind: unknown kind 'beter'; did you mean 'better'?",
         ),
         (
+            {"claims": {"A": CLAIM | {"metric": "accuracy", "goal": "max"}}},
+            "claims.A.metric must be a column of the table of runs; a score is test.accuracy or "
+            "final.accuracy, got accuracy",
+        ),
+        (
             {"claims": {"A": CLAIM | {"margn": 1}}},
             "claims.A.margn: unknown key of a claim of kind better 'margn'; did you mean 'margin'?",
         ),

@@ -12,6 +12,7 @@ from rnnbench import catalogue
 from rnnbench.claims.checked import Checked
 from rnnbench.errors import UserError, unknown
 from rnnbench.plugins import found
+from rnnbench.runs.columns import COLUMNS
 
 SCALES = ("smoke", "small", "paper")
 DRAWN = re.compile(r"=.*\b(choice|interval|range)\(")
@@ -299,6 +300,10 @@ def _claim(file: Checked, name: str, values: Any) -> Claim:
             f"as '5%'",
             str(made.effect),
         )
+    for key, column in (("metric", made.metric), ("relative", made.relative)):
+        if column is not None and "." not in column and column not in COLUMNS:
+            near = f"; a score is test.{column} or final.{column}"
+            raise file.wrong(f"{where}.{key} must be a column of the table of runs{near}", column)
     if wrong := kind.check(made):
         raise file.wrong(f"{where}.{wrong}")
     return made

@@ -11,77 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.runs.columns import COLUMNS, NUMBERS
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import EndedRun, gather, lines
 from rnnbench.runs.records import CurveRow, filled, upgraded
 
 EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
-# What every table has, in this order; `test.…` and `final.…`, the settings and `provenance.…`
-# follow.
-COLUMNS = (
-    *(
-        "study",
-        "task",
-        "cell",
-        "seed",
-        "id",
-        "status",
-        "reason",
-        "metric",
-        "goal",
-        "value",
-        "valid",
-        "selected_at",
-    ),
-    *(
-        "solved",
-        "solved_at",
-        "diverged",
-        "params",
-        "hidden",
-        "steps",
-        "seconds_train",
-        "seconds_eval",
-        "steps_per_s",
-    ),
-    *(
-        "peak_memory_bytes",
-        "engine",
-        "folder",
-        "command",
-        "baseline",
-        "target",
-        "seconds_warmup",
-        "sequences_per_s",
-        "flops",
-        "improved",
-        "gain",
-    ),
-)
-NUMBERS = (
-    *(
-        "value",
-        "valid",
-        "selected_at",
-        "solved_at",
-        "params",
-        "hidden",
-        "steps",
-        "seconds_train",
-        "seconds_eval",
-    ),
-    *(
-        "steps_per_s",
-        "peak_memory_bytes",
-        "baseline",
-        "target",
-        "seconds_warmup",
-        "sequences_per_s",
-        "flops",
-        "improved",
-        "gain",
-    ),
-)
 # settings that have a column of their own, or that say nothing about the run
 ELSEWHERE = ("paths", "study", "seed")
 
