@@ -177,7 +177,9 @@ def resolve(target: str, what: str) -> Any:
             else "package.module.name or path/to/file.py:name"
         )
         raise UserError(f"{what} must be {example}, got '{target}'")
-    module = _from_file(place, what) if is_file(target) else _from_package(place, what)
+    module = (
+        _from_file(place, what) if is_file(target) else _from_package(place, f"{what}={target}")
+    )
     if not hasattr(module, name):
         where = Path(place).name if is_file(target) else place
         known = [

@@ -357,7 +357,7 @@ def task_name(chosen: str, kind: str) -> str:
     name = re.split(r"[.:]", kind)[-1]
     if name in catalogue.choices("task"):
         raise UserError(f"task.type={kind}: one of our tasks is called '{name}'; rename yours")
-    return checked_label("task.type", name)
+    return checked_label(f"task.type={kind}", name)
 
 
 @lru_cache(maxsize=1000)  # a sweep asks for each of its runs
@@ -376,7 +376,7 @@ def cell_name(chosen: str, step: str) -> str:
     place, _, name = step.rpartition(":" if ":" in step else ".")
     if name in catalogue.choices("cell") and step != catalogue.step(name):
         name = f"{re.split(r'[./]', place.removesuffix('.py'))[-1]}-{name}"
-    return checked_label("cell.step", name)
+    return checked_label(f"cell.step={step}", name)
 
 
 def frozen(values: dict[str, Any]) -> Settings:

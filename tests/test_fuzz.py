@@ -241,6 +241,8 @@ def _stands(word: str, line: str) -> bool:
         return True
     if re.search(rf"\b{re.escape(bare)}[.\w]* has no value", line):  # what is chosen leaves it open
         return True
+    if key.startswith("cell.constants.") and f"no constant '{key.rpartition('.')[2]}'" in line:
+        return True
     if value.startswith("glob(") and re.search(rf"{re.escape(bare)}=\w+", line):
         return True  # one of those that it stands for
     return bare.rpartition(".")[2] in line and any(form[:SHOWN] in line for form in _forms(value))
@@ -258,6 +260,8 @@ def _forms(value: str) -> list[str]:
         forms += axis.values if axis.sweep else ()
     with contextlib.suppress(UserError, HydraException, ValueError):
         read = expand.value(value)
+        if isinstance(read, dict) and len(read) == 1:  # stands for key.a=1
+            forms += [".{}={}".format(*item) for item in read.items()]
         forms += [str(read), f"{read:g}" if isinstance(read, (int, float)) else repr(read)]
     return forms
 
