@@ -166,6 +166,12 @@ def test_what_is_torn_or_foreign_is_skipped_and_named(tmp_path):
     assert all(w.filename == __file__ for w in warned)
 
 
+def test_a_folder_whose_name_is_not_utf8_is_refused_by_name(tmp_path):
+    make_study(tmp_path / "\udcff", seeds=range(1))
+    with pytest.raises(UserError, match=r"\\udcff.*not UTF-8; rename it"):
+        rnnbench.load(tmp_path)
+
+
 def test_lines_that_cannot_be_read_are_numbered(tmp_path, study):
     good = next(iter(records(study).values()))
     (tmp_path / "runs.jsonl").write_text(

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from rnnbench.errors import UserError
+from rnnbench.formatting import printable
 from rnnbench.runs.columns import COLUMNS, NUMBERS
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import EndedRun, gather, lines
@@ -86,6 +88,17 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table.astype(kinds)
 
 
+def _utf8(place: str) -> str:
+    """The name of a folder or file, which a column of texts can hold. UserError otherwise."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"cannot read '{printable(place)}': a name that is not UTF-8; rename it"
+        ) from None
+    return place
+
+
 def _row(run: EndedRun) -> dict[str, Any]:
     """Raises KeyError, TypeError, ValueError or AttributeError if the record is not what it says it
     is.
@@ -121,8 +134,8 @@ def _row(run: EndedRun) -> dict[str, Any]:
         **{key: number(speed.get(key)) for key in ("steps_per_s", "sequences_per_s")},
         "engine": record.get("engine"),
         **{key: record[key] for key in ("layer", "context") if key in record},
-        "folder": str(run.place),
-        "command": typed,
+        "folder": _utf8(str(run.place)),
+        "command": typed.encode("utf-8", "backslashreplace").decode(),
         "baseline": memoryless(record),
         "target": number(target),
         "flops": number(record["flops"]),
