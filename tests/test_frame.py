@@ -167,7 +167,7 @@ def test_what_is_torn_or_foreign_is_skipped_and_named(tmp_path):
 
 
 def test_a_folder_whose_name_is_not_utf8_is_refused_by_name(tmp_path):
-    make_study(tmp_path / "\udcff", seeds=range(1))
+    make_study(tmp_path / "study", seeds=range(1)).rename(tmp_path / "\udcff")
     with pytest.raises(UserError, match=r"\\udcff.*not UTF-8; rename it"):
         rnnbench.load(tmp_path)
 
