@@ -465,6 +465,10 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
                 f"{found[1]} names several values; rnnbench train -m runs every combination"
             ) from None
         if found := re.search(r"Could not override '([^']+)'", str(error)):
+            if group := next((o for o in overrides if o.startswith(f"{found[1]}={{")), None):
+                raise UserError(
+                    f"{group}: {found[1]} is chosen by a name; settings of it are {found[1]}.key=value"
+                ) from None
             raise _unknown_key(found[1], overrides) from None
         if found := re.search(r"Could not delete (?:from config. )?'([^']*)'", str(error)):
             raise UserError(f"~{found[1]}: there is no such key; leave it out") from None
@@ -565,7 +569,7 @@ def _named(message: str, overrides: Sequence[str]) -> str:
     if any(value in message for value, _ in about):
         return message
     unresolved = [override for override in overrides if "${" in override]
-    meant = [override for _, override in about] or unresolved or overrides
+    meant = unresolved or [override for _, override in about] or overrides
     return f"{message}, got {shlex.join(meant)}"
 
 
