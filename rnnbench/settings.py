@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rnnbench import catalogue
 from rnnbench.errors import UserError, unknown
+from rnnbench.formatting import printable
 
 T = TypeVar("T")
 
@@ -528,9 +529,14 @@ def refuse_long(key: str, place: str) -> None:
     """Refuse a path that no file system takes, or that leaves no room for what lies in a run's
     folder.
     """
-    parts = [part for part in place.split("/") if len(os.fsencode(part)) > LONGEST_NAME]
     try:
+        parts = [part for part in place.split("/") if len(os.fsencode(part)) > LONGEST_NAME]
         whole = len(os.fsencode(Path(place).expanduser().absolute()))
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{key} must be a path, got '{printable(place[:40])}': half a character, which no name "
+            f"of a file can have"
+        ) from None
     except RuntimeError:
         raise UserError(f"{key}={place}: no such home folder; write the path out") from None
     if place.count("/") > DEEPEST_PATH:

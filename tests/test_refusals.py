@@ -157,6 +157,12 @@ WHERE = {  # words behind a flag belong to those before it
     "export --to torch": "--to torch",
     "status ~nobodyatall": "~nobodyatall",
     "train hydra.run.dir=x": "hydra.run.dir=x",
+    "bench lstm --out \uda79x": r"got '\uda79x': half a character",
+    "train cell=??? task=adding": "cell=??? is no value",
+    "train optim=[]": "optim=[] takes away what every run needs",
+    "train -m seed=range(1e9)": "seed=range(1e9) has 1e+09 values",
+    "train -m cell=lstm model=glob(*)": "model=glob(*) matches nothing",
+    "judge lstm --against {a:1}": "cell={a:1}: cell is chosen by a name",
 }
 
 
