@@ -465,11 +465,12 @@ def translated(function: Callable[[], T], overrides: Sequence[str]) -> T:
                 f"{found[1]} names several values; rnnbench train -m runs every combination"
             ) from None
         if found := re.search(r"Could not override '([^']+)'", str(error)):
-            if group := next((o for o in overrides if o.startswith(f"{found[1]}={{")), None):
+            key = found[1]
+            if braces := next((o for o in overrides if o.startswith(f"{key}={{")), None):
                 raise UserError(
-                    f"{group}: {found[1]} is chosen by a name; settings of it are {found[1]}.key=value"
+                    f"{braces}: {key} is chosen by a name; its settings are {key}.key=value"
                 ) from None
-            raise _unknown_key(found[1], overrides) from None
+            raise _unknown_key(key, overrides) from None
         if found := re.search(r"Could not delete (?:from config. )?'([^']*)'", str(error)):
             raise UserError(f"~{found[1]}: there is no such key; leave it out") from None
         raise UserError(_named(_line(error), overrides)) from None
