@@ -255,7 +255,7 @@ def _forms(value: str) -> list[str]:
     forms = [printable(value)]
     if value.partition(":")[0].endswith(".py"):
         forms.append("unknown name in {}: '{}'".format(*value.partition(":")[::2]))
-    with contextlib.suppress(UserError, HydraException):
+    with contextlib.suppress(UserError, HydraException, ValueError):
         (axis,) = expand.axes([f"key={value}"], lambda _: False)
         forms += axis.values if axis.sweep else ()
     with contextlib.suppress(UserError, HydraException, ValueError):
