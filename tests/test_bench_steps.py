@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rnnbench.bench import command, rates, rounds, steps
 from rnnbench.bench.contender import Contender, settings_for, task_of
+from rnnbench.bench.drawing import appearance
 from rnnbench.bench.ratios import of_steps
 from rnnbench.bench.rounds import training_steps
 from rnnbench.bench.tables import table
@@ -149,6 +150,10 @@ def row(way, replicas, times):
         "share_of_product": 0.25,
         "share_of_memory": 0.125,
     }
+
+
+def test_two_ways_never_look_alike():
+    assert len({appearance(k) for k in range(40)}) == 40
 
 
 def test_ratios_are_of_a_runs_step():

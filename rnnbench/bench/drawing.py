@@ -55,6 +55,12 @@ def of_steps(rows: Rows) -> Figure:
     return drawn(points, STEPS)
 
 
+def appearance(k: int) -> tuple[str, str]:
+    """Colour and mark of the k-th way: where the colours begin again the marks are one further."""
+    again, colour = divmod(k, len(PALETTE))
+    return PALETTE[colour], MARKERS[(colour + again) % len(MARKERS)]
+
+
 def drawn(points: Sequence[RatioMark], axis: str) -> Figure:
     """Ratios of medians, with quartiles over the turns, on a logarithmic axis."""
     panels = list(dict.fromkeys(point.panel for point in points))
@@ -62,9 +68,7 @@ def drawn(points: Sequence[RatioMark], axis: str) -> Figure:
     ways = list(dict.fromkeys(point.way for point in points))
     ends = [end for point in points for end in (*point.quartiles, point.ratio)]
     ticks = (1, 2, 5) if max(ends, default=1) < 50 * min(ends, default=1) else (1,)
-    look = {}
-    for k, way in enumerate(ways):
-        look[way] = PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]
+    look = {way: appearance(k) for k, way in enumerate(ways)}
     across = max(1, min(2, len(panels)))
     down = max(1, -(-len(panels) // across))
     figure = Figure(figsize=(WIDTH, down * (0.9 + 0.28 * len(lines)) + 0.9), layout="constrained")
