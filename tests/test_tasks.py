@@ -268,7 +268,7 @@ def test_sizes_vary_alike_for_all_seeds(name):
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_two_seeds_train_together(name, settings_for, trained):
     steps = ("train.steps=3", "train.eval_every=3", "train.eval_limit=1")
-    tiny = (f"task={name}", "debug=tiny", "engine=loop", *steps)
+    tiny = (f"task={name}", "debug=tiny", "engine=native", *steps)
     pack = [settings_for(*tiny, f"seed={seed}") for seed in (0, 1)]
     [alone], [together, _] = trained(settings_for(*tiny, "study=alone")), trained(*pack)
     assert together["status"] == "finished" and together["steps"] == 3
