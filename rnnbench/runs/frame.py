@@ -13,7 +13,7 @@ import pandas as pd
 
 from rnnbench.errors import UserError
 from rnnbench.formatting import printable
-from rnnbench.runs.columns import COLUMNS, NUMBERS
+from rnnbench.runs.columns import COLUMNS, KINDS
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import EndedRun, gather, lines
 from rnnbench.runs.records import CurveRow, filled, upgraded
@@ -80,12 +80,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     later = [name for group in (*groups, "provenance.") for name in names if name.startswith(group)]
     table = pd.DataFrame({name: [row.get(name) for row in rows] for name in (*COLUMNS, *later)})
     scores = [name for name in later if name.startswith(("test.", "final."))]
-    kinds: dict[str, Any] = dict.fromkeys((*NUMBERS, *scores), float) | {
-        "solved": "boolean",
-        "diverged": bool,
-        "seed": int,
-    }
-    return table.astype(kinds)
+    known = {name: kind for name, kind in KINDS.items() if kind is not None}
+    return table.astype(known | dict.fromkeys(scores, float))
 
 
 def _utf8(place: str) -> str:
