@@ -87,8 +87,13 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
     """Validation chose the highest of three rates for lstm; the middle one for gru."""
     new = apart(**{"optim.lr": 0.01})
     new.loc[new["cell"] == "gru", "optim.lr"] = 0.003
+    found = {"gru": (0.3, 0.4, 0.3), "lstm": (0.2, 0.3, 0.4)}
     searched = runs(
-        *(({"cell": cell, "optim.lr": rate}, [0.4]) for cell in ("gru", "lstm") for rate in RATES)
+        *(
+            ({"cell": cell, "optim.lr": rate}, [score])
+            for cell, scores in found.items()
+            for rate, score in zip(RATES, scores, strict=True)
+        )
     ).assign(seed=500)
     frame = pd.concat([new, searched], ignore_index=True)
     where = {"seed": {"max": 99}}
@@ -99,6 +104,9 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
     assert told(pd.concat([frame, wider], ignore_index=True), where=where).verdict == "reproduced"
     fixed = told(frame, where=where | {"optim.lr": [0.003, 0.01]})
     assert fixed.verdict == "reproduced"
+    searched.loc[(searched["cell"] == "lstm") & (searched["optim.lr"] == 0.003), "valid"] = 0.4
+    toss = pd.concat([new, searched], ignore_index=True)
+    assert told(toss, where=where).verdict == "reproduced"
 
 
 RATES = (0.001, 0.003, 0.01)
@@ -115,7 +123,11 @@ def test_where_settings_are_halved_the_edges_are_those_of_the_first_search():
         cells = ("gru", "lstm")
         few, many = {"train.steps": 100}, {"train.steps": 900}
         short = [({"cell": c, "optim.lr": r, **few}, [0.4]) for c in cells for r in rates]
-        long = [({"cell": c, "optim.lr": rates[k], **many}, [0.4]) for c in cells for k in kept]
+        long = [
+            ({"cell": c, "optim.lr": rates[k], **many}, [0.4 + k / 100])
+            for c in cells
+            for k in kept
+        ]
         return pd.concat([new, runs(*short, *long).assign(seed=500)], ignore_index=True)
 
     where = {"seed": {"max": 99}}

@@ -48,6 +48,8 @@ def test_a_cell(capsys):
     gru = said(capsys, "show", "cell=gru", "--json", "model.hidden=8")
     assert gru["equations"][-1] == "hₜ = zₜ ⊙ hₜ₋₁ + (1 − zₜ) ⊙ nₜ"
     assert gru["parameters"] == 3 * (10 * 8 + 8 * 8 + 8)
+    matched = said(capsys, "show", "cell=gru", "--json", "task=adding", "model.match=params:218")
+    assert matched["hidden"] == 7  # 3 · (2·7 + 49 + 7) weights and biases, 8 of the read-out
     verified = said(capsys, "show", "cell=gru", "--json", "--verify")
     assert verified["checks"] and all(check["passed"] is not False for check in verified["checks"])
 

@@ -231,6 +231,17 @@ def test_match_by_arithmetic_finds_the_closest_width(cell, settings_for, pack_of
     assert abs(found - 20_000) < min(abs(other - 20_000) for other in near)
 
 
+@pytest.mark.parametrize("cell", ["tcn", "transformer", "lru", "mingru", "gru", "lstm"])
+def test_a_weight_is_a_multiplication_and_an_addition_a_step(cell, settings_for, pack_of):
+    """So that equal parameters are equal arithmetic, which `alternatives` says."""
+
+    def units(match):
+        words = (f"cell={cell}", "task=copy", "task.length=100", f"model.match={match}")
+        return pack_of(settings_for(*words)).hidden
+
+    assert units("flops:40000") == pytest.approx(units("params:20000"), rel=0.05)
+
+
 def test_match_is_exact_where_it_can_be(settings_for, pack_of, trained):
     """A GRU of 7 units on adding: 3 · (2·7 + 49 + 7) + 7 + 1 = 218."""
     run = settings_for(

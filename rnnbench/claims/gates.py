@@ -105,10 +105,12 @@ def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> Iterato
 
 def at_edge(frame: pd.DataFrame, one: Side) -> str:
     """Whether the rate that validation chose is the lowest or highest that was tried for the same
-    cell, task and budget; empty if it is not, or if only one was tried.
+    cell, task and budget; empty if it is not, if only one was tried, or if one between the edges
+    did as well, so that the choice was a toss.
     """
     for _, run in one.runs.drop_duplicates(RATE).iterrows():
-        tried = tried_for(frame, run)
+        like = alike(frame, run)
+        tried = tried_for(like, run)
         if tried.size < 2:
             continue
         place = float(run[RATE])
@@ -116,7 +118,7 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
         if tried.size > MANY:
             reach = (high / low) ** EDGE
             low, high = low * reach, high / reach
-        if not low < place < high:
+        if not low < place < high and not _as_good_inside(like, run, low, high):
             end = "lower" if place <= low else "upper"
             return (
                 f"the learning rate {place:g} of {one.name} is at the {end} edge of those tried "
@@ -125,15 +127,31 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
     return ""
 
 
-def tried_for(frame: pd.DataFrame, run: "pd.Series[Any]") -> Floats:
-    """The rates tried for the same cell, task and budget as this run, ascending.
+def alike(frame: pd.DataFrame, run: "pd.Series[Any]") -> pd.DataFrame:
+    """The runs of the same cell on the same task, whatever their rate, seed and budget."""
+    near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
+    keys = [key for key in near if str(key).startswith(SAME)]
+    return near[(near[keys].map(repr) == run[keys].map(repr)).all(axis=1)]
+
+
+def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high: float) -> bool:
+    """Whether a rate between low and high was no worse in validation than that of `run`, over the
+    seeds that ran both with its budget.
+    """
+    rows = like[like[BUDGET] == run[BUDGET]]
+    rows = rows.assign(cost=costs(rows["valid"], "max" if run["goal"] == "max" else "min"))
+    scores = rows.pivot_table("cost", "seed", RATE)
+    chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]
+    both = [scores[[chosen, rate]].dropna().mean() for rate in inside if chosen in scores]
+    return any(means.iloc[1] <= means.iloc[0] for means in both)
+
+
+def tried_for(like: pd.DataFrame, run: "pd.Series[Any]") -> Floats:
+    """The rates tried with the budget of this run, ascending. like: see `alike`.
 
     Where those are what a search of more than MANY rates with a smaller budget left (settings are
     halved), the rates of that search.
     """
-    near = frame[(frame["task"] == run["task"]) & (frame["cell"] == run["cell"])]
-    keys = [key for key in near if str(key).startswith(SAME)]
-    like = near[(near[keys].map(repr) == run[keys].map(repr)).all(axis=1)]
     tried = np.unique(like.loc[like[BUDGET] == run[BUDGET], RATE].astype(float))
     for _, rung in like[like[BUDGET] < run[BUDGET]].groupby(BUDGET):
         wider = np.unique(rung[RATE].astype(float))

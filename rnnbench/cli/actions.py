@@ -20,6 +20,7 @@ def listing(options: Options) -> None:
         from rnnbench.cli import show
         from rnnbench.compose import compose
         from rnnbench.console import console, put_json
+        from rnnbench.errors import UserError
         from rnnbench.training.run import load_task
 
         if options.what == "tasks":
@@ -36,6 +37,11 @@ def listing(options: Options) -> None:
                 console.print(list_studies(studies), soft_wrap=False)
             return
         settings = compose(options.overrides)
+        if settings.model.match:
+            raise UserError(
+                f"model.match={settings.model.match}: the list counts every cell with one number "
+                f"of units; for the units of one: rnnbench show cell=NAME model.match=…"
+            )
         task, hidden = load_task(settings, print), settings.model.hidden
         inputs = task.inputs
         cells = show.cell_rows(inputs, hidden, task.horizon)
@@ -58,8 +64,10 @@ def show(options: Options) -> int:
         from rnnbench.cli import show
         from rnnbench.compose import compose
         from rnnbench.console import console, put_json, say
+        from rnnbench.engine.network import stacked
+        from rnnbench.engine.pack import width
         from rnnbench.errors import UserError
-        from rnnbench.layers import is_layer
+        from rnnbench.layers import is_layer, layer_of, still
         from rnnbench.training.run import load_task
 
         settings = compose(options.overrides)
@@ -82,8 +90,10 @@ def show(options: Options) -> int:
             from rnnbench.evidence.verify import verify
 
             checks.extend(verify(catalogue.resolve(cell.step, "cell.step"), cell.constants))
-        task, hidden = load_task(settings, print), settings.model.hidden
-        known = (cell, task.inputs, hidden, task.horizon)
+        model, task = settings.model, load_task(settings, print)
+        kind = layer_of(cell, still(model))
+        stack = stacked(kind, model.layers, task.horizon, task.symbols, task.stops)
+        known = (cell, task.inputs, width(stack, model, task), task.horizon)
         if layer:
             if options.json:
                 put_json(show.layer_facts(*known))

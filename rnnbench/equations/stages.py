@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rnnbench.equations.operations import OPERATIONS, gradients
 from rnnbench.equations.plan import Plan
-from rnnbench.equations.program import LEAVES, MATRICES, Argument, Value, ordered
+from rnnbench.equations.program import LEAVES, MATRICES, VECTORS, Argument, Value, ordered
 
 PRE = "pre"  # the operation of a pre-activation: args are the operands of its products
 
@@ -39,6 +39,8 @@ class Stages:
 
     blocks: pre-activation → what multiplies each of its operands, such as ("R", "z").
     pres: pre-activations by stage. kept: what the backward pass reads, beside all states.
+    fixed: what depends on vectors of parameters alone, the same in every step and row. read: of
+        these, what the other values read.
     """
 
     plan: Plan
@@ -50,6 +52,8 @@ class Stages:
     pres: tuple[tuple[Value, ...], ...]
     products: tuple[Product, ...]
     kept: tuple[Value, ...]
+    fixed: tuple[Value, ...]
+    read: tuple[Value, ...]
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -93,9 +97,11 @@ def staged(plan: Plan) -> Stages:
         for s, row in enumerate(pres)
         for p in _products(plan, lowered.blocks, s, row, sum(map(len, pres[:s])))
     )
-    kept = _kept(values, results, stage)
+    fixed = _fixed(values, results)
+    read = tuple(dict.fromkeys(a for v in values if v not in fixed for a in v.inputs if a in fixed))
+    kept = _kept([v for v in values if v not in fixed], results, stage, fixed)
     names, blocks = lowered.names, lowered.blocks
-    return Stages(plan, values, names, blocks, results, stage, pres, products, kept)
+    return Stages(plan, values, names, blocks, results, stage, pres, products, kept, fixed, read)
 
 
 @dataclass
@@ -245,11 +251,26 @@ def _products(
         yield product(operand, run)
 
 
+def _fixed(values: tuple[Value, ...], results: tuple[Value, ...]) -> tuple[Value, ...]:
+    """What depends on vectors of parameters alone, but for what must be there in every row: new
+    states and what is multiplied.
+    """
+    whole = {a for v in values if v.op == PRE for a in v.inputs} | set(results)
+    found: list[Value] = []
+    for v in values:  # arguments first
+        alone = all(a.op in VECTORS or a in found for a in v.inputs)
+        found += [v] if v.op in OPERATIONS and v.inputs and alone and v not in whole else []
+    return tuple(found)
+
+
 def _kept(
-    values: tuple[Value, ...], results: tuple[Value, ...], stage: dict[Value, int]
+    values: list[Value],
+    results: tuple[Value, ...],
+    stage: dict[Value, int],
+    fixed: tuple[Value, ...],
 ) -> tuple[Value, ...]:
     """What later stages and derivatives read and cannot cheaply compute from what is in memory
-    anyway.
+    anyway. values: without what is fixed.
     """
     read = {a for v in values if v.op == PRE for a in v.inputs}
     for v in values:
@@ -263,6 +284,7 @@ def _kept(
     def present(v: Value) -> bool:
         return (
             v.op in LEAVES
+            or v in fixed
             or v in results
             or v in kept
             or (_cheap(v) and all(map(present, v.inputs)))

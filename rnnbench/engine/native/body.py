@@ -12,7 +12,7 @@ from rnnbench.equations.stages import PRE, Stages
 TAKEN = """
     call work place rows row lane units units_all width groups first count step sums kept ring vec
     real load store fill where filled added partial slopes slope_x slope_out arriving leaving
-    vectors ringed LANES each INFINITY NAN
+    vectors ringed fixed replica slope_p slope_b LANES each INFINITY NAN
     auto bool case catch char class const constexpr default delete do double enum explicit export
     extern float friend goto inline int long mutable namespace new operator private protected public
     register short signed sizeof static struct switch template this throw try typedef typename union
@@ -37,10 +37,10 @@ def sloped(program: Stages) -> tuple[Value, ...]:
     reached = {*program.results, *program.operands}
     later = set[Value]()
     for v in reversed(program.values):
-        if v.op in OPERATIONS and v in reached:
+        if v.op in OPERATIONS and v in reached and v not in program.fixed:
             for a, _ in gradients(v, arrives):
                 reached.add(a)
-                if a.op not in LEAVES and stage[a] < stage[v]:
+                if a.op not in LEAVES and a not in program.fixed and stage[a] < stage[v]:
                     later.add(a)
     return tuple(
         v for v in program.values if v in later or (v in program.operands and v.op != "state")
@@ -48,10 +48,13 @@ def sloped(program: Stages) -> tuple[Value, ...]:
 
 
 class Body:
-    """The lines for one vector of lanes in one stage, and the pointers that they use."""
+    """The lines for one vector of lanes in one stage, and the pointers that they use.
 
-    def __init__(self, program: Stages, stage: int, back: bool) -> None:
-        self.program, self.stage, self.back = program, stage, back
+    before: they come before all steps, and compute what is fixed; the others read it.
+    """
+
+    def __init__(self, program: Stages, stage: int, back: bool, before: bool = False) -> None:
+        self.program, self.stage, self.back, self.before = program, stage, back, before
         self.pointers: dict[str, str] = {}
         self.lines: list[str] = []
         self.known: dict[Value, str] = {}
@@ -95,6 +98,11 @@ class Body:
                 f"{program.index(v)} * units_all"
             )
             return f"load({self.pointer(f'all_{name}', where)} + lane, units)"
+        if v in program.fixed:
+            if self.before:
+                return None
+            where = f"work.fixed + {program.read.index(v)} * width"
+            return f"load({self.pointer(f'fixed_{name}', where)} + lane)"
         if self.back or program.stage[v] < self.stage:
             if v in program.results:
                 index = program.results.index(v)

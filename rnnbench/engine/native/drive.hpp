@@ -9,6 +9,7 @@ static void every_row(const Call &c, bool back, Through through) {
     for (long unit = first, end; unit < last; unit = end) {
       const long k = unit / n;
       end = jointly(c) ? std::min(last, (k + 1) * n) : unit + 1;
+      if (w.replica != k) exact::fixed_values(c, {c, k, 0}, w.fixed);
       w.pack_weights(c, k);
       through(w, Place{c, k, c.chunk(unit - k * n)}, unit - k * n, end - k * n);
     }
@@ -36,10 +37,14 @@ static void gather(const Call &c) {
               total(k, from + (j * p.count + q) * width, lane, to + (j * p.blocks + p.columns[q]) * H);
         from += rows * width * p.count;
       }
-      for (long v = 0; slice == 0 && v < VECTORS; v++, from += width) {
-        real *to = v < DIAGONALS ? gradient(c.slope_p, k, DIAGONALS * H) + v * H : gradient(c.slope_b, k, (VECTORS - DIAGONALS) * H) + (v - DIAGONALS) * H;
+      if (slice) continue;
+      real *const slope_p = gradient(c.slope_p, k, DIAGONALS * H), *const slope_b = gradient(c.slope_b, k, (VECTORS - DIAGONALS) * H);
+      std::vector<real> fixed((SUMMED_VECTORS - VECTORS) * width);
+      for (long v = 0; v < SUMMED_VECTORS; v++, from += width) {
+        real *const to = v < DIAGONALS ? slope_p + v * H : v < VECTORS ? slope_b + (v - DIAGONALS) * H : fixed.data() + (v - VECTORS) * width;
         for (long lane = 0; lane < H; lane += LANES) total(k, from, lane, to);
       }
+      exact::fixed_slopes(c, {c, k, 0}, fixed.data(), slope_p, slope_b);
     }
   });
 }

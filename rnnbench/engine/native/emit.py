@@ -7,10 +7,11 @@ from textwrap import dedent
 
 from rnnbench.engine.native.body import Body, sloped, title
 from rnnbench.equations.operations import gradients
-from rnnbench.equations.program import LEAVES, Value
+from rnnbench.equations.program import LEAVES, VECTORS, Value
 from rnnbench.equations.stages import PRE, Stages
 
-FIXED = {
+EVERY_UNIT = "for (long lane = 0; lane < units_all; lane++)"
+ALIKE = {  # for all cells
     name: (Path(__file__).parent / f"{name}.hpp").read_text("utf-8")
     for name in ("kernel", "team", "work", "drive")
 }
@@ -18,13 +19,18 @@ FIXED = {
 
 def source(program: Stages, real: str = "float") -> str:
     """The whole C++ file. real: float or double."""
-    own = [*_constants(program), FIXED["work"], *_forward(program), "", *_backward(program)]
-    return "\n".join([f"#define REAL {real}", FIXED["kernel"], FIXED["team"], *own, FIXED["drive"]])
+    own = [*_constants(program), ALIKE["work"], *_own(program)]
+    return "\n".join([f"#define REAL {real}", ALIKE["kernel"], ALIKE["team"], *own, ALIKE["drive"]])
 
 
 def steps(program: Stages) -> str:
     """The part of the file that is this cell's own."""
-    return "\n".join([*_constants(program), "", *_forward(program), "", *_backward(program), ""])
+    return "\n".join([*_constants(program), "", *_own(program), ""])
+
+
+def _own(program: Stages) -> list[str]:
+    parts = _before(program), _before_back(program), _forward(program), _backward(program)
+    return [line for part in parts for line in (*part, "")][:-1]
 
 
 def _constants(program: Stages) -> list[str]:
@@ -42,6 +48,7 @@ def _constants(program: Stages) -> list[str]:
         "RING": sum(pres) + len(program.operands),
         "BUFFERS": len(program.buffered),
         "SLOPES": len(sloped(program)),
+        "SUMMED_VECTORS": sum(len(plan.blocks[family]) for family in VECTORS) + len(program.read),
     }
     rows = []
     for p in program.products:
@@ -75,6 +82,49 @@ def _filled(text: str, **parts: list[str]) -> list[str]:
         margin = line[: len(line) - len(line.lstrip())]
         lines += [margin + inner for inner in parts.get(line.strip(), [line.strip()])]
     return lines
+
+
+def _before(program: Stages) -> list[str]:
+    """What depends on the parameters alone, for all steps and rows of a replica."""
+    body = Body(program, 0, back=False, before=True)
+    for k, v in enumerate(program.read):
+        body.store(f"fixed + {k} * width", body.value(v))
+    text = """
+        // ---- before all steps: what depends on parameters alone ----
+        namespace exact {
+        static void fixed_values(const Call &call, const Place &place, real *fixed) {
+          const long units_all = call.units, width = call.width();
+          BODY
+        }
+        }"""
+    begin = f"memset(fixed, 0, {len(program.read)} * width * sizeof(real));"
+    lines = [begin, *body.written(EVERY_UNIT)] if program.read else []
+    return _filled(text, BODY=lines)
+
+
+def _before_back(program: Stages) -> list[str]:
+    """The slopes of these values, summed over steps and rows, handed on to the parameters."""
+    body = Body(program, 0, back=True, before=True)
+    arrives, found = Value("gradient"), dict[Value, list[str]]()
+    for k, v in enumerate(program.read):
+        found[v] = [f"load(fixed + {k} * width + lane)"]
+    for v in reversed(program.fixed):
+        if terms := found.pop(v, []):  # a comparison has none
+            slope = body.define(f"d_{program.names[v]}", " + ".join(terms))
+            for a, part in gradients(v, arrives):
+                found.setdefault(a, []).append(body.expression(part, arrives, slope))
+    for v, terms in found.items():
+        to = f"slope_{v.op} + {program.index(v)} * units_all + lane"
+        body.lines.append(f"store({to}, load({to}, units) + {' + '.join(terms)}, units);")
+    text = """
+        // ---- after all steps: the slopes of that, added to those of the parameters ----
+        namespace exact {
+        static void fixed_slopes(const Call &call, const Place &place, const real *fixed, real *slope_p, real *slope_b) {
+          const long units_all = call.units, width = call.width();
+          BODY
+        }
+        }"""
+    return _filled(text, BODY=body.written(EVERY_UNIT) if program.read else [])
 
 
 def _places(program: Stages) -> list[str]:
@@ -224,7 +274,7 @@ def _backward(program: Stages) -> list[str]:
           for (int v = 0; v < SLOPES; v++) slopes[v] = work.slopes + (2 * STATES + v) * rows * width;
           for (int s = 0; s < STATES; s++) place.read(call.slope_last[s], arriving[s], rows);
           real *const partial = call.partial + (place.replica * call.chunk_count() + first_chunk) * partial_size(call);
-          auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * VECTORS * width; };
+          auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * SUMMED_VECTORS * width; };
           for (long i = first_chunk; i < last_chunk; i++) begin_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));
           long filled = 0;
           bool added = false;
@@ -248,6 +298,16 @@ def _backward(program: Stages) -> list[str]:
         }"""
     places = [*_places(program), "const Rows slope_out = place.slope_out(step);"]
     return _filled(text, PLACES=places, STAGES=stages, UNTOUCHED=untouched, VECTORS=vectors)
+
+
+def _summed(program: Stages, v: Value) -> int:
+    """The place of a value among those whose slopes are summed over steps and rows: p, b, and what
+    is fixed.
+    """
+    diagonals, biases = (len(program.plan.blocks[family]) for family in VECTORS)
+    if v in program.read:
+        return diagonals + biases + program.read.index(v)
+    return program.index(v) + (diagonals if v.op == "b" else 0)
 
 
 def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
@@ -293,7 +353,7 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
         for k, v in enumerate(program.operands):
             body.store(ring(len(pres) + k), body.value(v))
     for v in reversed(program.values):
-        if program.stage[v] != s or v.op in LEAVES:
+        if program.stage[v] != s or v.op in LEAVES or v in program.fixed:
             continue
         terms = found.pop(v, []) + arriving(v)
         if not terms:  # a comparison, or what only comparisons read
@@ -317,8 +377,8 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
                 f"leaving[{program.index(v)}]",
                 total,
             )
-        elif v.op in LEAVES:
-            index = program.index(v) + (len(program.plan.blocks["p"]) if v.op == "b" else 0)
+        elif v.op in LEAVES or v in program.fixed:
+            index = _summed(program, v)
             body.add(body.pointer(f"slope_{program.names[v]}", f"vectors + {index} * width"), total)
         else:
             leave(

@@ -137,6 +137,26 @@ static inline vec v_softplus(vec x) { return v_relu(x) + log1p_exp(-v_abs(x)); }
 static inline vec v_pow(vec a, vec b) { for (long i = 0; i < LANES; i++) a[i] = pow(a[i], b[i]); return a; }
 static inline vec v_logsigmoid(vec x) { return -v_softplus(-x); }
 
+// The same of one number in double precision: for what is computed once, and whose rounding every step and row would share.
+namespace exact {
+typedef double vec;
+static inline vec load(const real *p, long = 0) { return *p; }
+static inline void store(real *p, vec x, long = 0) { *p = x; }
+static inline vec fill(double x) { return x; }
+static inline vec each(double (*f)(double), vec x) { return f(x); }
+static inline vec where(bool yes, vec x) { return yes ? x : 0; }
+static inline vec v_maximum(vec a, vec b) { return a > b || a != a ? a : b; }
+static inline vec v_minimum(vec a, vec b) { return a < b || a != a ? a : b; }
+static inline vec v_relu(vec x) { return x < 0 ? 0 : x; }
+static inline vec v_abs(vec x) { return fabs(x); }
+static inline vec v_exp(vec x) { return exp(x); }
+static inline vec v_sigmoid(vec x) { return 1 / (1 + exp(-x)); }
+static inline vec v_tanh(vec x) { return tanh(x); }
+static inline vec v_softplus(vec x) { return v_relu(x) + log1p(exp(-fabs(x))); }
+static inline vec v_pow(vec a, vec b) { return pow(a, b); }
+static inline vec v_logsigmoid(vec x) { return -v_softplus(-x); }
+}
+
 // ---- products -------------------------------------------------------------------------------------------------------
 // C[m][n] (+)= sum over k of A[m][k] B[k][n] in a tile of M rows and N vectors; k runs over `runs` stretches of `depth`.
 struct Stretch { long depth, runs, a, b, next_a, next_b; };  // steps of A and B along k, and from one stretch to the next
