@@ -391,7 +391,7 @@ def test_a_plan_trains_nothing_and_says_what_would_run(study, file, trains, caps
     assert not trains and not Path("runs").exists() and not Path("results").exists()
 
 
-def test_core_hours_rest_on_runs_at_hand(study, file, trains, capsys):
+def test_core_hours_rest_on_runs_at_hand(study, file, trains, capsys, monkeypatch):
     assert study(file(parts={"grid": written()["parts"]["grid"]})) == 0
     record = lines()[0]
     capsys.readouterr()
@@ -413,6 +413,9 @@ def test_core_hours_rest_on_runs_at_hand(study, file, trains, capsys):
     more = estimate.seconds(wider) / estimate.seconds(settings)
     assert 1 < more < 400 / settings["train"]["batch"]
     assert hours == pytest.approx(took * more / 3600, rel=0.1)  # cells gain differently
+    reasoned = [run | {"engine": "loop (there is no compiler)"} for run in lines()]
+    monkeypatch.setattr(estimate, "records", lambda places: reasoned)
+    assert estimate.measured([]).engines == ("loop",)
 
 
 def test_a_plan_says_what_is_left(study, file, trains, capsys):
