@@ -8,6 +8,7 @@ name, and nothing of the language that is printed from it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rnnbench.equations.operations import OPERATIONS, gradients
 from rnnbench.equations.plan import Plan
@@ -39,8 +40,7 @@ class Stages:
 
     blocks: pre-activation → what multiplies each of its operands, such as ("R", "z").
     pres: pre-activations by stage. kept: what the backward pass reads, beside all states.
-    fixed: what depends on vectors of parameters alone, the same in every step and row. read: of
-        these, what the other values read.
+    fixed: what depends on vectors of parameters alone, the same in every step and row.
     """
 
     plan: Plan
@@ -53,7 +53,12 @@ class Stages:
     products: tuple[Product, ...]
     kept: tuple[Value, ...]
     fixed: tuple[Value, ...]
-    read: tuple[Value, ...]
+
+    @cached_property
+    def read(self) -> tuple[Value, ...]:
+        """What is fixed and read by what is not."""
+        readers = [v for v in self.values if v not in self.fixed]
+        return tuple(dict.fromkeys(a for v in readers for a in v.inputs if a in self.fixed))
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -98,10 +103,9 @@ def staged(plan: Plan) -> Stages:
         for p in _products(plan, lowered.blocks, s, row, sum(map(len, pres[:s])))
     )
     fixed = _fixed(values, results)
-    read = tuple(dict.fromkeys(a for v in values if v not in fixed for a in v.inputs if a in fixed))
     kept = _kept([v for v in values if v not in fixed], results, stage, fixed)
     names, blocks = lowered.names, lowered.blocks
-    return Stages(plan, values, names, blocks, results, stage, pres, products, kept, fixed, read)
+    return Stages(plan, values, names, blocks, results, stage, pres, products, kept, fixed)
 
 
 @dataclass

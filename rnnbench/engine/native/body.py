@@ -139,6 +139,12 @@ class Body:
         args = (self.expression(a, gradient, text) for a in v.args)
         return f"({OPERATIONS[v.op].cpp.format(*args)})"
 
+    def hand_on(self, v: Value, slope: str, found: dict[Value, list[str]]) -> None:
+        """Add to the terms of slopes in `found` what v hands on to the values it is made of."""
+        arrives = Value("gradient")
+        for a, part in gradients(v, arrives):
+            found.setdefault(a, []).append(self.expression(part, arrives, slope))
+
     def written(self, loop: str) -> list[str]:
         pointers = [f"real *const {name} = {where};" for name, where in self.pointers.items()]
         return [

@@ -39,8 +39,8 @@ static void gather(const Call &c) {
       }
       if (slice) continue;
       real *const slope_p = gradient(c.slope_p, k, DIAGONALS * H), *const slope_b = gradient(c.slope_b, k, (VECTORS - DIAGONALS) * H);
-      std::vector<real> fixed((SUMMED_VECTORS - VECTORS) * width);
-      for (long v = 0; v < SUMMED_VECTORS; v++, from += width) {
+      std::vector<real> fixed((SUMS - VECTORS) * width);
+      for (long v = 0; v < SUMS; v++, from += width) {
         real *const to = v < DIAGONALS ? slope_p + v * H : v < VECTORS ? slope_b + (v - DIAGONALS) * H : fixed.data() + (v - VECTORS) * width;
         for (long lane = 0; lane < H; lane += LANES) total(k, from, lane, to);
       }

@@ -6,7 +6,6 @@ from pathlib import Path
 from textwrap import dedent
 
 from rnnbench.engine.native.body import Body, sloped, title
-from rnnbench.equations.operations import gradients
 from rnnbench.equations.program import LEAVES, VECTORS, Value
 from rnnbench.equations.stages import PRE, Stages
 
@@ -48,7 +47,7 @@ def _constants(program: Stages) -> list[str]:
         "RING": sum(pres) + len(program.operands),
         "BUFFERS": len(program.buffered),
         "SLOPES": len(sloped(program)),
-        "SUMMED_VECTORS": sum(len(plan.blocks[family]) for family in VECTORS) + len(program.read),
+        "SUMS": sum(len(plan.blocks[family]) for family in VECTORS) + len(program.read),
     }
     rows = []
     for p in program.products:
@@ -105,21 +104,19 @@ def _before(program: Stages) -> list[str]:
 def _before_back(program: Stages) -> list[str]:
     """The slopes of these values, summed over steps and rows, handed on to the parameters."""
     body = Body(program, 0, back=True, before=True)
-    arrives, found = Value("gradient"), dict[Value, list[str]]()
-    for k, v in enumerate(program.read):
-        found[v] = [f"load(fixed + {k} * width + lane)"]
+    found = {v: [f"load(fixed + {k} * width + lane)"] for k, v in enumerate(program.read)}
     for v in reversed(program.fixed):
         if terms := found.pop(v, []):  # a comparison has none
             slope = body.define(f"d_{program.names[v]}", " + ".join(terms))
-            for a, part in gradients(v, arrives):
-                found.setdefault(a, []).append(body.expression(part, arrives, slope))
+            body.hand_on(v, slope, found)
     for v, terms in found.items():
         to = f"slope_{v.op} + {program.index(v)} * units_all + lane"
         body.lines.append(f"store({to}, load({to}, units) + {' + '.join(terms)}, units);")
     text = """
         // ---- after all steps: the slopes of that, added to those of the parameters ----
         namespace exact {
-        static void fixed_slopes(const Call &call, const Place &place, const real *fixed, real *slope_p, real *slope_b) {
+        static void fixed_slopes(
+            const Call &call, const Place &place, const real *fixed, real *slope_p, real *slope_b) {
           const long units_all = call.units, width = call.width();
           BODY
         }
@@ -274,7 +271,7 @@ def _backward(program: Stages) -> list[str]:
           for (int v = 0; v < SLOPES; v++) slopes[v] = work.slopes + (2 * STATES + v) * rows * width;
           for (int s = 0; s < STATES; s++) place.read(call.slope_last[s], arriving[s], rows);
           real *const partial = call.partial + (place.replica * call.chunk_count() + first_chunk) * partial_size(call);
-          auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * SUMMED_VECTORS * width; };
+          auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * SUMS * width; };
           for (long i = first_chunk; i < last_chunk; i++) begin_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));
           long filled = 0;
           bool added = false;
@@ -362,9 +359,7 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
         if v.op == PRE:
             body.store(ring(pres.index(v)), slope)
             continue
-        arrives = Value("gradient")
-        for a, part in gradients(v, arrives):
-            found.setdefault(a, []).append(body.expression(part, arrives, slope))
+        body.hand_on(v, slope, found)
     for v in program.values if s == 0 else ():
         if v.op in LEAVES and (terms := arriving(v)):
             found.setdefault(v, []).extend(terms)

@@ -106,7 +106,7 @@ static long most_rows(const Call &c) { return jointly(c) ? c.batch : c.largest()
 // Input products wait for nothing: with few rows, those of so many steps are made at once, or W would be fetched for each. 0: not.
 static const long TOGETHER = 48;  // rows of a batch in all these steps; a multiple of ROWS
 static long steps_ahead(const Call &c) { return c.symbols || 2 * c.batch > TOGETHER ? 0 : std::min(c.steps, TOGETHER / c.batch); }
-static long partial_size(const Call &c) { return packed_size(c) + SUMMED_VECTORS * c.width(); }
+static long partial_size(const Call &c) { return packed_size(c) + SUMS * c.width(); }
 
 // What a thread needs beside the tensors: packed weights, and values that live for one step, or for a few.
 struct Work {
@@ -123,8 +123,8 @@ struct Work {
     buffers = arena.take(back ? 0 : rows * width * BUFFERS);
     slopes = arena.take(back ? rows * width * (2 * STATES + SLOPES) : 0);
     ring = arena.take(back ? rows * width * RING * deep : 0);
-    vectors = arena.take(back ? width * SUMMED_VECTORS * c.chunk_count() : 0);
-    fixed = arena.take(width * (SUMMED_VECTORS - VECTORS));
+    vectors = arena.take(back ? width * SUMS * c.chunk_count() : 0);
+    fixed = arena.take(width * (SUMS - VECTORS));
     slope_x = arena.take(back ? rows * padded(c.inputs) * deep : 0);
     if (used) *used = arena.used;
   }
@@ -215,12 +215,12 @@ static void gather_products(const Call &c, const Work &w, const Place &place, lo
 }
 // Gradients of diagonals, biases and what depends on them alone: sums over the rows of a chunk, added step by step; one long chain would lose digits.
 static void begin_vectors(const Call &c, real *vectors, real *partial) {
-  memset(vectors, 0, SUMMED_VECTORS * c.width() * sizeof(real));
-  memset(partial + partial_size(c) - SUMMED_VECTORS * c.width(), 0, SUMMED_VECTORS * c.width() * sizeof(real));
+  memset(vectors, 0, SUMS * c.width() * sizeof(real));
+  memset(partial + partial_size(c) - SUMS * c.width(), 0, SUMS * c.width() * sizeof(real));
 }
 static void add_vectors(const Call &c, real *vectors, real *partial) {
-  real *const to = partial + partial_size(c) - SUMMED_VECTORS * c.width();
-  for (long lane = 0; lane < SUMMED_VECTORS * c.width(); lane += LANES) {
+  real *const to = partial + partial_size(c) - SUMS * c.width();
+  for (long lane = 0; lane < SUMS * c.width(); lane += LANES) {
     store(to + lane, load(to + lane) + load(vectors + lane));
     store(vectors + lane, vec{});
   }
