@@ -109,6 +109,48 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
     assert told(toss, where=where).verdict == "reproduced"
 
 
+def learnt(lstm, rates=(0.0003, 0.003, 0.03), target=1.0):
+    """Runs where chance is 0.2: what each rate brings the lstm, which takes the first of them; a
+    gru that learns with the one in the middle.
+    """
+    new = runs(
+        ({"cell": "gru", "optim.lr": rates[1]}, 0.9 + SPREAD),
+        ({"cell": "lstm", "optim.lr": rates[0]}, lstm[0] + SPREAD),
+    )
+    searched = runs(
+        *(
+            ({"cell": cell, "optim.lr": rate}, [score])
+            for cell, scores in {"gru": (0.5, 0.9, 0.5), "lstm": lstm}.items()
+            for rate, score in zip(rates, scores, strict=True)
+        )
+    ).assign(seed=500)
+    return pd.concat([new, searched], ignore_index=True).assign(baseline=0.2, target=target)
+
+
+def test_an_edge_says_nothing_of_a_cell_that_learns_with_no_rate():
+    """If the rates span a hundredfold, and if it is known what learning is."""
+    where = {"seed": {"max": 99}}
+    assert told(learnt((0.22, 0.21, 0.2)), where=where).verdict == "reproduced"
+    assert told(learnt((0.3, 0.21, 0.2)), where=where).verdict == "not comparable"
+    narrow = learnt((0.22, 0.21, 0.2), rates=(0.001, 0.003, 0.01))
+    assert told(narrow, where=where).verdict == "not comparable"
+    unknown = learnt((0.22, 0.21, 0.2), target=math.nan)
+    assert told(unknown, where=where).verdict == "not comparable"
+
+
+def test_a_cell_that_learns_with_no_rate_contradicts_nothing():
+    """That the lstm is better would be contradicted if it had learnt anything."""
+    claimed = {"where": {"seed": {"max": 99}}, "x": {"cell": "lstm"}, "y": {"cell": "gru"}}
+    case = told(learnt((0.22, 0.21, 0.2)), **claimed)
+    assert case.verdict == "not comparable"
+    assert "lstm learnt nothing in this budget, with a learning rate of 0.0003, 0.003 and 0.03" in (
+        case.sentence
+    )
+    inside = learnt((0.3, 0.21, 0.2))
+    inside.loc[(inside["cell"] == "lstm") & (inside["optim.lr"] == 0.003), "valid"] = 0.3
+    assert told(inside, **claimed).verdict == "contradicted"
+
+
 RATES = (0.001, 0.003, 0.01)
 
 

@@ -625,7 +625,8 @@ def simulated(monkeypatch, seed, studies, *claims, n=10, shift=0.0):
         return Side(named(filters[-1]), drawn[name], "max", "seeds")
 
     monkeypatch.setattr(contest, "side", side)
-    monkeypatch.setattr(judging, "failed", lambda frame, claim, case: "")
+    for gate in ("failed", "unlearnt"):
+        monkeypatch.setattr(judging, gate, lambda frame, claim, case: "")
     monkeypatch.setattr(better, "pair", partial(families.pair, regroupings=199))
     found = []
     for _ in range(studies):

@@ -14,6 +14,7 @@ import pandas as pd
 from rnnbench.claims.design import Claim
 from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Side, Unanswerable, side
+from rnnbench.formatting import listing
 from rnnbench.runs.frame import curves
 from rnnbench.runs.improvement import last_fifth
 from rnnbench.stats.statistics import Floats, costs
@@ -22,6 +23,8 @@ UNDONE = 0.2  # the share of runs that may still improve at their end
 GAIN = 0.01  # a run still improves that gains more than this in the last fifth of it
 EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
 MANY = 8
+LEARNT = 0.05  # of the way from the memoryless baseline to the target: below it nothing is learnt
+WIDE = 100  # the highest rate over the lowest, from which on a range speaks for what lies beyond it
 RATE = "optim.lr"
 SAME = ("task.", "cell.", "model.match", "optim.name")
 BUDGET = "train.steps"
@@ -89,6 +92,26 @@ def failed(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
     return ""
 
 
+def unlearnt(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
+    """Which side learnt nothing with any rate that was tried, in words; empty if none. It may lose
+    in a claim that is reproduced, but that it did not learn in our budget does not contradict that
+    it learns in theirs.
+    """
+    if claim.budget or not kinds()[claim.kind].learns:
+        return ""
+    try:
+        members = list(sides(frame, claim, case))
+    except Unanswerable:
+        return ""
+    for one in members:
+        for _, run in one.runs.drop_duplicates(RATE).iterrows():
+            like = alike(frame, run)
+            if _learnt_with_none(like, run):
+                tried = listing([f"{rate:g}" for rate in tried_for(like, run)])
+                return f"{one.name} learnt nothing in this budget, with a learning rate of {tried}"
+    return ""
+
+
 def differing(claim: Claim, case: Mapping[str, Any]) -> str:
     """What the claim says of how these runs differ from the paper's task or size."""
     if isinstance(claim.comparable, str):
@@ -105,8 +128,8 @@ def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> Iterato
 
 def at_edge(frame: pd.DataFrame, one: Side) -> str:
     """Whether the rate that validation chose is the lowest or highest that was tried for the same
-    cell, task and budget; empty if it is not, if only one was tried, or if one between the edges
-    did as well, so that the choice was a toss.
+    cell, task and budget; empty if it is not, if only one was tried, or if the choice was a toss:
+    one between the edges did as well, or with none of a wide range anything was learnt.
     """
     for _, run in one.runs.drop_duplicates(RATE).iterrows():
         like = alike(frame, run)
@@ -118,7 +141,9 @@ def at_edge(frame: pd.DataFrame, one: Side) -> str:
         if tried.size > MANY:
             reach = (high / low) ** EDGE
             low, high = low * reach, high / reach
-        if not low < place < high and not _as_good_inside(like, run, low, high):
+        wide = tried[-1] >= WIDE * tried[0]
+        toss = _as_good_inside(like, run, low, high) or (wide and _learnt_with_none(like, run))
+        if not low < place < high and not toss:
             end = "lower" if place <= low else "upper"
             return (
                 f"the learning rate {place:g} of {one.name} is at the {end} edge of those tried "
@@ -144,6 +169,18 @@ def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high:
     chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]
     both = [scores[[chosen, rate]].dropna().mean() for rate in inside if chosen in scores]
     return any(means.iloc[1] <= means.iloc[0] for means in both)
+
+
+def _learnt_with_none(like: pd.DataFrame, run: "pd.Series[Any]") -> bool:
+    """Whether with none of the rates tried with the budget of this run validation came LEARNT of
+    the way from the memoryless baseline to the target, on average over the runs.
+
+    False where the task has no target or the records no baseline.
+    """
+    rows = like[like[BUDGET] == run[BUDGET]]
+    reached = (rows["valid"] - rows["baseline"]) / (rows["target"] - rows["baseline"])
+    shares = reached.groupby(rows[RATE].astype(float)).mean()
+    return bool(shares.notna().all() and (shares < LEARNT).all())
 
 
 def tried_for(like: pd.DataFrame, run: "pd.Series[Any]") -> Floats:

@@ -23,7 +23,7 @@ from rnnbench.claims.answer import (
     Answer,
 )
 from rnnbench.claims.design import Claim, Study
-from rnnbench.claims.gates import failed, margin_too_wide
+from rnnbench.claims.gates import failed, margin_too_wide, unlearnt
 from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Filter, Unanswerable, cases, named
 from rnnbench.formatting import listing, plural, probability
@@ -35,8 +35,8 @@ class Case:
     """One case of a claim. name: its values of `each`, or empty.
 
     p, against: corrected; alpha: of the strictest step of the correction. gate: what keeps these
-    runs from speaking about the claim; wide: what keeps them from contradicting it for want of an
-    effect; empty if nothing does.
+    runs from speaking about the claim; unlearnt: what keeps them from contradicting it; wide: what
+    keeps them from contradicting it for want of an effect; empty if nothing does.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Case:
     against: float
     alpha: float
     gate: str = ""
+    unlearnt: str = ""
     wide: str = ""
 
     @property
@@ -53,7 +54,9 @@ class Case:
         found = self.answer.verdict(self.p, self.against)
         if found == OPEN:
             return ""
-        return self.gate or (self.wide if found == CONTRADICTED and not self.p < ALPHA else "")
+        if found == REPRODUCED:
+            return self.gate
+        return self.gate or self.unlearnt or ("" if self.p < ALPHA else self.wide)
 
     @property
     def verdict(self) -> str:
@@ -136,12 +139,15 @@ def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
     asked = [(named(filters), answered(frame, claim, filters)) for filters in cases(claim.each)]
     p = holm([answer.p for _, answer in asked]).tolist()
     against = holm([answer.against for _, answer in asked]).tolist()
-    gates = [failed(frame, claim, filters) for filters in cases(claim.each)]
+    gates = [
+        (failed(frame, claim, filters), unlearnt(frame, claim, filters), margin_too_wide(claim))
+        for filters in cases(claim.each)
+    ]
     family = int(np.isfinite([answer.p for _, answer in asked]).sum())
     alpha = ALPHA / max(family, 1)
     made = [
-        Case(name, answer, one, other, alpha, gate, margin_too_wide(claim))
-        for (name, answer), one, other, gate in zip(asked, p, against, gates, strict=True)
+        Case(name, answer, one, other, alpha, *stops)
+        for (name, answer), one, other, stops in zip(asked, p, against, gates, strict=True)
     ]
     verdict = together([case.verdict for case in made], claim.holds)
     return Judged(claim, tuple(made), verdict, family)
