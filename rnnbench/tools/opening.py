@@ -16,6 +16,7 @@ from typing import Any, Literal, get_type_hints
 import torch
 
 from rnnbench import __version__, catalogue
+from rnnbench.compose import OWN
 from rnnbench.console import say as said
 from rnnbench.engine.batches import Feeder
 from rnnbench.engine.engines import prepared
@@ -36,11 +37,9 @@ from rnnbench.training.run import load_task
 
 Weights = Literal["best", "last"]
 TRUSTED = ContextVar("TRUSTED", default=True)  # who calls from Python runs code already
-CODE = {  # settings that name code → where ours lies; of the others, what is installed has a name
-    "cell.step": ("rnnbench.cells.", "rnnbench.layers."),
-    "task.type": ("rnnbench.tasks.",),
-    "optim.name": (),
-    "engine.name": (),
+HOMES = {  # group → where our code lies; of the others, what is installed has a name
+    "cell": ("rnnbench.cells.", "rnnbench.layers."),
+    "task": ("rnnbench.tasks.",),
 }
 AFTERWARDS = (
     "seed",
@@ -210,9 +209,9 @@ def trusting(trust: bool) -> Iterator[None]:
 
 def _refuse_foreign_code(folder: Folder, values: Mapping[str, Any]) -> None:
     """Refuse to run what is not rnnbench's. Looks at plain values: settings load what they name."""
-    for what, homes in CODE.items():
-        section, _, key = what.partition(".")
-        held = values.get(section)
+    for group, what in OWN.items():
+        homes, key = HOMES.get(group), what.removeprefix(f"{group}.")
+        held = values.get(group)
         target = str(held.get(key)) if isinstance(held, Mapping) else ""
         if target.startswith(homes) if homes else not catalogue.is_file(target):
             continue
@@ -228,25 +227,26 @@ def _refuse_foreign_code(folder: Folder, values: Mapping[str, Any]) -> None:
 
 
 def _find_sources(values: dict[str, Any], folder: Folder) -> None:
-    """Put the copies that the run keeps in the place of files of a cell, a task or an optimiser
-    that are not here as they were.
-    """
-    for section, key in (("cell", "step"), ("task", "type"), ("optim", "name")):
-        target, known = str(values[section].get(key)), values[section].get("digest")
+    """Put the copies that the run keeps in the place of files that are not here as they were."""
+    for group, what in OWN.items():
+        key = what.removeprefix(f"{group}.")
+        target, known = str(values[group].get(key)), values[group].get("digest")
         copied = f"{folder.source(target)}:{target.rpartition(':')[2]}"
-        found = values[section] | {key: copied}
-        missing = known and ":" in target and _digest(section, values[section]) != known
-        if missing and _digest(section, found) == known:
-            values[section] = found
+        found = values[group] | {key: copied}
+        missing = known and ":" in target and _digest(what, values[group]) != known
+        if missing and _digest(what, found) == known:
+            values[group] = found
 
 
-def _digest(section: str, values: Mapping[str, Any]) -> str | None:
-    """Of the files of a cell, a task or an optimiser; None where one is missing."""
+def _digest(what: str, values: Mapping[str, Any]) -> str | None:
+    """Of the files that a setting names, `cell.step`; None where one is missing.
+
+    values: of its group.
+    """
     try:
-        if section == "task":
+        if what == "task.type":
             return catalogue.task_digest(values)
-        key = "step" if section == "cell" else "name"
-        return catalogue.file_digest(str(values[key]), f"{section}.{key}")
+        return catalogue.file_digest(str(values[what.partition(".")[2]]), what)
     except UserError:
         return None
 
