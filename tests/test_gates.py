@@ -109,6 +109,17 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
     assert told(toss, where=where).verdict == "reproduced"
 
 
+def test_where_runs_end_at_their_target_all_that_reach_it_did_as_well():
+    """0.96 with the lowest rate, 0.95 with the one in the middle, and a target of 0.95."""
+    where = {"seed": {"max": 99}}
+    frame = learnt((0.96, 0.95, 0.5), target=0.95)
+    assert told(frame, where=where).verdict == "not comparable"
+    ended = frame.assign(**{"train.stop_at_target": True})
+    assert told(ended, where=where).stopped == ""
+    missed = learnt((0.96, 0.94, 0.5), target=0.95).assign(**{"train.stop_at_target": True})
+    assert "at the lower edge" in told(missed, where=where).stopped
+
+
 def learnt(lstm, rates=(0.0003, 0.003, 0.03), target=1.0):
     """Runs where chance is 0.2: what each rate brings the lstm, which takes the first of them; a
     gru that learns with the one in the middle.

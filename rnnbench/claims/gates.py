@@ -17,7 +17,7 @@ from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.formatting import listing
 from rnnbench.runs.frame import curves
 from rnnbench.runs.improvement import last_fifth
-from rnnbench.stats.statistics import Floats, costs
+from rnnbench.stats.statistics import Floats, Goal, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
 GAIN = 0.01  # a run still improves that gains more than this in the last fifth of it
@@ -161,10 +161,16 @@ def alike(frame: pd.DataFrame, run: "pd.Series[Any]") -> pd.DataFrame:
 
 def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high: float) -> bool:
     """Whether a rate between low and high was no worse in validation than that of `run`, over the
-    seeds that ran both with its budget.
+    seeds that ran both with its budget. Where runs end at their target, all that reached it did as
+    well.
     """
     rows = like[like[BUDGET] == run[BUDGET]]
-    rows = rows.assign(cost=costs(rows["valid"], "max" if run["goal"] == "max" else "min"))
+    goal: Goal = "max" if run["goal"] == "max" else "min"
+    cost = costs(rows["valid"], goal)
+    if run.get("train.stop_at_target") is True:
+        target = costs(rows["target"], goal)
+        cost = np.where(np.isfinite(target), np.fmax(cost, target), cost)
+    rows = rows.assign(cost=cost)
     scores = rows.pivot_table("cost", "seed", RATE)
     chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]
     both = [scores[[chosen, rate]].dropna().mean() for rate in inside if chosen in scores]
