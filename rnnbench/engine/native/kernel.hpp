@@ -1,28 +1,30 @@
 // What all cells share: vectors of whatever width the machine has, matrix products in registers, threads over rows.
 // The functions of one cell, emitted from its equations, follow below. REAL is float or double.
+// Few headers: <condition_variable>, <functional> and <immintrin.h> would take longer to read than a cell takes to compile.
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <thread>
+#include <limits>
 #include <vector>
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define VECTOR_BYTES 64
-#elif defined(__AVX2__)
+#else
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+#if defined(__AVX2__)
 #define VECTOR_BYTES 32
 #else
 #define VECTOR_BYTES 16
+#endif
 #endif
 typedef REAL real;
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));

@@ -4,42 +4,64 @@
 struct Team {
   const pid_t home = getpid();
   const long size;
-  std::function<void(long)> job;
+  Team *const next;
+  void (*call)(const void *, long) = nullptr;  // of what `work` points to
+  const void *work = nullptr;
   std::atomic<long> turn{0}, busy{0};
-  std::mutex taken, door;
-  std::condition_variable bell;
+  pthread_mutex_t taken = PTHREAD_MUTEX_INITIALIZER, door = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
 
-  explicit Team(long size) : size(size) {
-    for (long thread = 1; thread < size; thread++) std::thread([this, thread] { serve(thread); }).detach();
+  struct Place { Team *team; long thread; };
+  Team(long size, Team *next) : size(size), next(next) {
+    for (long thread = 1; thread < size; thread++) {
+      pthread_t made;
+      if (pthread_create(&made, nullptr, serve, new Place{this, thread})) abort();
+      pthread_detach(made);
+    }
   }
-  void serve(long thread) {
-    for (long seen = 0;; busy--) {
-      const auto asleep = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
-      while (turn == seen && std::chrono::steady_clock::now() < asleep) std::this_thread::yield();
-      if (turn == seen) {
-        std::unique_lock<std::mutex> lock(door);
-        bell.wait(lock, [&] { return turn != seen; });
+  static void *serve(void *given) {
+    const Place place = *static_cast<Place *>(given);
+    Team &team = *place.team;
+    for (long seen = 0;; team.busy--) {
+      const int64_t asleep = now() + 2000000;
+      while (team.turn == seen && now() < asleep) sched_yield();
+      if (team.turn == seen) {
+        pthread_mutex_lock(&team.door);
+        while (team.turn == seen) pthread_cond_wait(&team.bell, &team.door);
+        pthread_mutex_unlock(&team.door);
       }
-      seen = turn;
-      job(thread);
+      seen = team.turn;
+      team.call(team.work, place.thread);
     }
   }
-  void together(std::function<void(long)> work) {  // work(thread) on all of them, the caller being the first
-    std::lock_guard<std::mutex> ours(taken);
+  static int64_t now() {  // in nanoseconds
+    timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000ll + time.tv_nsec;
+  }
+  template <class Work>
+  void together(const Work &given) {  // given(thread) on all of them, the caller being the first
+    pthread_mutex_lock(&taken);
     if (size > 1) {
-      { std::lock_guard<std::mutex> lock(door); job = work, busy = size - 1, turn++; }
-      bell.notify_all();
+      pthread_mutex_lock(&door);
+      call = [](const void *work, long thread) { (*static_cast<const Work *>(work))(thread); };
+      work = &given, busy = size - 1, turn++;
+      pthread_mutex_unlock(&door);
+      pthread_cond_broadcast(&bell);
     }
-    work(0);
-    while (busy) std::this_thread::yield();
+    given(0);
+    while (busy) sched_yield();
+    pthread_mutex_unlock(&taken);
   }
   static Team &of(long size) {
-    static std::mutex door;
-    static std::map<long, Team *> teams;
-    std::lock_guard<std::mutex> lock(door);
-    Team *&team = teams[size];
-    if (!team || team->home != getpid()) team = new Team(size);
-    return *team;
+    static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+    static Team *first = nullptr;
+    pthread_mutex_lock(&door);
+    Team *found = first;
+    while (found && (found->size != size || found->home != getpid())) found = found->next;
+    if (!found) found = first = new Team(size, first);
+    pthread_mutex_unlock(&door);
+    return *found;
   }
 };
 // run(first, last, thread) on equal shares of `count`. Tiny numbers count as zero: they are slow, and far below rounding.
