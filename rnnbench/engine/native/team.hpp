@@ -21,6 +21,7 @@ struct Team {
   }
   static void *serve(void *given) {
     const Place place = *static_cast<Place *>(given);
+    delete static_cast<Place *>(given);
     Team &team = *place.team;
     for (long seen = 0;; team.busy--) {
       const int64_t asleep = now() + 2000000;

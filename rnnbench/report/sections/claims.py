@@ -12,7 +12,7 @@ from rnnbench.charts import across
 from rnnbench.charts.chart import Chart
 from rnnbench.claims.answer import ALPHA, OPEN
 from rnnbench.claims.design import Claim
-from rnnbench.claims.gates import GAIN, UNDONE
+from rnnbench.claims.gates import GAIN, LEARNT, UNDONE
 from rnnbench.claims.judging import Case, Judged, counted
 from rnnbench.formatting import interval, plural
 from rnnbench.report.results import Results
@@ -78,8 +78,9 @@ def _rules(judged: Sequence[Judged]) -> str:
         f"decided, a case is not comparable where more than {UNDONE:.0%} of its runs were still "
         f"improving (the last validation the best, or {GAIN:.0%} gained in the last fifth), where "
         f"a chosen learning rate lies at the edge of those tried, or where task or size are others "
-        f"than those that the claim is about; and a margin that is not below the published effect "
-        f"contradicts nothing."
+        f"than those that the claim is about; and nothing is contradicted by a margin that is not "
+        f"below the published effect, nor by a cell none of whose runs, with any rate, came "
+        f"{LEARNT:.0%} of the way from the memoryless baseline to the target."
     )
 
 
