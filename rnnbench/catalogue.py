@@ -13,10 +13,10 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -221,17 +221,27 @@ def neighbours(path: Path) -> list[Path]:
     return sorted(found - {path})
 
 
-def _imported(path: Path) -> Iterator[str]:
+def _imported(path: Path) -> Sequence[str]:
     """The top-level names of what a file imports; none of one that cannot be read."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return
+        return _imported_by(path.read_bytes())
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=16)  # a file of many cells is asked for once a cell
+def _imported_by(source: bytes) -> tuple[str, ...]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found += [alias.name.partition(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            found.append(node.module.partition(".")[0])
+    return tuple(found)
 
 
 def task_files(task: Mapping[str, Any]) -> dict[str, str]:
