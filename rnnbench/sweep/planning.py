@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -74,12 +74,16 @@ def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
     """
     added = tuple(f"++{prefix}" for prefix in OPEN)
 
+    @cache  # Hydra looks into folders, and a search has thousands of values of one key
+    def is_group(key: str) -> bool:
+        return bool(loader.get_group_options(key))
+
     def composes(key: str, value: str) -> bool:
         if "${" in value or value.startswith("{"):
             return True
         if key.startswith(("+", "~")) and not key.startswith(added):
             return True
-        return key in OWN.values() or bool(loader.get_group_options(key.partition("@")[0]))
+        return key in OWN.values() or is_group(key.partition("@")[0])
 
     pairs = {pair for job in jobs for pair in job.items()}
     return {key for key, value in pairs if composes(key, value)}
