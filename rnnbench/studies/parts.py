@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 from hydra._internal.callbacks import Callbacks
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
@@ -84,22 +85,24 @@ def _of(study: Study, part: Part) -> Iterator[None]:
 
 def composed(study: Study, part: Part, how: Sequence[str]) -> Runs:
     """What `rnnbench train -m` would make of a part's words."""
-    made = [translated(partial(_planned, words), words) for words in lines(study, part, how)]
+    with hydra.initialize_config_dir(str(catalogue.config_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        made = [
+            translated(partial(_planned, words, loader), words) for words in lines(study, part, how)
+        ]
     return Runs(part, [job for jobs, _ in made for job in jobs], made[0][1], part)
 
 
-def _planned(words: Sequence[str]) -> tuple[Sequence[Job], Options]:
-    with hydra.initialize_config_dir(str(catalogue.config_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(
-            "config", completed(swept(words, many=True)), RunMode.MULTIRUN
-        )
-        context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-        sweeper: Any = Plugins.instance().instantiate_sweeper(
-            config=config, hydra_context=context, task_function=str
-        )
-        jobs, options = sweeper.launcher.planned(sweeper.jobs(list(config.hydra.overrides.task)))
-        return jobs, options
+def _planned(words: Sequence[str], loader: ConfigLoader) -> tuple[Sequence[Job], Options]:
+    config = loader.load_configuration(
+        "config", completed(swept(words, many=True)), RunMode.MULTIRUN
+    )
+    context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
+    sweeper: Any = Plugins.instance().instantiate_sweeper(
+        config=config, hydra_context=context, task_function=str
+    )
+    jobs, options = sweeper.launcher.planned(sweeper.jobs(list(config.hydra.overrides.task)))
+    return jobs, options
 
 
 def confirmed(part: Part, searched: Runs, best: Sequence[Job], known: bool = False) -> Runs:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -46,7 +46,7 @@ def jobs_of(
     draw: Callable[[Sequence[SweptKey]], Iterable[Choices]],
 ) -> list[Choices]:
     """What was typed for -m as jobs; draw makes them from the swept keys."""
-    drawn = draw(axes(arguments, lambda key: bool(loader.get_group_options(key)), loader))
+    drawn = draw(axes(arguments, partial(is_group, loader), loader))
     return [with_own(job) for job in drawn]
 
 
@@ -68,22 +68,24 @@ def typed(job: Choices) -> tuple[str, ...]:
     )
 
 
+@lru_cache(maxsize=1000)  # Hydra looks into folders, and a search has thousands of values a key
+def is_group(loader: ConfigLoader, key: str) -> bool:
+    """Whether a key chooses among files."""
+    return bool(loader.get_group_options(key))
+
+
 def groups_in(jobs: Sequence[Choices], loader: ConfigLoader) -> set[str]:
     """The keys that Hydra must compose: those that choose files, add, remove or merge keys, or
     refer to other keys.
     """
     added = tuple(f"++{prefix}" for prefix in OPEN)
 
-    @cache  # Hydra looks into folders, and a search has thousands of values of one key
-    def is_group(key: str) -> bool:
-        return bool(loader.get_group_options(key))
-
     def composes(key: str, value: str) -> bool:
         if "${" in value or value.startswith("{"):
             return True
         if key.startswith(("+", "~")) and not key.startswith(added):
             return True
-        return key in OWN.values() or is_group(key.partition("@")[0])
+        return key in OWN.values() or is_group(loader, key.partition("@")[0])
 
     pairs = {pair for job in jobs for pair in job.items()}
     return {key for key, value in pairs if composes(key, value)}
