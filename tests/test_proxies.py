@@ -63,6 +63,7 @@ def test_it_goes_on_where_it_was_killed(asked, tmp_path, capsys):
     assert table["again"].tolist()[1] == 4.2 and math.isnan(table["again"][0])
     assert table["products"].tolist() == [2, 4]
     assert {"2 steps, seed 0", "4 steps, seed 1"} <= set(table)
+    assert "rank after 4 steps" in (folder / "proxies.svg").read_text("utf-8")
     whole = (folder / "journal.jsonl").read_text("utf-8").splitlines()
     (folder / "journal.jsonl").write_text(whole[0] + "\n" + whole[1][:30], "utf-8")
     assert cli.main(asked) == 0
@@ -100,6 +101,10 @@ def test_noise_is_taken_into_account():
     mean = (frame["100 steps, seed 0"] + frame["100 steps, seed 1"]) / 2
     assert made["tau"]["100 steps"] == stats.kendalltau(mean, frame["published"]).statistic
     assert made["low"]["100 steps"] < made["tau"]["100 steps"] < made["high"]["100 steps"] < 0.75
+    good = frame["published"] <= frame["published"].median()
+    half = stats.kendalltau(mean[good], frame["published"][good]).statistic
+    assert made["better"]["100 steps"] == half < made["tau"]["100 steps"]
+    assert made["better_low"]["100 steps"] < half < made["better_high"]["100 steps"]
     assert made["likely"]["100 steps"] > 0.9
     assert abs(made["likely"]["200 steps"]) < 0.06 and abs(made["tau"]["parameters"]) < 0.04
     assert made["likely"]["depth"] > 0.9  # known without noise, so that only theirs is taken out

@@ -1,5 +1,5 @@
-"""One picture of the searches of a YAML: the best fitness against candidates and against seconds,
-the mean over repeated searches of a method with its 95 % interval.
+"""Pictures of searches: the best fitness against candidates and against seconds, the mean over
+repeated searches of a method with its 95 % interval; and what cheap proxies are worth.
 """
 
 import io
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 
 from rnnbench.charts.canvas import canvas
@@ -34,6 +35,38 @@ def draw(incumbents: pd.DataFrame, relative_to: str, path: Path) -> None:
         one.set_xlabel(label)
     axes[0, 0].set_ylabel(f"best fitness ({relative_to} = 1)")
     axes[0, 0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def draw_proxies(recipes: pd.DataFrame, made: pd.DataFrame, path: Path) -> None:
+    """Kendall's τ with the published loss against our steps, of all recipes and of the better half;
+    and both ranks of every recipe, by the longest training here. Writes an SVG.
+
+    recipes, made: of `proxies.table` and `proxies.correlations`.
+    """
+    steps = made["proxy"].str.extract(r"^(\d+) steps$")[0].astype(float)
+    trained, trivial = made[steps.notna()], made[steps.isna()]
+    figure, axes = canvas(1, 2, 3.2)
+    left, right = axes.flat
+    for colour, name, of in zip(PALETTE, ("tau", "better"), ("", "better_"), strict=False):
+        label = "all recipes" if name == "tau" else "the better half"
+        left.plot(steps.dropna(), trained[name], color=colour, marker=".", label=label)
+        band = trained[f"{of}low"], trained[f"{of}high"]
+        left.fill_between(steps.dropna(), *band, color=colour, alpha=0.2, linewidth=0)
+    for level in trivial["tau"]:
+        left.axhline(level, color="0.6", linewidth=0.8, linestyle="--")
+    left.plot([], [], color="0.6", linestyle="--", label=", ".join(trivial["proxy"]))
+    left.set(xlabel="steps here", ylabel="Kendall's τ with the published loss")
+    left.set_ylim(bottom=trivial["tau"].min() - 0.25)  # room for the legend
+    left.legend(frameon=False, fontsize=8, loc="lower left")
+    last = [c for c in recipes if str(c).startswith(f"{trained['proxy'].iloc[-1]}, seed ")]
+    ours, theirs = recipes[last].mean(axis=1).rank(), recipes["published"].rank()
+    right.plot(theirs, ours, ".", color=PALETTE[0], markersize=4, alpha=0.7)
+    right.set(xlabel="rank by the published loss", ylabel=f"rank after {trained['proxy'].iloc[-1]}")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="svg", metadata={"Date": None})
     write(path, picture.getvalue())

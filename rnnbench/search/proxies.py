@@ -21,6 +21,7 @@ from rnnbench.search import recipes
 from rnnbench.search.archive import JOURNAL, append, lines
 from rnnbench.search.design import Search
 from rnnbench.search.identity import depth, products
+from rnnbench.search.pictures import draw_proxies
 from rnnbench.search.recipes import PublishedRecipe
 from rnnbench.search.run import Pool
 from rnnbench.search.screens import Assignment, Stages, pack_of, seeds_of
@@ -33,7 +34,8 @@ RESAMPLES = 1000  # of the recipes, for intervals
 def measure(
     search: Search, stages: Stages, folder: Path, workers: int, say: Callable[[str], None]
 ) -> pd.DataFrame:
-    """Train every recipe that the journal lacks, and write `proxies.csv`.
+    """Train every recipe that the journal lacks, and write `recipes.csv`, `proxies.csv` and
+    `proxies.svg`.
 
     UserError if the recipes are not there.
     """
@@ -67,6 +69,7 @@ def measure(
     write(folder / "recipes.csv", frame.to_csv(index=False, float_format="%.6g"))
     made = correlations(frame)
     write(folder / "proxies.csv", made.to_csv(index=False, float_format="%.4g"))
+    draw_proxies(frame, made, folder / "proxies.svg")
     return made
 
 
@@ -116,21 +119,32 @@ def table(known: Sequence[PublishedRecipe], done: Mapping[str, Mapping[str, Any]
     return pd.DataFrame(rows)
 
 
+def budgets(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """`100 steps` → the columns of a table of recipes with the scores of every seed there."""
+    found: dict[str, list[str]] = {}
+    for column in map(str, frame):
+        budget, seed, _ = column.partition(", seed ")
+        if seed:
+            found.setdefault(budget, []).append(column)
+    return found
+
+
 def correlations(frame: pd.DataFrame) -> pd.DataFrame:
     """τ of every proxy with the published loss, positive where the proxy is right, with a 95 %
     interval over the recipes.
 
-    Two more columns take noise into account. own: τ between our seeds at one budget; theirs: τ
-    between published trainings of one recipe. likely: what τ would be without either, by the
-    correction for attenuation of the correlations sin(π τ / 2).
+    better, better_low, better_high: the same among the half with the smaller published losses,
+    since a search wants to tell good cells apart. Three more columns take noise into account. own:
+    τ between our seeds at one budget; theirs: τ between published trainings of one recipe. likely:
+    what τ would be without either, by the correction for attenuation of the correlations
+    sin(π τ / 2).
     """
     published = frame["published"].clip(upper=WORST)
     twice = frame.dropna(subset=["again"])
     theirs = tau(twice["published"].clip(upper=WORST), twice["again"].clip(upper=WORST))
     rows = []
-    trained = [column for column in frame if " steps, seed " in str(column)]
-    for budget in dict.fromkeys(str(column).partition(",")[0] for column in trained):
-        seeds = [frame[column] for column in trained if str(column).startswith(f"{budget},")]
+    for budget, trained in budgets(frame).items():
+        seeds = [frame[column] for column in trained]
         mean = pd.concat(seeds, axis=1).mean(axis=1)
         own = tau(seeds[0], seeds[1]) if len(seeds) > 1 else math.nan
         rows.append(_row(budget, mean, published, own, theirs, len(seeds)))
@@ -144,13 +158,9 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
 def _row(
     name: str, proxy: pd.Series, published: pd.Series, own: float, theirs: float, seeds: int
 ) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    found = tau(proxy, published)
-    again = []
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(0, len(proxy), len(proxy))
-        again.append(tau(proxy.iloc[chosen], published.iloc[chosen]))
-    low, high = np.nanquantile(again, [0.025, 0.975])
+    found, low, high = _bracketed(proxy, published)
+    good = published <= published.median()
+    better = _bracketed(proxy[good], published[good])
     reliable = math.sin(math.pi * own / 2)
     if seeds > 1 and reliable > 0:  # a mean of k seeds, as Spearman and Brown say
         reliable = seeds * reliable / (1 + (seeds - 1) * reliable)
@@ -159,8 +169,24 @@ def _row(
     likely = 2 / math.pi * math.asin(max(-1.0, min(1.0, raw / noise))) if noise else math.nan
     return {
         **{"proxy": name, "recipes": len(proxy), "tau": found, "low": low, "high": high},
+        **dict(zip(("better", "better_low", "better_high"), better, strict=True)),
         **{"own": own, "theirs": theirs, "likely": likely},
     }
+
+
+def _bracketed(
+    proxy: "pd.Series[float]", published: "pd.Series[float]"
+) -> tuple[float, float, float]:
+    """τ, and its 95 % interval by drawing recipes anew; NaN for fewer than two recipes."""
+    if len(proxy) < 2:
+        return math.nan, math.nan, math.nan
+    rng = np.random.default_rng(0)
+    again = []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(0, len(proxy), len(proxy))
+        again.append(tau(proxy.iloc[chosen], published.iloc[chosen]))
+    low, high = np.nanquantile(again, [0.025, 0.975])
+    return tau(proxy, published), float(low), float(high)
 
 
 def tau(x: "pd.Series[float]", y: "pd.Series[float]") -> float:
