@@ -5,7 +5,7 @@ of its range may have a better one beyond it; another task or size may have anot
 case is not comparable, whatever its p says, and the gate that failed is named.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,8 @@ def failed(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
     """
     if other := differing(claim, case):
         return other
-    try:
-        members = list(sides(frame, claim, case))
-    except Unanswerable:
+    members = sides(frame, claim, case)
+    if not members:
         return ""
     learns = kinds()[claim.kind].learns
     if learns and not claim.budget and "improving" in frame:
@@ -99,11 +98,7 @@ def unlearnt(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> str:
     """
     if claim.budget or not kinds()[claim.kind].learns:
         return ""
-    try:
-        members = list(sides(frame, claim, case))
-    except Unanswerable:
-        return ""
-    for one in members:
+    for one in sides(frame, claim, case):
         for _, run in one.runs.drop_duplicates(RATE).iterrows():
             like = alike(frame, run)
             if _learnt_with_none(like, run):
@@ -120,10 +115,15 @@ def differing(claim: Claim, case: Mapping[str, Any]) -> str:
     return claim.comparable.get(str(task), "")
 
 
-def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> Iterator[Side]:
-    """The runs that a claim compares; none for claims about a search."""
-    for filters in kinds()[claim.kind].sides(claim):
-        yield side(frame, claim.where, case, *filters, every=claim.all)
+def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> list[Side]:
+    """The runs that a claim compares; none for claims about a search, or if a side is missing."""
+    try:
+        return [
+            side(frame, claim.where, case, *filters, every=claim.all)
+            for filters in kinds()[claim.kind].sides(claim)
+        ]
+    except Unanswerable:
+        return []
 
 
 def at_edge(frame: pd.DataFrame, one: Side) -> str:
@@ -168,8 +168,7 @@ def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high:
     goal: Goal = "max" if run["goal"] == "max" else "min"
     cost = costs(rows["valid"], goal)
     if run.get("train.stop_at_target") is True:
-        target = costs(rows["target"], goal)
-        cost = np.where(np.isfinite(target), np.fmax(cost, target), cost)
+        cost = np.fmax(cost, rows["target"] if goal == "min" else -rows["target"])
     rows = rows.assign(cost=cost)
     scores = rows.pivot_table("cost", "seed", RATE)
     chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]

@@ -34,9 +34,8 @@ from rnnbench.stats.statistics import holm
 class Case:
     """One case of a claim. name: its values of `each`, or empty.
 
-    p, against: corrected; alpha: of the strictest step of the correction. gate: what keeps these
-    runs from speaking about the claim; unlearnt: what keeps them from contradicting it; wide: what
-    keeps them from contradicting it for want of an effect; empty if nothing does.
+    p, against: corrected; alpha: of the strictest step of the correction. stopped: the gate that a
+    decided case does not pass, or an empty text.
     """
 
     name: str
@@ -44,19 +43,7 @@ class Case:
     p: float
     against: float
     alpha: float
-    gate: str = ""
-    unlearnt: str = ""
-    wide: str = ""
-
-    @property
-    def stopped(self) -> str:
-        """The gate that a decided case does not pass, or an empty text."""
-        found = self.answer.verdict(self.p, self.against)
-        if found == OPEN:
-            return ""
-        if found == REPRODUCED:
-            return self.gate
-        return self.gate or self.unlearnt or ("" if self.p < ALPHA else self.wide)
+    stopped: str = ""
 
     @property
     def verdict(self) -> str:
@@ -136,21 +123,29 @@ def judge(frame: pd.DataFrame, study: Study) -> list[Judged]:
 
 
 def judged(frame: pd.DataFrame, claim: Claim) -> Judged:
-    asked = [(named(filters), answered(frame, claim, filters)) for filters in cases(claim.each)]
+    asked = [(filters, answered(frame, claim, filters)) for filters in cases(claim.each)]
     p = holm([answer.p for _, answer in asked]).tolist()
     against = holm([answer.against for _, answer in asked]).tolist()
-    gates = [
-        (failed(frame, claim, filters), unlearnt(frame, claim, filters), margin_too_wide(claim))
-        for filters in cases(claim.each)
-    ]
     family = int(np.isfinite([answer.p for _, answer in asked]).sum())
     alpha = ALPHA / max(family, 1)
-    made = [
-        Case(name, answer, one, other, alpha, *stops)
-        for (name, answer), one, other, stops in zip(asked, p, against, gates, strict=True)
-    ]
+    made = []
+    for (filters, answer), one, other in zip(asked, p, against, strict=True):
+        gate = stopped(frame, claim, filters, answer.verdict(one, other), one < ALPHA)
+        made.append(Case(named(filters), answer, one, other, alpha, gate))
     verdict = together([case.verdict for case in made], claim.holds)
     return Judged(claim, tuple(made), verdict, family)
+
+
+def stopped(frame: pd.DataFrame, claim: Claim, filters: Filter, verdict: str, differs: bool) -> str:
+    """The gate that a case decided so does not pass, or an empty text. differs: whether a
+    difference was found, and not the want of one.
+    """
+    if verdict == OPEN:
+        return ""
+    gate = failed(frame, claim, filters)
+    if gate or verdict == REPRODUCED:
+        return gate
+    return unlearnt(frame, claim, filters) or ("" if differs else margin_too_wide(claim))
 
 
 def answered(frame: pd.DataFrame, claim: Claim, filters: Filter) -> Answer:

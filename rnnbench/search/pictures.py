@@ -16,6 +16,10 @@ from rnnbench.runs.records import write
 from rnnbench.search.design import METHODS
 
 POINTS = 60  # of each line
+TAUS = (  # columns of a table of proxies: τ and its interval
+    ("all recipes", "tau", "low", "high"),
+    ("the better half", "better", "better_low", "better_high"),
+)
 AXES = {"cells": "candidates", "seconds": "seconds of one core"}
 
 
@@ -38,31 +42,27 @@ def draw(incumbents: pd.DataFrame, relative_to: str, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_proxies(recipes: pd.DataFrame, made: pd.DataFrame, path: Path) -> None:
+def draw_proxies(made: pd.DataFrame, published: pd.Series, ours: pd.Series, path: Path) -> None:
     """Kendall's τ with the published loss against our steps, of all recipes and of the better half;
-    and both ranks of every recipe, by the longest training here. Writes an SVG.
+    and the rank of every recipe by its loss here against that by the published one. Writes an SVG.
 
-    recipes, made: of `proxies.table` and `proxies.correlations`.
+    made: of `proxies.correlations`. ours: named as its axis shall be.
     """
     steps = made["proxy"].str.extract(r"^(\d+) steps$")[0].astype(float)
-    trained, trivial = made[steps.notna()], made[steps.isna()]
+    trained, trivial = made.assign(steps=steps)[steps.notna()], made[steps.isna()]
     figure, axes = canvas(1, 2, 3.2)
     left, right = axes.flat
-    for colour, name, of in zip(PALETTE, ("tau", "better"), ("", "better_"), strict=False):
-        label = "all recipes" if name == "tau" else "the better half"
-        left.plot(steps.dropna(), trained[name], color=colour, marker=".", label=label)
-        band = trained[f"{of}low"], trained[f"{of}high"]
-        left.fill_between(steps.dropna(), *band, color=colour, alpha=0.2, linewidth=0)
+    for colour, (label, tau, low, high) in zip(PALETTE, TAUS, strict=False):
+        left.plot("steps", tau, data=trained, color=colour, marker=".", label=label)
+        left.fill_between("steps", low, high, data=trained, color=colour, alpha=0.2, linewidth=0)
     for level in trivial["tau"]:
         left.axhline(level, color="0.6", linewidth=0.8, linestyle="--")
     left.plot([], [], color="0.6", linestyle="--", label=", ".join(trivial["proxy"]))
     left.set(xlabel="steps here", ylabel="Kendall's τ with the published loss")
     left.set_ylim(bottom=trivial["tau"].min() - 0.25)  # room for the legend
     left.legend(frameon=False, fontsize=8, loc="lower left")
-    last = [c for c in recipes if str(c).startswith(f"{trained['proxy'].iloc[-1]}, seed ")]
-    ours, theirs = recipes[last].mean(axis=1).rank(), recipes["published"].rank()
-    right.plot(theirs, ours, ".", color=PALETTE[0], markersize=4, alpha=0.7)
-    right.set(xlabel="rank by the published loss", ylabel=f"rank after {trained['proxy'].iloc[-1]}")
+    right.plot(published.rank(), ours.rank(), ".", color=PALETTE[0], markersize=4, alpha=0.7)
+    right.set(xlabel="rank by the published loss", ylabel=ours.name)
     _save(figure, path)
 
 

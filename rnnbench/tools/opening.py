@@ -209,9 +209,9 @@ def trusting(trust: bool) -> Iterator[None]:
 
 def _refuse_foreign_code(folder: Folder, values: Mapping[str, Any]) -> None:
     """Refuse to run what is not rnnbench's. Looks at plain values: settings load what they name."""
-    for group, what in OWN.items():
-        homes, key = HOMES.get(group), what.removeprefix(f"{group}.")
-        held = values.get(group)
+    for what in OWN.values():
+        group, _, key = what.partition(".")
+        homes, held = HOMES.get(group), values.get(group)
         target = str(held.get(key)) if isinstance(held, Mapping) else ""
         if target.startswith(homes) if homes else not catalogue.is_file(target):
             continue
@@ -228,8 +228,8 @@ def _refuse_foreign_code(folder: Folder, values: Mapping[str, Any]) -> None:
 
 def _find_sources(values: dict[str, Any], folder: Folder) -> None:
     """Put the copies that the run keeps in the place of files that are not here as they were."""
-    for group, what in OWN.items():
-        key = what.removeprefix(f"{group}.")
+    for what in OWN.values():
+        group, _, key = what.partition(".")
         target, known = str(values[group].get(key)), values[group].get("digest")
         copied = f"{folder.source(target)}:{target.rpartition(':')[2]}"
         found = values[group] | {key: copied}
