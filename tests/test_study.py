@@ -319,6 +319,7 @@ def test_every_study_can_be_composed(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("trains")  # new workers for each part would cost more than its runs
 @pytest.mark.parametrize("name", choices("studies"))
 def test_every_study_goes_from_its_yaml_to_its_verdicts(study, name, mirror, tmp_path):
     """At scale smoke, which is what it is for: all parts, on real data, and a report that judges
