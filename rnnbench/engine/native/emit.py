@@ -52,7 +52,7 @@ def _constants(program: Stages) -> list[str]:
     rows = []
     for p in program.products:
         operand = "INPUT" if p.operand.op == "x" else program.operands.index(p.operand)
-        fields = (p.group, p.count, operand, p.first, len(p.columns), f"span({pres[p.stage]})")
+        fields = (p.group, p.count, operand, p.first, len(p.columns), pres[p.stage])
         rows.append(
             f"  {{{', '.join(map(str, fields))}, {{{', '.join(map(str, p.columns))}}}}},  // "
             f"{', '.join(program.written(p))}"
@@ -61,14 +61,12 @@ def _constants(program: Stages) -> list[str]:
         f"// {function.__name__}: emitted from the equations in "
         f"{Path(function.__code__.co_filename).name}",
         f"enum : int {{ {', '.join(f'{name} = {number}' for name, number in numbers.items())} }};",
-        "static constexpr int span(int pres) { return pres && pres < COLUMNS ? COLUMNS / pres : "
-        "1; }  // groups of lanes side by side",
         f"static const long WIDEST = "
-        f"std::max({{{', '.join(f'{n} * span({n})' for n in sorted({1, *pres}))}}});",
+        f"std::max({{{', '.join(f'{n} * span({n}, 1)' for n in sorted({1, *pres}))}}});",
         "static const int INPUT = -1;  // as an operand",
-        "struct Product { int group, blocks, operand, first, count, span, columns[PRES + 1]; };",
+        "struct Product { int group, blocks, operand, first, count, pres, columns[PRES + 1]; };",
         "static const std::vector<Product> products = {  // weights, their blocks, operand, "
-        "pre-activations from and how many, span, columns",
+        "pre-activations from and how many, of the stage, columns",
         *rows,
         "};",
     ]
@@ -204,8 +202,8 @@ def _every_group(program: Stages, s: int, later: str) -> str:
     whose sums are in memory.
     """
     pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
-    return f"""for (long first = 0; first < groups; first += span({pres})) {{
-          const long count = std::min<long>(span({pres}), groups - first);
+    return f"""for (long first = 0, wide = span({pres}, work.rows); first < groups; first += wide) {{
+          const long count = std::min(wide, groups - first);
           real *const sums = sums_at(work, {before}, {pres}, first, count, {later});"""
 
 

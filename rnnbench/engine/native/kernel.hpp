@@ -32,6 +32,8 @@ typedef std::conditional<sizeof(real) == 4, int32_t, int64_t>::type integer;
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
 static const long LANES = VECTOR_BYTES / sizeof(real);  // lanes of a vector
 static const int ROWS = 6, COLUMNS = VECTOR_BYTES == 64 ? 4 : 2;  // a tile of accumulators: vectors that fit in registers
+constexpr int columns(long rows) { return rows <= 2 ? 4 : COLUMNS; }  // of a tile with so many rows: one or two need more sums at a time, since each waits for its last
+constexpr int span(int pres, long rows) { return pres && pres < columns(rows) ? columns(rows) / pres : 1; }  // groups of lanes side by side
 static const long DEPTH = 128;  // rows of a panel of weights: with COLUMNS vectors each it stays in the first cache
 
 #define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < n; i++)
@@ -181,23 +183,24 @@ static void tile(const Stretch &s, const real *A, long am, const real *B, real *
   EACH(m, M) EACH(n, N) store(C + m * cm + n * LANES, c[m][n]);
 }
 typedef void (*Tile)(const Stretch &, const real *, long, const real *, real *, long, bool);
-#define TILES(M) {tile<M, 1>, tile<M, 2>, tile<M, COLUMNS == 4 ? 3 : 1>, tile<M, COLUMNS>}
+#define TILES(M) {tile<M, 1>, tile<M, 2>, tile<M, columns(M) == 4 ? 3 : 1>, tile<M, columns(M)>}
 static const Tile tiles[ROWS][4] = {TILES(1), TILES(2), TILES(3), TILES(4), TILES(5), TILES(6)};
 
-// A tile after the other: all rows of A with `columns` ≤ COLUMNS vectors of B.
-static void column(const Stretch &s, long rows, long columns, const real *A, long am, const real *B, real *C, long cm, bool add) {
+// A tile after the other: all rows of A with as many vectors of B as a tile has.
+static void column(const Stretch &s, long rows, long vectors, const real *A, long am, const real *B, real *C, long cm, bool add) {
   const long count = (rows + ROWS - 1) / ROWS;
   for (long i = 0, m = 0; i < count; i++) {
     const long next = rows * (i + 1) / count;
-    tiles[next - m - 1][columns - 1](s, A + m * am, am, B, C + m * cm, cm, add);
+    tiles[next - m - 1][vectors - 1](s, A + m * am, am, B, C + m * cm, cm, add);
     m = next;
   }
 }
 // Any number of vectors and any depth, cut so that a panel of B stays in the first cache while all rows use it.
 static void product(Stretch s, long rows, long vectors, const real *A, long am, const real *B, real *C, long cm, bool add) {
-  if (rows <= ROWS && vectors <= COLUMNS && s.runs == 1) return tiles[rows - 1][vectors - 1](s, A, am, B, C, cm, add);  // one tile
+  const long widest = columns(rows);
+  if (rows <= ROWS && vectors <= widest && s.runs == 1) return tiles[rows - 1][vectors - 1](s, A, am, B, C, cm, add);  // one tile
   if (s.next_a == s.depth * s.a && s.next_b == s.depth * s.b) s.depth *= s.runs, s.runs = 1;  // nothing lies between the stretches
-  const long parts = (vectors + COLUMNS - 1) / COLUMNS, panels = s.runs > 1 ? 1 : (s.depth + DEPTH - 1) / DEPTH;
+  const long parts = (vectors + widest - 1) / widest, panels = s.runs > 1 ? 1 : (s.depth + DEPTH - 1) / DEPTH;
   for (long i = 0, n = 0; i < parts; i++) {
     const long next = vectors * (i + 1) / parts;
     for (long j = 0, k = 0; j < panels; j++) {

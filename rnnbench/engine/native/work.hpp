@@ -134,11 +134,11 @@ struct Work {
     for (size_t i = 0; i < weights.size(); i++) {
       const Product &p = products[i];
       if (back && p.operand == INPUT && !c.slope_x) continue;
-      const long ld = p.blocks * c.units, rows = depth(c, p);
-      const real *from = c.weights[p.group] + k * (c.apart ? c.apart : rows * ld);
-      const std::vector<long> columns(p.columns, p.columns + p.count);
-      if (back) pack_transposed(from, ld, rows, c.units, COLUMNS, columns, weights[i]);
-      else pack(from, ld, rows, c.units, p.span, columns, weights[i]);
+      const long ld = p.blocks * c.units;
+      const real *from = c.weights[p.group] + k * (c.apart ? c.apart : depth(c, p) * ld);
+      const std::vector<long> blocks(p.columns, p.columns + p.count);
+      if (back) pack_transposed(from, ld, depth(c, p), c.units, columns(rows), blocks, weights[i]);
+      else pack(from, ld, depth(c, p), c.units, span(p.pres, rows), blocks, weights[i]);
     }
   }
 };
@@ -174,9 +174,9 @@ static void multiply_inputs(const Call &c, const Work &w, int i, const Place &pl
 // The way back: slopes of pre-activations, as they lie in the ring, times the transposed weights.
 static void multiply_back(const Call &c, const Work &w, int i, const real *ring, long rows, real *slope, bool add) {
   const Product &p = products[i];
-  const long width = c.width(), wide = padded(depth(c, p)), groups = wide / LANES;
-  for (long first = 0; first < groups; first += COLUMNS) {
-    const long count = std::min<long>(COLUMNS, groups - first);
+  const long width = c.width(), wide = padded(depth(c, p)), groups = wide / LANES, most = columns(w.rows);
+  for (long first = 0; first < groups; first += most) {
+    const long count = std::min(most, groups - first);
     for (int q = 0; q < p.count; q++) {
       const real *weights = w.weights[i] + (first * p.count + q * count) * LANES * c.units;
       product({c.units, 1, 1, count * LANES, 0, 0}, rows, count, ring + (p.first + q) * width, RING * width, weights, slope + first * LANES, wide, add || q);
