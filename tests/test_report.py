@@ -420,6 +420,46 @@ def test_a_lucky_run_does_not_stand_for_a_setting(runs):
     assert selection.sample(LSTM, own.drop(lucky[1:])).setting == {"optim.lr": 0.005}
 
 
+def tried(rates, valid, **columns):
+    """A search on one seed: a run a rate, their validation scores, and ids that say nothing."""
+    known = {"status": "finished", "goal": "max", "metric": "accuracy", "diverged": False}
+    rows = {"optim.lr": rates, "valid": valid, "value": valid, "seed": 500, "baseline": 0.5}
+    ids = [f"{7 * k % 5}{rate}" for k, rate in enumerate(rates)]
+    return pd.DataFrame(known | rows | columns | {"id": ids})
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
+@pytest.mark.parametrize(
+    ("valid", "chosen"),
+    [
+        ((1, 1, 1, 1, 1), 0.004),
+        ((0.5, 1, 1, 1, 0.5), 0.004),
+        ((0.5, 0.5, 1, 1, 1), 0.016),
+        ((0.5, 1, 1, 1, 1), 0.004),  # of two in the middle the lower
+        ((0.5, 0.5, 0.5, 0.9, 1), 0.064),
+    ],
+)
+def test_of_settings_that_did_equally_well_the_middle_one_is_chosen(valid, chosen, order):
+    """Whatever their order and ids; also where every setting has two seeds."""
+    one = tried((0.00025, 0.001, 0.004, 0.016, 0.064), valid).iloc[list(order)]
+    two = pd.concat([one, one.assign(seed=501, id=one["id"] + "b")])
+    for frame in (one, two):
+        found = selection.sample(LSTM, frame.reset_index(drop=True))
+        assert found.setting == {"optim.lr": chosen}
+    assert selection.ranked(one).index[0] == one.index[one["optim.lr"] == chosen][0]
+
+
+def test_runs_that_end_at_their_target_did_equally_well():
+    rates, valid = (0.001, 0.003, 0.01, 0.03), (0.5, 0.99, 0.995, 1.0)
+    for ends, chosen in ((True, 0.01), (False, 0.03)):
+        frame = tried(rates, valid, target=0.99, **{"train.stop_at_target": ends})
+        assert selection.sample(LSTM, frame).setting == {"optim.lr": chosen}
+    missed = tried(rates, (0.5, 0.9, 0.95, 0.98), target=0.99, **{"train.stop_at_target": True})
+    assert selection.sample(LSTM, missed).setting == {"optim.lr": 0.03}
+    lower = tried(rates, (0.5, 0.01, 0.02, 0.03), target=0.05, **{"train.stop_at_target": True})
+    assert selection.sample(LSTM, lower.assign(goal="min")).setting == {"optim.lr": 0.01}
+
+
 def test_what_diverges_is_worth_what_ignorance_scores(runs):
     own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
     slow = own["optim.lr"] == 0.005

@@ -17,6 +17,7 @@ from rnnbench.claims.selection import Side, Unanswerable, side
 from rnnbench.formatting import listing
 from rnnbench.runs.frame import curves
 from rnnbench.runs.improvement import last_fifth
+from rnnbench.stats import selection
 from rnnbench.stats.statistics import Floats, Goal, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
@@ -161,15 +162,11 @@ def alike(frame: pd.DataFrame, run: "pd.Series[Any]") -> pd.DataFrame:
 
 def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high: float) -> bool:
     """Whether a rate between low and high was no worse in validation than that of `run`, over the
-    seeds that ran both with its budget. Where runs end at their target, all that reached it did as
-    well.
+    seeds that ran both with its budget.
     """
     rows = like[like[BUDGET] == run[BUDGET]]
     goal: Goal = "max" if run["goal"] == "max" else "min"
-    cost = costs(rows["valid"], goal)
-    if run.get("train.stop_at_target") is True:
-        cost = np.fmax(cost, rows["target"] if goal == "min" else -rows["target"])
-    rows = rows.assign(cost=cost)
+    rows = rows.assign(cost=selection.costs(rows, goal))
     scores = rows.pivot_table("cost", "seed", RATE)
     chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]
     both = [scores[[chosen, rate]].dropna().mean() for rate in inside if chosen in scores]

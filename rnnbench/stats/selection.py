@@ -36,6 +36,7 @@ SOURCES = ("cell.digest", "cell.step")  # where one name stands for several cell
 BUDGETS = ("train.steps", "model.match")
 # values of a cell's or a task's own setting, up to which each is a variant with a row of its own
 VARIANTS = 12
+ENDS = "train.stop_at_target"
 TENTH, ENOUGH = 0.1, 5  # share of trials that are the best, if so many make it
 
 
@@ -277,14 +278,16 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
     chose: tuple[str, ...] = ()
     if len(sizes) == 1 or sizes.max() > 1:
         means = cost.groupby(settings).mean()[sizes * 2 >= sizes.max()]
-        best, by = runs[settings == means.idxmin()], "seeds"
-        took_part = best["seed"].isin(runs.loc[settings != means.idxmin(), "seed"])
+        one_each = runs[~settings.duplicated()]
+        setting = best_first(means, one_each[keys].set_axis(settings[one_each.index]))[0]
+        best, by = runs[settings == setting], "seeds"
+        took_part = best["seed"].isin(runs.loc[settings != setting, "seed"])
         if 0 < took_part.sum() <= (~took_part).sum():
             chose = tuple(map(str, best.loc[took_part, "id"]))
             best = best[~took_part]
     else:
         kept = best_trials(len(runs))
-        best, by = runs.loc[cost.sort_values(kind="stable").index[:kept]], "trials"
+        best, by = runs.loc[best_first(cost, runs[keys])[:kept]], "trials"
     first = cost[best.index].idxmin()
     return Sample(
         result,
@@ -300,9 +303,14 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
 
 
 def costs(runs: pd.DataFrame, goal: Goal) -> "pd.Series[float]":
-    """Validation scores turned so that less is better, and every one a number."""
+    """Validation scores turned so that less is better, and every one a number. Runs that end at
+    their target did equally well: by how much the last step went beyond it is chance.
+    """
     sign = 1.0 if goal == "min" else -1.0
     found = sign * runs["valid"].where(~runs["diverged"]).astype(float)
+    if ENDS in runs:
+        target = sign * runs["target"].astype(float)
+        found = found.clip(lower=target.where(runs[ENDS].eq(True)).fillna(-math.inf))
     worst = found[np.isfinite(found)].max()
     memoryless = (sign * runs["baseline"].astype(float)).fillna(worst)
     return found.where(np.isfinite(found), memoryless.clip(lower=worst)).fillna(0.0)
@@ -311,7 +319,26 @@ def costs(runs: pd.DataFrame, goal: Goal) -> "pd.Series[float]":
 def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
     """Validation scores of the runs of one cell on one task as costs, the best first."""
     goal: Goal = "min" if runs["goal"].iloc[0] != "max" else "max"
-    return costs(runs, goal).sort_values(kind="stable")
+    cost = costs(runs, goal)
+    return cost[best_first(cost, runs[varied(runs)])]
+
+
+def best_first(cost: "pd.Series[float]", settings: pd.DataFrame) -> list[Any]:
+    """The index of `cost`, ascending; of equals, the middle one by its settings, then its
+    neighbours: what lies at the end of a range in which all did as well is the likeliest to fail
+    with another seed.
+
+    settings: a row for each.
+    """
+    rows = settings.loc[cost.index].to_numpy(dtype=object).tolist()
+    place = dict(zip(cost.index, (tuple(map(ordering, row)) for row in rows), strict=True))
+    found = list[Any]()
+    for _, equal in cost.groupby(cost, sort=True):
+        members = sorted(equal.index, key=place.__getitem__)
+        middle = (len(members) - 1) / 2
+        outwards = sorted(range(len(members)), key=lambda i, middle=middle: abs(i - middle))
+        found += [members[i] for i in outwards]
+    return found
 
 
 def best_trials(trials: int) -> int:
