@@ -326,18 +326,19 @@ def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
 def best_first(cost: "pd.Series[float]", settings: pd.DataFrame) -> list[Any]:
     """The index of `cost`, ascending; of equals, the middle one by its settings, then its
     neighbours: what lies at the end of a range in which all did as well is the likeliest to fail
-    with another seed.
+    with another seed. Of two in the middle, first the one nearer the middle of all.
 
     settings: a row for each.
     """
     rows = settings.loc[cost.index].to_numpy(dtype=object).tolist()
     place = dict(zip(cost.index, (tuple(map(ordering, row)) for row in rows), strict=True))
+    every = {one: i for i, one in enumerate(sorted(place, key=place.__getitem__))}
     found = list[Any]()
     for _, equal in cost.groupby(cost, sort=True):
-        members = sorted(equal.index, key=place.__getitem__)
-        middle = (len(members) - 1) / 2
-        outwards = sorted(range(len(members)), key=lambda i, middle=middle: abs(i - middle))
-        found += [members[i] for i in outwards]
+        members = sorted(equal.index, key=every.__getitem__)
+        outwards = {one: abs(2 * i - len(members) + 1) for i, one in enumerate(members)}
+        central = {one: abs(2 * every[one] - len(every) + 1) for one in members}
+        found += sorted(members, key=lambda one, a=outwards, b=central: (a[one], b[one]))
     return found
 
 
