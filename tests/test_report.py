@@ -41,7 +41,7 @@ from rnnbench.report.table import CODE, NUMBER, TEXT, Column, Entry, Format, Tab
 from rnnbench.runs.collect import collect
 from rnnbench.runs.frame import curves, load
 from rnnbench.runs.made import put_files
-from rnnbench.stats import compare, selection
+from rnnbench.stats import compare, selection, twins
 from rnnbench.stats.selection import Result, Variant, study
 from rnnbench.tools import overseeds
 
@@ -489,6 +489,19 @@ def test_a_search_with_one_run_per_setting_rests_on_its_best_trials(tmp_path, qu
     text = report_of(frame)["report.md"]
     assert "Selected trials are more alike than new runs would be" in text
     assert "6 of 24" in text
+
+
+def test_a_block_and_more_layers_make_variants_of_a_cell_named_by_what_differs(runs):
+    """One layer without a block is the cell; runs of both have rows of their own, and the same
+    equations with something else around them are no twins.
+    """
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")]
+    other = own.assign(**{"model.layers": 2, "model.block": "residual"})
+    wider = own.assign(**{"model.hidden": 99})
+    made = twins.once(study(pd.concat([own, other, wider], ignore_index=True), None))
+    assert sorted(map(str, made.cells)) == ["lstm", "lstm block=residual layers=2"]
+    assert str(made.baseline) == "lstm" and len(made.samples) == 2
+    assert str(study(other, None).cells[0]) == "lstm"  # where nothing varies
 
 
 def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):

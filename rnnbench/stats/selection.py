@@ -32,6 +32,12 @@ BESIDES = (
     "train.probe_every",
 )
 SOURCES = ("cell.digest", "cell.step")  # where one name stands for several cells, what tells them
+# what may stand around a cell makes variants of it, which say what differs from this
+AROUND: dict[str, Any] = {
+    "model.block": "plain",
+    "model.layers": 1,
+    "model.bidirectional": False,
+}
 # of cells that were given different ones, none can be called better
 BUDGETS = ("train.steps", "model.match")
 # values of a cell's or a task's own setting, up to which each is a variant with a row of its own
@@ -189,7 +195,7 @@ def identified(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFr
 
 def _telling(kind: str, members: pd.DataFrame, searched: Collection[str]) -> list[str]:
     """The settings that make variants of these runs, which are of one name."""
-    own = ("cell.",) if kind == "cell" else ("task.", *BUDGETS)
+    own = ("cell.", *AROUND) if kind == "cell" else ("task.", *BUDGETS)
     keys = [key for key in varied(members) if key.startswith(own) and key not in searched]
     keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
     if kind == "task":
@@ -207,7 +213,7 @@ def _variant(name: str, keys: Sequence[str], values: Sequence[Any]) -> Variant:
     settings = [
         (key.partition(".")[2], value[:8] if key == SOURCES[0] else value)
         for key, value in zip(keys, values, strict=True)
-        if said(value) != "null"
+        if said(value) != "null" and AROUND.get(key) != value
     ]
     return Variant(name, tuple(settings))
 
@@ -336,9 +342,11 @@ def best_first(cost: "pd.Series[float]", settings: pd.DataFrame) -> list[Any]:
     found = list[Any]()
     for _, equal in cost.groupby(cost, sort=True):
         members = sorted(equal.index, key=every.__getitem__)
-        outwards = {one: abs(2 * i - len(members) + 1) for i, one in enumerate(members)}
-        central = {one: abs(2 * every[one] - len(every) + 1) for one in members}
-        found += sorted(members, key=lambda one, a=outwards, b=central: (a[one], b[one]))
+        marks = [
+            (abs(2 * i - len(members) + 1), abs(2 * every[one] - len(every) + 1), i)
+            for i, one in enumerate(members)
+        ]
+        found += [members[i] for _, _, i in sorted(marks)]
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.formatting import listing
-from rnnbench.stats.selection import Result, Selection, Variant
+from rnnbench.stats.selection import AROUND, Result, Selection, Variant
 
 OURS = "rnnbench.cells."
 NAMES = ("cell.name", "cell.step", "cell.digest")
@@ -77,8 +77,8 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 def equations(runs: pd.DataFrame) -> str:
-    """The equations of the cell of these runs in canonical form; of a cell that is not ours what
-    names it, since nobody's code is run.
+    """The equations of the cell of these runs in canonical form, and what stands around it; of a
+    cell that is not ours what names it, since nobody's code is run.
     """
     row: Mapping[str, Any] = {str(key): value for key, value in runs.iloc[0].items()}
     step = str(row.get("cell.step"))
@@ -87,9 +87,11 @@ def equations(runs: pd.DataFrame) -> str:
         for key, value in sorted(row.items())
         if key.startswith(CONSTANTS) and pd.notna(value)
     )
+    given = {key: row[key] for key in AROUND if pd.notna(row.get(key))}
+    around = "".join(f" {key}={value}" for key, value in given.items() if value != AROUND[key])
     if not step.startswith(OURS):
-        return f"{step} {row.get('cell.digest')} {constants}"
-    return _canonical(step, constants)
+        return f"{step} {row.get('cell.digest')} {constants}{around}"
+    return f"{_canonical(step, constants)}{around}"
 
 
 @lru_cache(maxsize=256)
