@@ -61,8 +61,10 @@ def probability(p: float | None) -> str:
 
 
 def listing(words: Sequence[str], joint: str = "and") -> str:
-    """`a, b and c`."""
+    """`a, b and c`; semicolons where a word has commas of its own, as `gru, layers 2` has."""
     words = list(words)
+    if len(words) > 1 and any(", " in word for word in words):
+        return f"{'; '.join(words[:-1])}; {joint} {words[-1]}"
     return f" {joint} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 

@@ -514,7 +514,7 @@ def test_variants_of_a_task_and_a_cell_have_names_of_their_own(runs):
     assert {"tanh init=glorot", "tanh init=orthogonal", "lstm"} <= set(map(str, asked.cells))
     assert asked.tasks[0] == Variant("adding", (("length", 50),))
     assert design.question(asked).endswith(
-        "compare with lstm on adding, length 50, adding, length 100 and xml?"
+        "compare with lstm on adding, length 50; adding, length 100; and xml?"
     )
 
 
