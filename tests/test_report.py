@@ -42,6 +42,7 @@ from rnnbench.runs.collect import collect
 from rnnbench.runs.frame import curves, load
 from rnnbench.runs.made import put_files
 from rnnbench.stats import compare, selection, twins
+from rnnbench.stats.importance import bounded
 from rnnbench.stats.selection import Result, Variant, study
 from rnnbench.tools import overseeds
 
@@ -460,6 +461,16 @@ def test_runs_that_end_at_their_target_did_equally_well():
     assert selection.sample(LSTM, missed).setting == {"optim.lr": 0.03}
     lower = tried(rates, (0.5, 0.01, 0.02, 0.03), target=0.05, **{"train.stop_at_target": True})
     assert selection.sample(LSTM, lower.assign(goal="min")).setting == {"optim.lr": 0.01}
+
+
+def test_what_lies_beyond_the_target_is_reported():
+    """The choice of a setting passes over it, the scores do not: nor which seed did best."""
+    ends = {"target": 0.9, "train.stop_at_target": True}
+    search = tried((0.001, 0.003, 0.01), (0.92, 0.96, 0.98), **ends)
+    assert list(bounded(search)) == [0.92, 0.96, 0.98]
+    seeds = tried((0.003, 0.003, 0.003), (0.92, 0.98, 0.96), **ends).assign(seed=[0, 1, 2])
+    found = selection.sample(LSTM, seeds)
+    assert list(found.scores) == [0.92, 0.98, 0.96] and found.score == 0.98
 
 
 def test_what_diverges_is_worth_what_ignorance_scores(runs):

@@ -18,7 +18,7 @@ from rnnbench.formatting import listing
 from rnnbench.runs.frame import curves
 from rnnbench.runs.improvement import last_fifth
 from rnnbench.stats import selection
-from rnnbench.stats.statistics import Floats, Goal, costs
+from rnnbench.stats.statistics import Floats, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
 GAIN = 0.01  # a run still improves that gains more than this in the last fifth of it
@@ -165,8 +165,7 @@ def _as_good_inside(like: pd.DataFrame, run: "pd.Series[Any]", low: float, high:
     seeds that ran both with its budget.
     """
     rows = like[like[BUDGET] == run[BUDGET]]
-    goal: Goal = "max" if run["goal"] == "max" else "min"
-    rows = rows.assign(cost=selection.costs(rows, goal))
+    rows = rows.assign(cost=selection.choosing(rows))
     scores = rows.pivot_table("cost", "seed", RATE)
     chosen, inside = float(run[RATE]), [rate for rate in scores if low < rate < high]
     both = [scores[[chosen, rate]].dropna().mean() for rate in inside if chosen in scores]

@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnbench.stats.selection import costs, said, varied
-from rnnbench.stats.statistics import Floats, Goal
+from rnnbench.stats.selection import costs, goal_of, said, varied
+from rnnbench.stats.statistics import Floats
 
 FEWEST = 20  # runs
 # up to so many distinct values are levels of equal weight, as drawn from a list; more are a range
@@ -200,11 +200,6 @@ def bounded(runs: pd.DataFrame) -> Floats:
     cost = costs(runs.assign(valid=runs["value"]), goal).to_numpy(float)
     # fmin passes over an unknown baseline
     return sign * np.asarray(np.fmin(cost, sign * runs["baseline"].to_numpy(float)))
-
-
-def goal_of(runs: pd.DataFrame) -> Goal:
-    """Which scores of these runs are better, those of one task."""
-    return "max" if runs["goal"].iloc[0] == "max" else "min"
 
 
 def _refusal(scores: Floats, settings: Sequence[Setting]) -> str:

@@ -32,7 +32,7 @@ BESIDES = (
     "train.probe_every",
 )
 SOURCES = ("cell.digest", "cell.step")  # where one name stands for several cells, what tells them
-# what may stand around a cell makes variants of it, which say what differs from this
+# what may stand around a cell makes variants of it; they say what differs from the bare cell
 AROUND: dict[str, Any] = {
     "model.block": "plain",
     "model.layers": 1,
@@ -273,14 +273,14 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
     chosen one is better than that of a new seed would be: it does not count where new seeds are at
     least as many.
     """
-    goal: Goal = "min" if runs["goal"].iloc[0] != "max" else "max"
+    goal = goal_of(runs)
     keys = varied(runs)
     runs = runs.sort_values(["seed", "id"])
     settings = (
         runs[keys].map(repr).agg(" ".join, axis=1) if keys else pd.Series("", index=runs.index)
     )
     sizes = settings.groupby(settings).size()
-    cost = costs(runs, goal)
+    cost = choosing(runs)
     chose: tuple[str, ...] = ()
     if len(sizes) == 1 or sizes.max() > 1:
         means = cost.groupby(settings).mean()[sizes * 2 >= sizes.max()]
@@ -291,10 +291,11 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
         if 0 < took_part.sum() <= (~took_part).sum():
             chose = tuple(map(str, best.loc[took_part, "id"]))
             best = best[~took_part]
+        first = costs(runs, goal)[best.index].idxmin()
     else:
         kept = best_trials(len(runs))
         best, by = runs.loc[best_first(cost, runs[keys])[:kept]], "trials"
-    first = cost[best.index].idxmin()
+        first = best.index[0]
     return Sample(
         result,
         goal,
@@ -309,23 +310,36 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
 
 
 def costs(runs: pd.DataFrame, goal: Goal) -> "pd.Series[float]":
-    """Validation scores turned so that less is better, and every one a number. Runs that end at
-    their target did equally well: by how much the last step went beyond it is chance.
-    """
+    """Validation scores turned so that less is better, and every one a number."""
     sign = 1.0 if goal == "min" else -1.0
     found = sign * runs["valid"].where(~runs["diverged"]).astype(float)
-    if ENDS in runs:
-        target = sign * runs["target"].astype(float)
-        found = found.clip(lower=target.where(runs[ENDS].eq(True)).fillna(-math.inf))
     worst = found[np.isfinite(found)].max()
     memoryless = (sign * runs["baseline"].astype(float)).fillna(worst)
     return found.where(np.isfinite(found), memoryless.clip(lower=worst)).fillna(0.0)
 
 
-def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
-    """Validation scores of the runs of one cell on one task as costs, the best first."""
-    goal: Goal = "min" if runs["goal"].iloc[0] != "max" else "max"
+def choosing(runs: pd.DataFrame) -> "pd.Series[float]":
+    """The costs by which a setting is chosen. Runs that end at their target did equally well: by
+    how much the last step went beyond it is chance.
+    """
+    goal = goal_of(runs)
     cost = costs(runs, goal)
+    if ENDS not in runs:
+        return cost
+    target = runs["target"].astype(float).where(runs[ENDS].eq(True))
+    return cost.clip(lower=(target if goal == "min" else -target).fillna(-math.inf))
+
+
+def goal_of(runs: pd.DataFrame) -> Goal:
+    """Which scores of these runs are better, those of one task."""
+    return "max" if runs["goal"].iloc[0] == "max" else "min"
+
+
+def ranked(runs: pd.DataFrame) -> "pd.Series[float]":
+    """The runs of one cell on one task by the costs by which settings are chosen, the best
+    first.
+    """
+    cost = choosing(runs)
     return cost[best_first(cost, runs[varied(runs)])]
 
 

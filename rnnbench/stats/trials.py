@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import stats
 
 from rnnbench.stats.compare import Comparison
-from rnnbench.stats.importance import bounded, goal_of
-from rnnbench.stats.selection import Result, Selection, Variant, costs, varied
+from rnnbench.stats.importance import bounded
+from rnnbench.stats.selection import Result, Selection, Variant, goal_of, ranked, varied
 from rnnbench.stats.statistics import Goal
 
 TENTH = 0.1  # of the trials are the best ones; at least two, for a variance
@@ -37,8 +37,7 @@ def trials(runs: pd.DataFrame, seeds: Collection[int]) -> pd.DataFrame:
 
 def best(runs: pd.DataFrame, share: float = TENTH) -> pd.DataFrame:
     """The trials with the best validation scores, the best first."""
-    order = costs(runs, goal_of(runs)).sort_values(kind="stable").index
-    return runs.loc[order[: max(round(len(runs) * share), 2)]]
+    return runs.loc[ranked(runs).index[: max(round(len(runs) * share), 2)]]
 
 
 def spreads(searched: Mapping[Result, pd.DataFrame]) -> pd.DataFrame:

@@ -87,8 +87,11 @@ def equations(runs: pd.DataFrame) -> str:
         for key, value in sorted(row.items())
         if key.startswith(CONSTANTS) and pd.notna(value)
     )
-    given = {key: row[key] for key in AROUND if pd.notna(row.get(key))}
-    around = "".join(f" {key}={value}" for key, value in given.items() if value != AROUND[key])
+    around = "".join(
+        f" {key}={row[key]}"
+        for key, bare in AROUND.items()
+        if pd.notna(row.get(key)) and row[key] != bare
+    )
     if not step.startswith(OURS):
         return f"{step} {row.get('cell.digest')} {constants}{around}"
     return f"{_canonical(step, constants)}{around}"
