@@ -1,6 +1,7 @@
-// ---- threads --------------------------------------------------------------------------------------------------------
-// They stay: a thread that is begun anew may wait for milliseconds on the core of its parent. After work they look out for more
-// for a while, then sleep. They do not survive a fork, and are never ended: the process ends with them.
+// ---- threads ----
+// They stay: a thread that is begun anew may wait for milliseconds on the core of its parent. After
+// work they look out for more for a while, then sleep. They do not survive a fork, and are never
+// ended: the process ends with them.
 struct Team {
   const pid_t home = getpid();
   const long size;
@@ -11,7 +12,10 @@ struct Team {
   pthread_mutex_t taken = PTHREAD_MUTEX_INITIALIZER, door = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
 
-  struct Place { Team *team; long thread; };
+  struct Place {
+    Team *team;
+    long thread;
+  };
   Team(long size, Team *next) : size(size), next(next) {
     for (long thread = 1; thread < size; thread++) {
       pthread_t made;
@@ -40,13 +44,16 @@ struct Team {
     clock_gettime(CLOCK_MONOTONIC, &time);
     return time.tv_sec * 1000000000ll + time.tv_nsec;
   }
+  // given(thread) on all of them, the caller being the first
   template <class Work>
-  void together(const Work &given) {  // given(thread) on all of them, the caller being the first
+  void together(const Work &given) {
     pthread_mutex_lock(&taken);
     if (size > 1) {
       pthread_mutex_lock(&door);
       call = [](const void *work, long thread) { (*static_cast<const Work *>(work))(thread); };
-      work = &given, busy = size - 1, turn++;
+      work = &given;
+      busy = size - 1;
+      turn++;
       pthread_mutex_unlock(&door);
       pthread_cond_broadcast(&bell);
     }
@@ -60,12 +67,16 @@ struct Team {
     pthread_mutex_lock(&door);
     Team *found = first;
     while (found && (found->size != size || found->home != getpid())) found = found->next;
-    if (!found) found = first = new Team(size, first);
+    if (!found) {
+      first = new Team(size, first);
+      found = first;
+    }
     pthread_mutex_unlock(&door);
     return *found;
   }
 };
-// run(first, last, thread) on equal shares of `count`. Tiny numbers count as zero: they are slow, and far below rounding.
+// run(first, last, thread) on equal shares of `count`. Tiny numbers count as zero: they are slow,
+// and far below rounding.
 template <class Run>
 static void parallel(long count, long threads, Run run) {
   threads = std::max(1l, std::min(threads, count));
