@@ -222,6 +222,25 @@ def test_numbers_are_scored_in_the_units_of_the_file(csv, scale):
     assert task.baseline["mse"] == pytest.approx(against, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("labels", "kind", "remarked"),
+    [
+        (lambda m: int(m % 4 == 0), "auto", True),
+        (lambda m: float(m % 20), "auto", True),
+        (lambda m: m % 21, "auto", False),  # too many to be classes
+        (lambda m: m % 4 / 2, "auto", False),
+        (lambda m: "bad" if m % 4 == 0 else "ok", "auto", False),
+        (lambda m: int(m % 4 == 0), "regression", False),
+        (lambda m: int(m % 4 == 0), "classification", False),
+    ],
+)
+def test_whole_numbers_that_may_be_classes_are_remarked(csv, labels, kind, remarked):
+    frame = machines(count=63)
+    frame["fault"] = [labels(int(name[1:])) for name in frame["machine"]]
+    task = Table(path=csv(frame), target="fault", sequence="machine", features=["a"], kind=kind)
+    assert ("task.kind=classification" in task.remark) == remarked
+
+
 # Arrays and archives
 
 
@@ -492,6 +511,16 @@ def test_settings_are_refused_by_name(settings, said):
 
 
 # From the command line
+
+
+def test_a_run_says_what_its_user_may_not_expect(settings_for, trained, csv):
+    frame = machines()
+    frame["fault"] = (frame["fault"] == "bad").astype(int)
+    typed = (f"task.path={csv(frame)}", "task.target=fault", "task.sequence=machine")
+    settings = settings_for("task=table", *typed, "task.features=[a,b]", "train.steps=2")
+    said = []
+    trained(settings, say=said.append)
+    assert "fault has 2 different values" in said[0]
 
 
 def test_a_run_on_a_table_is_its_content(settings_for, trained, csv, tmp_path):

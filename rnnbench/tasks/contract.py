@@ -148,6 +148,11 @@ class Task:
         """
         return self.target
 
+    @property
+    def remark(self) -> str:
+        """What its user may not expect of the data, in a sentence; empty: nothing."""
+        return ""
+
     def fetch(self, name: str) -> Path:
         """A data file, by its name in the catalogue (`rnnbench data list`); `bound` says how."""
         raise LookupError(f"{name}: this task is not bound to a source of data")

@@ -34,6 +34,7 @@ PARTS: tuple[Part, ...] = ("train", "valid", "test")
 KINDS = ("classification", "regression", "forecast")
 MISSING = ("refuse", "mean", "previous")
 FEW = 1e-12  # a column whose standard deviation is below this is constant
+LIKE_CLASSES = 20  # so many whole numbers may be the names of classes
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,19 @@ class Dataset(Task):
         if self.kind != "auto":
             return self.kind
         return "classification" if texts else "regression"
+
+    @property
+    def remark(self) -> str:
+        """Whole numbers may be counts or the names of classes: which, a file does not say."""
+        if self.kind != "auto" or self._kind != "regression":
+            return ""
+        values = np.unique(np.concatenate([y.ravel() for y in self._data.y or ()]))
+        if len(values) > LIKE_CLASSES or (values != np.round(values)).any():
+            return ""
+        return (
+            f"{self._data.label} has {len(values)} different values, all of them whole: they are "
+            f"predicted as numbers; if they are classes, add task.kind=classification"
+        )
 
     @cached_property
     def _whole(self) -> bool:

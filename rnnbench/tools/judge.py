@@ -222,6 +222,8 @@ def _asked(
     if by == "params" and not matched:
         common.append(f"model.match=params:{_side(cells[1], common).params}")
     x, y = (_side(cell, common) for cell in cells)
+    if x.pack.task.remark:
+        say(x.pack.task.remark)
     refuse_two_of_one_name(side.base for side in (x, y))
     first, second = x.base.settings, y.base.settings
     if run_id(first) == run_id(second):

@@ -118,6 +118,8 @@ def run_pack(
     kind, task = layer_of(first.cell, first.model), load_task(first, say)
     check_task(task, first)
     check_layer(kind, task, first)
+    if task.remark:
+        say(task.remark)
     steps, _ = in_steps(first.train, task)
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
     saved = [_checkpoint(run, say) for run in runs]
