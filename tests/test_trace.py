@@ -284,7 +284,14 @@ MISTAKES = {
     n = tanh(W.h @ x)
     return n + p.h * h  «
 """,
-        ["NameError", "'p'"],
+        ["NameError", "'p'", "take it as an argument"],
+    ),
+    "a function that is not imported": (
+        """def cell(W, R, b, x, h):
+    n = relu(W.h @ x)  «
+    return n + R.h @ h
+""",
+        ["NameError", "'relu'", "from torch import relu"],
     ),
     "a recurrent product that nothing reads": (
         """def cell(W, R, b, x, h):

@@ -65,7 +65,7 @@ def trace(function: FunctionType, constants: Mapping[str, Any] | None = None) ->
     except Exception as error:
         raise UserError(
             f"{source.place(source.failed(error))}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"
+            f"{' '.join(str(error).split())}{_remedy(error)}"
         ) from error
     results = _results(returned, state, recorder, source.place())
     for family, name in shapes:
@@ -167,6 +167,18 @@ def _results(
             )
         results.append(value)
     return tuple(results)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a name that the file does not know, where it is one of a cell's own."""
+    if not isinstance(error, NameError):
+        return ""
+    if error.name in (*FAMILIES, "x"):
+        return f"; take it as an argument, as in def cell({', '.join(FAMILIES)}, x, h)"
+    operations = {call for operation in OPERATIONS.values() for call in operation.calls}
+    if error.name in operations and hasattr(torch, error.name):
+        return f"; write above the function: from torch import {error.name}"
+    return ""
 
 
 def _has_gradient(value: Value) -> bool:
