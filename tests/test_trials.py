@@ -11,7 +11,7 @@ from test_verdicts import runs
 
 from rnnbench.claims.design import read
 from rnnbench.report.results import Results
-from rnnbench.report.sections import answer, claims, searched
+from rnnbench.report.sections import answer, claims, design, searched
 from rnnbench.report.sections import importance as settings
 from rnnbench.runs.records import run_id
 from rnnbench.stats import compare, selection, trials
@@ -160,6 +160,19 @@ def test_progress_counts_what_a_study_plans():
     frame = pd.DataFrame({"study": known.label, "id": [*fixed[:3], "else"]})
     assert progress([known], frame.head(3)) == {known.label: (3, len(fixed))}
     assert progress([known], frame) == {known.label: (4, len(fixed))}
+
+
+def test_an_answer_from_trials_says_so(study):
+    frame = study.frame[study.frame["seed"] >= 1000].assign(**{"train.batch": 1})
+    alone = selection.study(frame, "lstm", searched={"optim.lr"})
+    results = Results(alone)
+    best = sample_of(alone, "lstm").runs.sort_values("value").iloc[0]
+    assert f"test nll {best['value']:.3f}".rstrip("0") in answer.best(results)
+    assert "of its best trial" in answer.best(results)
+    assert design.design(alone).startswith(
+        "Each cell ran with 40 trials, a seed each, and optim.lr"
+    )
+    assert design.design(alone).endswith("steps of 1 sequence.")
 
 
 def test_tests_stand_in_the_report(study):

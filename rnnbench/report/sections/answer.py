@@ -11,7 +11,7 @@ from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import Part
 from rnnbench.stats.compare import EQUAL, SAME, UNDECIDED, standing
-from rnnbench.stats.selection import Variant
+from rnnbench.stats.selection import Sample, Variant
 from rnnbench.stats.statistics import FEWEST
 
 NAMED = 4  # things that a sentence lists before it counts the rest
@@ -42,20 +42,24 @@ def best(results: Results) -> str:
     if len(results.study.cells) == 1:
         ((task, sample), *tasks) = results.winners.items()
         elsewhere = f", and on {plural(len(tasks), 'other task')}" if tasks else ""
-        value = f"median test {sample.metric} {score(standing(sample))}"
-        return f"Only {sample.cell.label} has runs: {value} on {task.label}{elsewhere}."
+        return f"Only {sample.cell.label} has runs: {_reached(sample)} on {task.label}{elsewhere}."
     where: dict[Variant, list[Variant]] = {}
     for task, sample in results.winners.items():
         where.setdefault(sample.cell, []).append(task)
     if len(results.winners) == 1:
         ((task, sample),) = results.winners.items()
-        value = score(standing(sample))
-        return f"Best on {task.label}: {sample.cell.label} (median test {sample.metric} {value})."
+        return f"Best on {task.label}: {sample.cell.label} ({_reached(sample)})."
     order = sorted(where, key=lambda cell: (-len(where[cell]), cell))
     said = [f"{cell.label} on {_some(where[cell])}" for cell in order[:NAMED]]
     others = len(order) - len(said)
     rest = [f"{plural(others, 'other cell')} elsewhere"] if others > 0 else []
-    return f"Best median test score: {'; '.join([*said, *rest])}."
+    medians = all(sample.by == "seeds" for sample in results.winners.values())
+    return f"Best {'median ' if medians else ''}test score: {'; '.join([*said, *rest])}."
+
+
+def _reached(sample: Sample) -> str:
+    value = f"{sample.metric} {score(standing(sample))}"
+    return f"median test {value}" if sample.by == "seeds" else f"test {value} of its best trial"
 
 
 def tied(results: Results) -> str:
@@ -70,10 +74,11 @@ def tied(results: Results) -> str:
     if same:
         names = _some([found.x.cell for found in same])
         equal = f"{names} {'is' if len(same) == 1 else 'are'} equal to within {EQUAL:.0%}"
+    decided = f"{worse} {'is' if worse == 1 else 'are'} decided"
     open_ones = f"{len(undecided)} cannot be told from it" if undecided else "all others are worse"
     return (
-        f"Of {plural(len(pairs), 'comparison')} with the best, {worse} are decided against the "
-        f"other cell; {equal}, {open_ones}."
+        f"Of {plural(len(pairs), 'comparison')} with the best, {decided} against the other cell; "
+        f"{equal}, {open_ones}."
     )
 
 

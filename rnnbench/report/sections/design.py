@@ -52,12 +52,11 @@ def _named(names: Sequence[str], noun: str) -> str:
 def design(study: Selection) -> str:
     """One sentence: seeds, what varied, budgets."""
     frame = study.frame
-    seeds = sorted({int(seed) for seed in frame["seed"]})
     settings = listing([f"{key} {values}" for key, values in _varied(frame).items()])
     budgets = _budgets(frame)
     budget = next(iter(budgets)) if len(budgets) == 1 else "the budgets below"
     return (
-        f"Each cell ran with {_seeds(seeds)}{' and ' if settings else ''}{settings} for {budget}."
+        f"Each cell ran with {_seeds(study)}{' and ' if settings else ''}{settings} for {budget}."
     )
 
 
@@ -91,7 +90,12 @@ def chosen(study: Selection) -> str:
     return f"{rule[0].upper()}{rule[1:]}, and the test score there is reported."
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def _seeds(study: Selection) -> str:
+    """Seeds; of a random search, whose trials have one each, how many trials."""
+    searched = {sample.tried for sample in study.samples.values() if sample.by == "trials"}
+    if searched:
+        return f"{listing([f'{n:,}' for n in sorted(searched)], 'or')} trials, a seed each,"
+    seeds = sorted({int(seed) for seed in study.frame["seed"]})
     if len(seeds) == 1:
         return f"one seed ({seeds[0]})"
     if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
@@ -123,9 +127,9 @@ def _budgets(frame: pd.DataFrame) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for task, runs in frame.groupby("task", sort=True):
         steps, batch = (sorted(set(runs[f"train.{key}"])) for key in ("steps", "batch"))
-        text = (
-            f"{' or '.join(map(count, steps))} steps of {' or '.join(map(count, batch))} sequences"
-        )
+        sequences = "sequence" if batch == [1] else "sequences"
+        long, wide = (" or ".join(map(count, values)) for values in (steps, batch))
+        text = f"{long} steps of {wide} {sequences}"
         found.setdefault(text, []).append(task.label)
     return found
 
