@@ -268,6 +268,8 @@ def test_cells_are_told_apart():
     assert len({(style.colour, style.marker) for style in look.values()}) == len(shipped)
     plain = styles(["tanh", "lstm", "lstm_b", "gru", "lstm_vanilla", "mut1", "irnn"])
     assert {style.colour for style in plain.values()} == set(PALETTE)
+    odyssey = styles(["lstm_vanilla", "np", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "fgr"])
+    assert len({style.colour for style in odyssey.values()}) == len(odyssey)
     others = styles(map(str, range(500)))
     assert not set(others.values()) & set(look.values())
     assert len({style.colour for style in others.values()}) > len(PALETTE)

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MORE = ("#332288", "#882255", "#999933", "#44AA99")  # of Tol's muted scheme, for cells not ours
+MORE = ("#332288", "#882255", "#999933", "#44AA99")  # of Tol's muted scheme, where seven are few
 DASHES = (
     "-",
     (0, (5, 1.5)),
@@ -32,19 +32,20 @@ class Style:
     marker: str
 
 
-# A row a dash, a column a colour. Cells that studies compare (the plain ones and Jozefowicz et al.;
-# the LSTM of Greff et al. and its variants) stand in one row as far as colours go.
+# A row a dash, a column a colour; "": no cell. Cells that studies compare have colours of their own:
+# the plain ones and Jozefowicz et al.; the LSTM of Greff et al. and its variants.
 SHIPPED = (
     ("lstm", "gru", "lstm_b", "mut1", "irnn", "lstm_vanilla", "tanh"),
-    ("np", "cifg", "nig", "nog", "niaf", "fgr", "nfg"),
-    ("noaf", "lstm_o", "lstm_i", "mgu", "mut3", "mut2", "lstm_f"),
+    ("np", "cifg", "nig", "nog", "niaf", "", "nfg", "fgr", "noaf"),
+    ("", "lstm_o", "lstm_i", "mgu", "mut3", "mut2", "lstm_f"),
     ("indrnn", "relu", "janet", "minlstm", "ugrnn", "mingru", "slstm"),
     ("gru_reset_after", "lstm_peephole_full", "coupled"),
 )
 OURS = {
-    cell: Style(PALETTE[k], dash, MARKERS[(k + turn) % len(MARKERS)])
+    cell: Style(colour, dash, MARKERS[(k + turn) % len(MARKERS)])
     for turn, (dash, row) in enumerate(zip(DASHES, SHIPPED, strict=True))
-    for k, cell in enumerate(row)
+    for k, (colour, cell) in enumerate(zip((*PALETTE, *MORE), row, strict=False))
+    if cell
 }
 ALL = [Style(*parts) for parts in product((*PALETTE, *MORE), DASHES, MARKERS)]
 FREE = [style for style in ALL if style not in OURS.values()]
