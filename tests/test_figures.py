@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -200,7 +201,7 @@ def test_wins_are_those_of_every_pair(results):
 
 
 def test_importance_has_a_panel_per_cell(results):
-    cells = [Variant(cell) for cell in CELLS[:3]]
+    cells = chart.dressed(Variant(cell) for cell in CELLS[:3])
     rows = [
         (c, p, m, 0.01, 40, 0.8)
         for c, ms in zip(CELLS, ((0.9, 0.05), (0.7, 0.2), (0.95, 0.01)), strict=False)
@@ -219,7 +220,7 @@ def test_importance_has_a_panel_per_cell(results):
     rows += [(c, "schedule", "levels", of, 0.5, 0.1) for c in CELLS[:2] for of in ("flat", "null")]
     names = ["cell", "parameter", "scale", "x", "mean", "std"]
     made = pd.DataFrame(rows, columns=names)
-    drawn = searches.marginals("marginals", ADDING, made, "test mse", cells[:2])
+    drawn = searches.marginals("marginals", ADDING, made, "test mse", cells)
     rate, schedule = channels(drawn.spec, "x")
     assert rate["scale"]["type"] == "log" and schedule["type"] == "nominal"
     assert b"<svg" in drawn.svg
@@ -227,7 +228,7 @@ def test_importance_has_a_panel_per_cell(results):
 
 def test_average_ranks_and_the_critical_difference():
     average = {Variant(name): 1.0 + k for k, name in enumerate(CELLS)}
-    drawn = across.ranks(average, 1.5, "Ranks.")
+    drawn = across.ranks(average, 1.5, "Ranks.", chart.dressed(average))
     assert {row["cell"]: row["rank"] for row in spec_data(drawn) if "rank" in row} == {
         name: 1.0 + k for k, name in enumerate(CELLS)
     }
@@ -311,6 +312,9 @@ def test_what_differs_has_a_colour_of_its_own(tmp_path, monkeypatch):
     assert len(set(runs)) == 3
     variants = styles([f"lstm, forget bias {k}" for k in range(9)])
     assert len({style.colour for style in variants.values()}) == 9
+    many = styles([f"lstm, forget bias {k}" for k in range(22)]).values()
+    assert len(set(many)) == 22
+    assert set(Counter(style.colour for style in many).values()) == {2}
 
 
 def test_bounded_scores_stand_on_linear_axes(frame):
@@ -401,7 +405,7 @@ def test_a_dozen_cells_are_drawn_and_the_rest_is_a_click_away(frame):
     drawn = draw("scores", scores.CHART, asked)
     assert len(drawn.cells) == 31 and "12 of 31 cells" in drawn.caption
     (shown,) = [param for param in drawn.spec["params"] if param["name"] == "shown"]
-    assert shown["value"] == [cell.label for cell in asked.cells[:SHOWN]]
+    assert shown["value"] == [cell.label for cell in asked.cells][:SHOWN]
     text = ET.fromstring(drawn.svg)
     words = {node.text for node in text.iter() if node.tag.endswith("text")}
     assert len(words & {cell.label for cell in asked.cells}) == SHOWN

@@ -12,7 +12,7 @@ from test_report import column, quick, report_of  # noqa: F401
 from test_verdicts import SPREAD, claim, runs
 from test_verdicts import study as known
 
-from rnnbench.charts import across
+from rnnbench.charts import across, chart
 from rnnbench.charts.chart import Chart
 from rnnbench.claims.judging import counted, judge
 from rnnbench.report.results import Results
@@ -153,14 +153,16 @@ def test_shares_and_times_over_lengths(frame):
         (rows,) = drawn.spec["datasets"].values()
         return {row["length"]: row["value"] for row in rows if row["cell"] == cell}
 
-    solved = across.solved_by_length(task, lines)
+    cells = chart.dressed(lines)
+    solved = across.solved_by_length(task, lines, cells)
     assert values(solved, "gru") == {20: 1, 50: 1} and values(solved, "lstm") == {20: 1, 50: 0.2}
     assert solved.name == "solved-copy" and b"<svg" in solved.svg
-    times = across.times_by_length(task, lines)
+    times = across.times_by_length(task, lines, cells)
     (rows,) = times.spec["datasets"].values()
     beyond = [row for row in rows if row["beyond"]]
     assert [(row["cell"], row["length"], row["reached"]) for row in beyond] == [
         ("lstm", 50, "2 of 10")
     ]
     lstm = Variant("lstm")
-    assert across.times_by_length(task, {lstm: {50.0: lines[lstm][50.0]}}) is None
+    short = {lstm: {50.0: lines[lstm][50.0]}}
+    assert across.times_by_length(task, short, chart.dressed(short)) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Chart, Picked
+from rnnbench.charts.chart import Cells, Chart, Picked
 from rnnbench.charts.kinds import scores
 from rnnbench.charts.scales import finite
 from rnnbench.stats.selection import Sample, Variant
@@ -19,7 +19,7 @@ from rnnbench.stats.survival import share, time_to_target
 Lines = Mapping[Variant, Mapping[float, Sample]]  # cell → length → its runs
 
 
-def standings(picked: Sequence[Picked], cells: Sequence[Variant]) -> Chart:
+def standings(picked: Sequence[Picked], cells: Cells) -> Chart:
     """What cells scored on a few tasks, a panel each. cells: by average rank."""
     drawn = [(one, scores.data(one)) for one in picked]
     panels = [
@@ -35,7 +35,7 @@ def standings(picked: Sequence[Picked], cells: Sequence[Variant]) -> Chart:
     return chart.make("answer", caption, marks, cells)
 
 
-def rank_map(table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
+def rank_map(table: pd.DataFrame, cells: Cells) -> Chart:
     """A row a cell, a column a task, the rank in each place.
 
     table: cell, task (labels, in order), rank, score, n, best; cells: by average rank.
@@ -68,13 +68,12 @@ def rank_map(table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
     return chart.make("answer", caption, marks, cells)
 
 
-def ranks(average: Mapping[Variant, float], cd: float, caption: str) -> Chart:
+def ranks(average: Mapping[Variant, float], cd: float, caption: str, cells: Cells) -> Chart:
     """Average ranks, 1 is best, and how far behind the best a cell has to be (Nemenyi's critical
-    difference, Demšar 2006).
+    difference, Demšar 2006). cells: the best first.
     """
-    cells = sorted(average, key=lambda cell: (average[cell], cell))
     data = pd.DataFrame([{"cell": cell.label, "rank": average[cell]} for cell in cells])
-    low, top = average[cells[0]], math.ceil(max(*average.values(), 2))
+    low, top = min(average.values()), math.ceil(max(*average.values(), 2))
     x = alt.X("rank:Q", title="average rank", scale=alt.Scale(domain=[1, top], nice=False))
     band = pd.DataFrame([{"low": low, "high": min(low + cd, top)}])
     y = chart.row_of(cells)
@@ -99,7 +98,7 @@ def ranks(average: Mapping[Variant, float], cd: float, caption: str) -> Chart:
     return chart.make("critical-difference", caption, marks, cells)
 
 
-def solved_by_length(task: Variant, lines: Lines) -> Chart:
+def solved_by_length(task: Variant, lines: Lines, cells: Cells) -> Chart:
     """The share of each cell's runs that reached the target, against the length."""
     rows = []
     for cell, samples in lines.items():
@@ -113,11 +112,11 @@ def solved_by_length(task: Variant, lines: Lines) -> Chart:
     )
     axis = alt.Axis(format="%", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
     y = {"axis": axis, "scale": alt.Scale(domain=[-0.03, 1.03], nice=False)}
-    marks = _along(pd.DataFrame(rows), list(lines), task.label, "share solved", y)
-    return chart.make(f"solved-{task.slug}", caption, marks, list(lines))
+    marks = _along(pd.DataFrame(rows), cells, task.label, "share solved", y)
+    return chart.make(f"solved-{task.slug}", caption, marks, cells)
 
 
-def times_by_length(task: Variant, lines: Lines) -> Chart | None:
+def times_by_length(task: Variant, lines: Lines, cells: Cells) -> Chart | None:
     """The median step at which each cell reaches the target (Kaplan and Meier), against the length.
     None without any median.
     """
@@ -150,12 +149,12 @@ def times_by_length(task: Variant, lines: Lines) -> Chart | None:
     )
     y = {"axis": alt.Axis(format="~s", tickCount=6), "scale": alt.Scale(type="log", nice=False)}
     y["scale"]["padding"] = 12
-    marks = _along(table, list(lines), task.label, "steps", y)
-    return chart.make(f"times-{task.slug}", caption, marks, list(lines))
+    marks = _along(table, cells, task.label, "steps", y)
+    return chart.make(f"times-{task.slug}", caption, marks, cells)
 
 
 def _along(
-    data: pd.DataFrame, cells: Sequence[Variant], title: str, name: str, y: Mapping[str, object]
+    data: pd.DataFrame, cells: Cells, title: str, name: str, y: Mapping[str, object]
 ) -> alt.TopLevelMixin:
     """A line with intervals for each cell, cells a little beside one another."""
     places = {cell.label: k - (len(cells) - 1) / 2 for k, cell in enumerate(cells)}

@@ -25,7 +25,7 @@ from markupsafe import escape
 from PIL import Image
 
 from rnnbench.charts.scales import Span
-from rnnbench.charts.style import Style, style_of
+from rnnbench.charts.style import Style, styles
 from rnnbench.stats.selection import Result, Sample, Variant
 
 SHOWN = 12  # cells that are drawn until one asks for more
@@ -53,8 +53,8 @@ SPARE = re.compile(
     r'| (?:stroke-width|opacity)="1"| transform="translate\(0,0\)"'
 )
 EXACT, DECIMALS = re.compile(r' (?:d|transform)="[^"]*"'), re.compile(r"(\.\d\d)\d+")
-# A picture is measured with the letters of Arial; where a reader's are wider, labels still have room
-# at the left and between the columns of a legend.
+# A picture is measured with the letters of Arial; where a reader's are wider, labels still have
+# room at the left and between the columns of a legend.
 CONFIG: dict[str, Any] = {
     "background": "white",
     "padding": {"left": 26, "right": 5, "top": 5, "bottom": 5},
@@ -66,6 +66,9 @@ CONFIG: dict[str, Any] = {
     "header": {"labelFontWeight": "bold", "labelLimit": 260},
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal"},
 }
+
+
+Cells = Mapping[Variant, Style]  # what each looks like, the best first
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Chart:
     caption: str
     alt: str
     spec: Mapping[str, Any] = field(repr=False)
-    cells: tuple[Variant, ...] = ()
+    cells: Cells = field(default_factory=dict)
 
     @cached_property
     def svg(self) -> bytes:
@@ -136,10 +139,7 @@ class Picked:
     baseline: Variant
     apart: frozenset[Variant]
     searched: Mapping[Result, pd.DataFrame]
-
-    @property
-    def cells(self) -> tuple[Variant, ...]:
-        return tuple(sample.cell for sample in self.samples)
+    cells: Cells
 
     @property
     def goal(self) -> str:
@@ -180,16 +180,16 @@ def draw(name: str, kind: ChartKind, picked: Picked) -> Chart | None:
         return None
     caption = f"{picked.task.label}: {kind.caption(data, picked)}"
     shown = set(data["cell"]) if "cell" in data else set()
-    cells = [cell for cell in picked.cells if cell.label in shown]
+    cells = {cell: style for cell, style in picked.cells.items() if cell.label in shown}
     with debug_mode(False):  # every channel checked against the schema takes longer than drawing
         marks = kind.marks(data, picked)
     return make(f"{name}-{picked.task.slug}", caption, marks, cells)
 
 
-def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Variant] = ()) -> Chart:
+def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Cells | None = None) -> Chart:
     """A chart of these marks. cells: that can be switched, the best first."""
     alternative = caption.split(". ")[0].rstrip(".")
-    first = [cell.label for cell in cells[:SHOWN]]
+    first = _labels(cells or ())[:SHOWN]
     spec = marks.to_dict(validate=False)
     spec["datasets"] = _named(spec)
     spec["config"] = CONFIG
@@ -201,7 +201,7 @@ def make(name: str, caption: str, marks: alt.TopLevelMixin, cells: Sequence[Vari
                 f"{caption.rstrip()} Drawn: {SHOWN} of {len(cells)} cells; the others are switched "
                 f"on in the legend of the page."
             )
-    return Chart(name, caption, alternative, spec, tuple(cells))
+    return Chart(name, caption, alternative, spec, cells or {})
 
 
 def _named(node: Any) -> dict[str, Any]:
@@ -246,29 +246,29 @@ def _short(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def look(cells: Iterable[Variant]) -> dict[str, Style]:
-    """Label → style, in this order."""
-    return {cell.label: style_of(str(cell)) for cell in cells}
+def dressed(cells: Iterable[Variant]) -> Cells:
+    """These cells with what they look like in pictures that are read together."""
+    shown = list(cells)
+    known = styles(map(str, shown))
+    return {cell: known[str(cell)] for cell in shown}
 
 
-def legend(cells: Sequence[Variant], line: bool = False, most: int = SHOWN) -> alt.Legend:
+def legend(cells: Cells, line: bool = False, most: int = SHOWN) -> alt.Legend:
     """Of those that are drawn. line: as lines; most: so many at first."""
-    shown = [cell.label for cell in cells[:most]]
+    shown = _labels(cells)[:most]
     style = {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.2} if line else {}
     columns = max(1, LETTERS // (max(map(len, shown), default=1) + 6))
     return alt.Legend(title=None, values=shown, symbolOpacity=1, columns=columns, **style)
 
 
-def colour(cells: Sequence[Variant], shown: bool = True, line: bool = False) -> alt.Color:
+def colour(cells: Cells, shown: bool = True, line: bool = False) -> alt.Color:
     """The colour of a cell. shown: with a legend, of lines where cells are drawn as such."""
-    styles = look(cells)
-    scale = alt.Scale(domain=list(styles), range=[style.colour for style in styles.values()])
+    scale = alt.Scale(domain=_labels(cells), range=[style.colour for style in cells.values()])
     return alt.Color("cell:N", scale=scale, legend=legend(cells, line) if shown else None)
 
 
-def dash(cells: Sequence[Variant], shown: bool = True) -> alt.StrokeDash:
-    styles = look(cells)
-    scale = alt.Scale(domain=list(styles), range=[dashes(style) for style in styles.values()])
+def dash(cells: Cells, shown: bool = True) -> alt.StrokeDash:
+    scale = alt.Scale(domain=_labels(cells), range=[dashes(style) for style in cells.values()])
     known = legend(cells, line=True) if shown else None
     return alt.StrokeDash("cell:N", scale=scale, legend=known)
 
@@ -278,18 +278,19 @@ def dashes(style: Style) -> list[float]:
     return [1, 0] if style.dash == "-" else [1.6 * part for part in style.dash[1]]
 
 
-def shape(cells: Sequence[Variant], shown: bool = True) -> alt.Shape:
-    styles = look(cells)
-    scale = alt.Scale(
-        domain=list(styles), range=[SHAPES[style.marker] for style in styles.values()]
-    )
+def shape(cells: Cells, shown: bool = True) -> alt.Shape:
+    forms = [SHAPES[style.marker] for style in cells.values()]
+    scale = alt.Scale(domain=_labels(cells), range=forms)
     return alt.Shape("cell:N", scale=scale, legend=legend(cells) if shown else None)
 
 
-def row_of(cells: Sequence[Variant]) -> alt.Y:
+def _labels(cells: Iterable[Variant]) -> list[str]:
+    return [cell.label for cell in cells]
+
+
+def row_of(cells: Iterable[Variant]) -> alt.Y:
     """A row for each cell, the best on top."""
-    order = [cell.label for cell in cells]
-    return alt.Y("cell:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False))
+    return alt.Y("cell:N", sort=_labels(cells), title=None, axis=alt.Axis(grid=True, ticks=False))
 
 
 def scaled(span: Span, **options: Any) -> alt.Scale:

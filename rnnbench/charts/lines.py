@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Chart
+from rnnbench.charts.chart import Cells, Chart
 from rnnbench.charts.scales import Span, fit
 from rnnbench.errors import UserError
 from rnnbench.runs.form import ENDED
@@ -51,7 +51,8 @@ def learning(found: Found) -> Chart:
         raise UserError("there is no curve to draw: every run failed; rnnbench status says why")
     known = list(_readable(ended))
     named = names([record for record, _ in known])
-    cells, tasks = sorted(set(named)), sorted({record["task"] for record, _ in known})
+    cells = chart.dressed(sorted(set(named)))
+    tasks = sorted({record["task"] for record, _ in known})
     every = [(name, *one) for name, one in zip(named, known, strict=True)]
     panels = [
         _learned(task, [one for one in every if one[1]["task"] == task], cells) for task in tasks
@@ -96,7 +97,7 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[Variant]:
 def _learned(
     task: str,
     members: Sequence[tuple[Variant, dict[str, Any], list[CurveRow]]],
-    cells: Sequence[Variant],
+    cells: Cells,
 ) -> alt.LayerChart:
     first = members[0][1]
     metric, goal = first["primary"]["name"], first["primary"]["goal"]
@@ -129,7 +130,7 @@ def generalisation(curves: Sequence[Curve]) -> Chart:
     return chart.make("generalisation", caption, marks)
 
 
-def _away(members: Sequence[Curve], cells: Sequence[Variant]) -> alt.LayerChart:
+def _away(members: Sequence[Curve], cells: Cells) -> alt.LayerChart:
     longest = max(members, key=lambda curve: len(curve.at))
     rows = [
         {"cell": curve.cell, "run": str(number), "at": at, "score": score}
@@ -165,8 +166,8 @@ def _target(levels: Mapping[str, float]) -> list[alt.Chart]:
     return chart.marked({name: level for name, level in levels.items() if name == "target"})
 
 
-def _cells(names: Iterator[str]) -> list[Variant]:
-    return [Variant(name) for name in sorted(set(names))]
+def _cells(names: Iterator[str]) -> Cells:
+    return chart.dressed(Variant(name) for name in sorted(set(names)))
 
 
 def _span(data: pd.DataFrame, levels: Sequence[Any], memoryless: Sequence[Any], goal: str) -> Span:
@@ -174,9 +175,7 @@ def _span(data: pd.DataFrame, levels: Sequence[Any], memoryless: Sequence[Any], 
     return fit(scores, levels, memoryless, goal)
 
 
-def _lines(
-    data: pd.DataFrame, cells: Sequence[Variant], x: alt.X, span: Span, title: str
-) -> list[alt.Chart]:
+def _lines(data: pd.DataFrame, cells: Cells, x: alt.X, span: Span, title: str) -> list[alt.Chart]:
     """data: cell, run, at, score."""
     base = alt.Chart(chart.rows(data))
     y = alt.Y("score:Q", title=title, scale=chart.scaled(span), axis=chart.numbers(span.kind))

@@ -1,20 +1,19 @@
 """Which settings mattered in a search: shares of variance, and the score along each setting."""
 
 import math
-from collections.abc import Sequence
 
 import altair as alt
 import pandas as pd
 
 from rnnbench.charts import chart
-from rnnbench.charts.chart import Chart
+from rnnbench.charts.chart import Cells, Chart
 from rnnbench.stats.selection import Variant, said
 
 ACROSS = 3  # panels side by side
 SIDE = 125  # of a panel
 
 
-def importance(task: Variant, table: pd.DataFrame, cells: Sequence[Variant]) -> Chart:
+def importance(task: Variant, table: pd.DataFrame, cells: Cells) -> Chart:
     """Shares of the variance by setting, a panel for each cell; error bars are the standard
     deviation over refits of the forest. table: cell, parameter, mean, std, n, r2.
     """
@@ -50,9 +49,7 @@ def importance(task: Variant, table: pd.DataFrame, cells: Sequence[Variant]) -> 
     return chart.make(f"importance-{task.slug}", caption, marks, cells)
 
 
-def marginals(
-    name: str, task: Variant, table: pd.DataFrame, what: str, cells: Sequence[Variant]
-) -> Chart:
+def marginals(name: str, task: Variant, table: pd.DataFrame, what: str, cells: Cells) -> Chart:
     """What is predicted along one setting, the others averaged out, a panel for each setting.
 
     table: cell, parameter, scale, x, mean, std. what: a score, or training time.
@@ -65,9 +62,7 @@ def marginals(
     return chart.make(f"{name}-{task.slug}", caption, marks, cells)
 
 
-def _marginal(
-    name: str, own: pd.DataFrame, what: str, cells: Sequence[Variant]
-) -> alt.TopLevelMixin:
+def _marginal(name: str, own: pd.DataFrame, what: str, cells: Cells) -> alt.TopLevelMixin:
     words = not all(_number(x) for x in own["x"])
     logarithmic = bool((own["scale"] == "log").any())
     own = own.assign(x=own["x"].map(said if words else float))

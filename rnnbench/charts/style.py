@@ -2,10 +2,12 @@
 
 Colours are those of Okabe & Ito (2008), Color universal design, without the yellow, which is too
 light for a line on white: readers with any common colour blindness tell them apart. A cell's
-colour, dash and marker follow from its name, so that pictures made apart can be read together.
+colour, dash and marker follow from its name, so that pictures made apart can be read together;
+those of a variant also from what else is in its report, so that two do not look alike.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -32,8 +34,8 @@ class Style:
     marker: str
 
 
-# A row a dash, a column a colour; "": no cell. Cells that studies compare have colours of their own:
-# the plain ones and Jozefowicz et al.; the LSTM of Greff et al. and its variants.
+# A row a dash, a column a colour; "": no cell. Cells that studies compare have colours of their
+# own: the plain ones and Jozefowicz et al.; the LSTM of Greff et al. and its variants.
 SHIPPED = (
     ("lstm", "gru", "lstm_b", "mut1", "irnn", "lstm_vanilla", "tanh"),
     ("np", "cifg", "nig", "nog", "niaf", "", "nfg", "fgr", "noaf"),
@@ -63,17 +65,21 @@ def style_of(cell: str) -> Style:
 
 def styles(cells: Iterable[str]) -> dict[str, Style]:
     """A style for each cell of one picture, in alphabetical order: `style_of`, but where that has
-    the colour of another in the picture, ours aside, the next that is free.
+    the colour of another in the picture, ours aside, the next whose colour is used least, if
+    possible with the same dash and marker.
     """
     names = sorted(set(cells))
-    taken = [style_of(name).colour for name in names if name in OURS]
-    found = {}
+    used = Counter(dict.fromkeys((*PALETTE, *MORE), 0))
+    used.update(style_of(name).colour for name in names if name in OURS)
+    found: dict[str, Style] = {}
     for name in names:
         style = style_of(name)
         if name not in OURS:
-            start = FREE.index(style)
+            start, least = FREE.index(style), min(used.values())
             turns = [*FREE[start:], *FREE[:start]]
-            style = next((one for one in turns if one.colour not in taken), style)
-            taken.append(style.colour)
+            rare = [one for one in turns if used[one.colour] == least and one not in found.values()]
+            alike = (one for one in rare if (one.dash, one.marker) == (style.dash, style.marker))
+            style = next(alike, next(iter(rare), style))
+            used[style.colour] += 1
         found[name] = style
     return found

@@ -14,7 +14,6 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rnnbench.charts.chart import SHOWN, Chart, Picture, dashes, script
-from rnnbench.charts.style import style_of
 from rnnbench.claims.design import Study, of_label
 from rnnbench.errors import UserError
 from rnnbench.formatting import inert
@@ -197,8 +196,7 @@ def every(made: Iterable[Page]) -> Iterator[Part]:
 def legend(chart: Chart) -> list[dict[str, Any]]:
     """What the page makes a legend of whose entries switch cells."""
     entries = []
-    for k, cell in enumerate(chart.cells):
-        style = style_of(str(cell))
+    for k, (cell, style) in enumerate(chart.cells.items()):
         dash = " ".join(f"{part:g}" for part in dashes(style))
         look = {"colour": style.colour, "dash": dash, "on": k < SHOWN}
         entries.append({"cell": cell.label, **look})

@@ -2,14 +2,15 @@
 and handed to every section.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from rnnbench.charts.chart import Picked
+from rnnbench.charts import chart
+from rnnbench.charts.chart import Cells, Picked
 from rnnbench.charts.probes import Probed, probed
 from rnnbench.claims.design import Study
 from rnnbench.claims.gates import improving
@@ -62,6 +63,14 @@ class Results:
         return sorted(average, key=lambda cell: (average[cell], cell))
 
     @cached_property
+    def _looks(self) -> Cells:
+        return chart.dressed(self.study.cells)
+
+    def dressed(self, cells: Iterable[Variant]) -> Cells:
+        """These cells as they look in every picture of the report."""
+        return {cell: self._looks[cell] for cell in cells}
+
+    @cached_property
     def best(self) -> pd.DataFrame:
         """The runs that count."""
         samples = [sample.best for sample in self.study.samples.values()]
@@ -83,8 +92,9 @@ class Results:
         runs = self.study.runs(task)
         own = self.curves[self.curves["id"].isin(runs["id"])]
         first = self.study.baseline
-        searched = self.searched(task)
-        return Picked(task, self.ordered(task), runs, own, first, frozenset(apart), searched)
+        order = self.ordered(task)
+        cells = self.dressed(sample.cell for sample in order)
+        return Picked(task, order, runs, own, first, frozenset(apart), self.searched(task), cells)
 
     @cached_property
     def search_seeds(self) -> frozenset[int]:

@@ -25,10 +25,11 @@ def parts(results: Results) -> Iterator[Part]:
     far = " ".join(unfinished(results))
     yield " ".join(filter(None, (far, best(results), tied(results), unsaid(results))))
     tasks = [task for task in results.study.tasks if len(results.study.of(task)) > 1]
+    cells = results.dressed(results.cells)
     if len(tasks) > PANELS:
-        yield across.rank_map(_ranks(results, tasks), results.cells)
+        yield across.rank_map(_ranks(results, tasks), cells)
     elif tasks:
-        yield across.standings([results.picked(task) for task in tasks], results.cells)
+        yield across.standings([results.picked(task) for task in tasks], cells)
 
 
 def unfinished(results: Results) -> Iterator[str]:

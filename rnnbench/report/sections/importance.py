@@ -39,8 +39,9 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
         table = pd.concat([one.table.assign(cell=cell.label) for cell, one in used])
         marginals = pd.concat([one.marginals.assign(cell=cell.label) for cell, one in used])
         score = results.study.samples[Result(task, cells[0])].metric
-        yield searches.importance(task, table, cells)
-        yield searches.marginals("marginals", task, marginals, f"test {score}", cells)
+        looks = results.dressed(cells)
+        yield searches.importance(task, table, looks)
+        yield searches.marginals("marginals", task, marginals, f"test {score}", looks)
         yield importance_table(task, used)
         yield from _times(results, task, cells)
     refused = [f"{cell.label} ({one.reason})" for cell, one in rows if one.reason]
@@ -54,7 +55,7 @@ def _times(results: Results, task: Variant, cells: Sequence[Variant]) -> Iterato
     used = [(cell, one) for cell, one in found.items() if one is not None and not one.reason]
     if used:
         marginals = pd.concat([one.marginals.assign(cell=cell.label) for cell, one in used])
-        shown = [cell for cell, _ in used]
+        shown = results.dressed(cell for cell, _ in used)
         yield TIME
         yield searches.marginals("times", task, marginals, "training time", shown)
 

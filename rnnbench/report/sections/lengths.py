@@ -34,8 +34,9 @@ def by_length(study: Selection) -> dict[Variant, Lines]:
 def parts(results: Results) -> Iterator[Part]:
     for task, lines in by_length(results.study).items():
         order = {cell: lines[cell] for cell in results.cells if cell in lines}
-        yield solved_by_length(task, order)
-        if (times := times_by_length(task, order)) is not None:
+        cells = results.dressed(order)
+        yield solved_by_length(task, order, cells)
+        if (times := times_by_length(task, order, cells)) is not None:
             yield times
 
 

@@ -27,7 +27,8 @@ def parts(results: Results) -> Iterator[Part]:
         f"other tasks, and ranks forget how large differences are. {twins.said(results.study)}"
     ).rstrip()
     average = dict(zip(results.study.cells, found.average, strict=True))
-    yield across.ranks(average, found.critical_difference, caption)
+    cells = results.dressed(sorted(average, key=lambda cell: (average[cell], cell)))
+    yield across.ranks(average, found.critical_difference, caption, cells)
 
 
 SECTION = Section("Average ranks", "overview", 50, parts)
