@@ -173,6 +173,8 @@ def test_an_answer_from_trials_says_so(study):
         "Each cell ran with 40 trials, a seed each, and optim.lr"
     )
     assert design.design(alone).endswith("steps of 1 sequence.")
+    both = selection.study(study.frame.assign(**{"train.batch": 1}), "lstm", searched={"optim.lr"})
+    assert "40 trials, a seed each (the chosen one 11), and" in design.design(both)
 
 
 def test_tests_stand_in_the_report(study):

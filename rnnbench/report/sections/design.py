@@ -1,6 +1,6 @@
 """What was asked and how it was done, said from the settings of the runs alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from rnnbench.formatting import count, listing, plural
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
 from rnnbench.report.table import PROSE, TEXT, Column, Part, Table
-from rnnbench.stats.selection import Selection, ordering, said, varied
+from rnnbench.stats.selection import Sample, Selection, ordering, said, varied
 
 MANY = 6  # values of a setting that are listed one by one
 CONTEXT = "{cells} on {task}: no states between windows, the {said} steps before are read again"
@@ -91,10 +91,15 @@ def chosen(study: Selection) -> str:
 
 
 def _seeds(study: Selection) -> str:
-    """Seeds; of a random search, whose trials have one each, how many trials."""
-    searched = {sample.tried for sample in study.samples.values() if sample.by == "trials"}
-    if searched:
-        return f"{listing([f'{n:,}' for n in sorted(searched)], 'or')} trials, a seed each,"
+    """Seeds; of a random search, whose trials have one each, how many trials, and how many seeds
+    those have that were chosen among them.
+    """
+    samples = [sample for sample in study.samples.values() if _searched(sample)]
+    if samples:
+        trials = _either(sample.tried for sample in samples)
+        chosen = [len(sample.best) for sample in samples if sample.by == "seeds"]
+        more = f" (the chosen one {_either(chosen)})" if chosen else ""
+        return f"{trials} trials, a seed each{more},"
     seeds = sorted({int(seed) for seed in study.frame["seed"]})
     if len(seeds) == 1:
         return f"one seed ({seeds[0]})"
@@ -102,6 +107,16 @@ def _seeds(study: Selection) -> str:
         return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
     named = f" ({listing([str(seed) for seed in seeds])})" if len(seeds) <= MANY else ""
     return f"{len(seeds)} seeds{named}"
+
+
+def _searched(sample: Sample) -> bool:
+    """Whether its settings have seeds of their own, rather than all of them the same."""
+    seeds = sample.runs["seed"].nunique()
+    return sample.by == "trials" or seeds > 2 * sample.best["seed"].nunique()
+
+
+def _either(numbers: Iterable[int]) -> str:
+    return listing([f"{n:,}" for n in sorted(set(numbers))], "or")
 
 
 def _varied(frame: pd.DataFrame) -> dict[str, str]:
