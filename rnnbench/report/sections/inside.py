@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from rnnbench.charts import dynamics
 from rnnbench.charts.chart import Picture
 from rnnbench.charts.probes import TIMES, Probed, Short, short
-from rnnbench.charts.style import style_of
 from rnnbench.formatting import listing, number, plural
 from rnnbench.report.results import Results
 from rnnbench.report.section import Section
@@ -39,7 +38,7 @@ def parts(results: Results, task: Variant) -> Iterator[Part]:
     )
     found = {cell.label: one.found for cell, one in probes.items()}
     sequences = max(one["sequences"] for one in found.values())
-    look = {cell.label: style_of(str(cell)) for cell in probes}
+    look = {cell.label: style for cell, style in results.dressed(probes).items()}
     yield _picture(
         f"gradients-{task.slug}",
         dynamics.gradient_norms(found, known=look),
