@@ -20,7 +20,8 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      const given = () => this.frame.contentWindow?.onmessage(new MessageEvent("message", { data }));
+      const given = () =>
+        this.frame.contentWindow?.onmessage(new MessageEvent("message", { data }));
       this.ready.then(given, () => {});
     }
 

@@ -22,12 +22,17 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 function compare(a, b, down) {
-  const x = parseFloat(a.dataset.v), y = parseFloat(b.dataset.v);
-  if (isNaN(x) && isNaN(y)) return down * a.textContent.localeCompare(b.textContent, undefined, { numeric: true });
-  return isNaN(x) ? 1 : isNaN(y) ? -1 : x === y ? 0 : x < y ? -down : down;  // what is no number stays below
+  const x = parseFloat(a.dataset.v);
+  const y = parseFloat(b.dataset.v);
+  if (isNaN(x) && isNaN(y))
+    return down * a.textContent.localeCompare(b.textContent, undefined, { numeric: true });
+  if (isNaN(x)) return 1; // what is no number stays below
+  if (isNaN(y)) return -1;
+  return x === y ? 0 : x < y ? -down : down;
 }
 
-// Filters: a search in all rows, and a list of boxes for cells, tasks and variants, where there are several.
+// Filters: a search in all rows, and a list of boxes for cells, tasks and variants, where there
+// are several.
 const off = { cell: new Set(), task: new Set(), variant: new Set() };
 const form = document.getElementById("filters");
 const search = document.createElement("input");
@@ -42,7 +47,11 @@ function buildFilters() {
   search.setAttribute("aria-label", "Search the tables");
   search.addEventListener("input", applyFilters);
   form.append(search);
-  for (const [kind, title] of [["cell", "Cells"], ["task", "Tasks"], ["variant", "Variants"]]) {
+  for (const [kind, title] of [
+    ["cell", "Cells"],
+    ["task", "Tasks"],
+    ["variant", "Variants"],
+  ]) {
     const rows = [...document.querySelectorAll(`tr[data-${kind}]`)];
     const values = new Set(rows.flatMap((row) => parts(row, kind)));
     if (kind === "cell") legends().forEach((entry) => values.add(entry.cell));
@@ -58,7 +67,9 @@ function parts(row, kind) {
   return value === undefined ? [] : kind === "variant" ? value.split("; ") : [value];
 }
 function legends() {
-  return [...document.querySelectorAll("[data-legend]")].flatMap((node) => JSON.parse(node.dataset.legend));
+  return [...document.querySelectorAll("[data-legend]")].flatMap((node) =>
+    JSON.parse(node.dataset.legend),
+  );
 }
 function boxes(kind, title, values) {
   const all = values.map((value) => {
@@ -69,26 +80,44 @@ function boxes(kind, title, values) {
     });
     return [box, element("label", {}, box, ` ${value}`)];
   });
-  const switches = [["all", true], ["none", false]].map(([name, on]) => {
+  const switches = [
+    ["all", true],
+    ["none", false],
+  ].map(([name, on]) => {
     const button = element("button", { type: "button", textContent: name });
     button.setAttribute("aria-label", `${title}: ${name}`);
     button.addEventListener("click", () => {
-      all.forEach(([box]) => { box.checked = on; });
+      all.forEach(([box]) => {
+        box.checked = on;
+      });
       off[kind] = new Set(on ? [] : values);
       applyFilters();
     });
     return button;
   });
-  const list = element("div", { className: "boxes" }, ...switches, ...all.map(([, label]) => label));
-  return element("details", { className: "filter" }, element("summary", { textContent: title }), list);
+  const list = element(
+    "div",
+    { className: "boxes" },
+    ...switches,
+    ...all.map(([, label]) => label),
+  );
+  return element(
+    "details",
+    { className: "filter" },
+    element("summary", { textContent: title }),
+    list,
+  );
 }
 function applyFilters() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   let hidden = 0;
   for (const row of document.querySelectorAll("tbody tr:not(.heading)")) {
     const text = row.textContent.toLowerCase();
-    const stays = words.every((word) => text.includes(word))
-      && ["cell", "task", "variant"].every((kind) => parts(row, kind).every((value) => !off[kind].has(value)));
+    const stays =
+      words.every((word) => text.includes(word)) &&
+      ["cell", "task", "variant"].every((kind) =>
+        parts(row, kind).every((value) => !off[kind].has(value)),
+      );
     row.hidden = !stays;
     hidden += !stays;
   }
@@ -104,7 +133,8 @@ function applyFilters() {
   charts.forEach((chart) => chart.show());
 }
 
-// Charts: the picture is replaced by one that can be hovered, zoomed and thinned out when it comes into view.
+// Charts: the picture is replaced by one that can be hovered, zoomed and thinned out when it comes
+// into view.
 const charts = [];
 class Switched {
   constructor(figure) {
@@ -117,7 +147,11 @@ class Switched {
     if (this.entries.length) withoutLegend(spec);
     const place = element("div", { className: "live" });
     this.figure.querySelector(".drawing").replaceChildren(place);
-    const made = await vegaEmbed(place, spec, { actions: false, renderer: "svg", tooltip: { theme: "custom" } });
+    const made = await vegaEmbed(place, spec, {
+      actions: false,
+      renderer: "svg",
+      tooltip: { theme: "custom" },
+    });
     this.view = made.view;
     if (this.entries.length > 1) this.buildLegend();
     this.show();
@@ -125,7 +159,8 @@ class Switched {
   buildLegend() {
     const legend = this.figure.querySelector(".legend");
     this.buttons = this.entries.map((entry) => {
-      const swatch = `<svg viewBox="0 0 24 8" aria-hidden="true"><line x1="0" x2="24" y1="4" y2="4"/></svg>`;
+      const drawn = '<line x1="0" x2="24" y1="4" y2="4"/>';
+      const swatch = `<svg viewBox="0 0 24 8" aria-hidden="true">${drawn}</svg>`;
       const button = element("button", { type: "button" });
       button.insertAdjacentHTML("afterbegin", swatch);
       const line = button.querySelector("line");
@@ -138,7 +173,10 @@ class Switched {
       });
       return [entry.cell, button];
     });
-    const switches = [["all", () => this.entries], ["none", () => []]].map(([name, which]) => {
+    const switches = [
+      ["all", () => this.entries],
+      ["none", () => []],
+    ].map(([name, which]) => {
       const button = element("button", { type: "button", textContent: name, className: "all" });
       button.addEventListener("click", () => {
         this.on = new Set(which().map((entry) => entry.cell));
@@ -153,8 +191,12 @@ class Switched {
   }
   show() {
     if (!this.view || !this.entries.length) return;
-    const shown = this.entries.map((entry) => entry.cell).filter((cell) => this.on.has(cell) && !off.cell.has(cell));
-    (this.buttons || []).forEach(([cell, button]) => button.setAttribute("aria-pressed", shown.includes(cell)));
+    const shown = this.entries
+      .map((entry) => entry.cell)
+      .filter((cell) => this.on.has(cell) && !off.cell.has(cell));
+    (this.buttons || []).forEach(([cell, button]) =>
+      button.setAttribute("aria-pressed", shown.includes(cell)),
+    );
     this.view.signal("shown", shown).runAsync();
   }
 }
@@ -165,15 +207,18 @@ function withoutLegend(node) {
 }
 addEventListener("DOMContentLoaded", () => {
   if (!window.vegaEmbed) return;
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      seen.unobserve(entry.target);
-      const chart = new Switched(entry.target);
-      charts.push(chart);
-      chart.draw();
-    }
-  }, { rootMargin: "300px" });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) {
+        if (!entry.isIntersecting) continue;
+        seen.unobserve(entry.target);
+        const chart = new Switched(entry.target);
+        charts.push(chart);
+        chart.draw();
+      }
+    },
+    { rootMargin: "300px" },
+  );
   document.querySelectorAll("figure:has(> script)").forEach((figure) => seen.observe(figure));
 });
 
