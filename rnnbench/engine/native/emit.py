@@ -137,7 +137,8 @@ def _forward(program: Stages) -> list[str]:
     ]
     text = f"""
         // ---- forward: rows of one replica through all of time ----
-        static void forward_rows(const Call &call, const Work &work, const Place &place, long rows) {{
+        static void forward_rows(const Call &call, const Work &work, const Place &place,
+                                 long rows) {{
           const long units_all = call.units, width = call.width(), groups = width / LANES;
           BUFFERS
           for (long step = 0, later = 0; step < call.steps; step++, later++) {{
@@ -148,8 +149,11 @@ def _forward(program: Stages) -> list[str]:
             PLACES
             STAGES
           }}
-          for (int s = 0; s < {len(program.plan.state)}; s++)
-            for (long row = 0; row < rows; row++) memcpy(place.of(call.last[s])(row), place.fresh(s, call.steps - 1)(row), units_all * sizeof(real));
+          for (int s = 0; s < {len(program.plan.state)}; s++) {{
+            const auto last = place.of(call.last[s]), fresh = place.fresh(s, call.steps - 1);
+            for (long row = 0; row < rows; row++)
+              memcpy(last(row), fresh(row), units_all * sizeof(real));
+          }}
         }}"""
     stages = [line for s in range(len(program.pres)) for line in _forward_stage(program, s)]
     ahead = [line for s in range(len(program.pres)) for line in _ahead(program, s)]
@@ -202,8 +206,9 @@ def _every_group(program: Stages, s: int, later: str) -> str:
     whose sums are in memory.
     """
     pres, before = len(program.pres[s]), sum(map(len, program.pres[:s]))
-    return f"""for (long first = 0, wide = span({pres}, work.rows); first < groups; first += wide) {{
-          const long count = std::min(wide, groups - first);
+    return f"""const long wide_{s} = span({pres}, work.rows);
+        for (long first = 0; first < groups; first += wide_{s}) {{
+          const long count = std::min(wide_{s}, groups - first);
           real *const sums = sums_at(work, {before}, {pres}, first, count, {later});"""
 
 
@@ -256,21 +261,31 @@ def _backward(program: Stages) -> list[str]:
         if f"leaving[{s}]" not in written
     ]
     add = (
-        "for (long i = first_chunk; i < last_chunk; i++) add_vectors(call, vectors_of(i), "
-        "partial + (i - first_chunk) * partial_size(call));"
+        "for (long i = first_chunk; i < last_chunk; i++) "
+        "add_vectors(call, vectors_of(i), partial_of(i));"
     )
     vectors = [add] if any(v.op in ("p", "b") for v in program.values) else []
     text = """
         // ---- backward: the same rows, from the last step to the first ----
-        static void backward_rows(const Call &call, const Work &work, const Place &place, long first_chunk, long last_chunk) {
-          const long units_all = call.units, width = call.width(), rows = call.chunk(last_chunk) - place.first;
-          real *arriving[STATES], *leaving[STATES], *slopes[SLOPES + 1];  // slopes of the new states, of the old ones, of values between
-          for (int s = 0; s < STATES; s++) arriving[s] = work.slopes + 2 * s * rows * width, leaving[s] = arriving[s] + rows * width;
-          for (int v = 0; v < SLOPES; v++) slopes[v] = work.slopes + (2 * STATES + v) * rows * width;
-          for (int s = 0; s < STATES; s++) place.read(call.slope_last[s], arriving[s], rows);
-          real *const partial = call.partial + (place.replica * call.chunk_count() + first_chunk) * partial_size(call);
+        static void backward_rows(const Call &call, const Work &work, const Place &place,
+                                  long first_chunk, long last_chunk) {
+          const long units_all = call.units, width = call.width();
+          const long rows = call.chunk(last_chunk) - place.first;
+          // slopes of the new states, of the old ones, of values between
+          real *arriving[STATES], *leaving[STATES], *slopes[SLOPES + 1];
+          for (int s = 0; s < STATES; s++) {
+            arriving[s] = work.slopes + 2 * s * rows * width;
+            leaving[s] = arriving[s] + rows * width;
+            place.read(call.slope_last[s], arriving[s], rows);
+          }
+          for (int v = 0; v < SLOPES; v++)
+            slopes[v] = work.slopes + (2 * STATES + v) * rows * width;
           auto vectors_of = [&](long i) { return work.vectors + (i - first_chunk) * SUMS * width; };
-          for (long i = first_chunk; i < last_chunk; i++) begin_vectors(call, vectors_of(i), partial + (i - first_chunk) * partial_size(call));
+          auto partial_of = [&](long i) {
+            return call.partial + (place.replica * call.chunk_count() + i) * partial_size(call);
+          };
+          for (long i = first_chunk; i < last_chunk; i++)
+            begin_vectors(call, vectors_of(i), partial_of(i));
           long filled = 0;
           bool added = false;
           for (long step = call.steps - 1; step >= 0; step--) {
@@ -284,7 +299,8 @@ def _backward(program: Stages) -> list[str]:
             slopes_of_inputs(call, work, place, step, ring, rows, filled);
             for (long i = first_chunk; i < last_chunk; i++) {
               const long start = call.chunk(i) - place.first, end = call.chunk(i + 1) - place.first;
-              gather_products(call, work, place, step, ring, partial + (i - first_chunk) * partial_size(call), start, end - start, rows, filled, added);
+              gather_products(call, work, place, step, ring, partial_of(i), start, end - start,
+                              rows, filled, added);
             }
             filled = 0, added = true;
           }
@@ -319,14 +335,10 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
 
     def arriving(v: Value) -> list[str]:
         """Terms of a slope that other stages, other steps and the outputs have left in memory."""
-        terms = (
-            [
-                f"load({body.pointer(f'slope_{program.names[v]}', f'slopes[{with_slope.index(v)}] + row * width')} "
-                f"+ lane)"
-            ]
-            if v in with_slope
-            else []
-        )
+        terms = []
+        if v in with_slope:
+            slopes = f"slopes[{with_slope.index(v)}] + row * width"
+            terms.append(f"load({body.pointer(f'slope_{program.names[v]}', slopes)} + lane)")
         for index, state in enumerate(program.plan.state):
             if program.results[index] is v:
                 terms.append(
@@ -397,7 +409,8 @@ def _backward_stage(program: Stages, s: int, written: set[str]) -> list[str]:
         {title(program, s)}: slopes
         for (long i = first_chunk; i < last_chunk; i++) {{
           real *const vectors = vectors_of(i);
-          for (long row = call.chunk(i) - place.first; row < call.chunk(i + 1) - place.first; row++) {{
+          const long start = call.chunk(i) - place.first, end = call.chunk(i + 1) - place.first;
+          for (long row = start; row < end; row++) {{
             BODY
           }}
         }}
