@@ -124,11 +124,9 @@ def run_pack(
     runs = [replace(run, train=replace(run.train, steps=steps)) for run in runs]
     saved = [_checkpoint(run, say) for run in runs]
     records: dict[int, Record] = {}
-    by_step = sorted(range(len(runs)), key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
-    groups = [
-        list(members)
-        for _, members in groupby(by_step, key=lambda k: saved[k]["step"] if saved[k] else 0)  # type: ignore[index]
-    ]
+    reached = [found["step"] if found else 0 for found in saved]
+    by_step = sorted(range(len(runs)), key=reached.__getitem__)
+    groups = [list(members) for _, members in groupby(by_step, key=reached.__getitem__)]
     for group in groups:
         pack = Pack([runs[k] for k in group], kind, task)
         # `loop (reason)` is loop
