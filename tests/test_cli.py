@@ -115,6 +115,8 @@ def refused(rnnbench, place):
         ("curves .", "no finished run under '.'"),
         ("show", "the following arguments are required: cell=NAME; see rnnbench show --help"),
         ("", "the following arguments are required: COMMAND; see rnnbench --help"),
+        ("list", "are required: cells|tasks|studies; see rnnbench list --help"),
+        ("judge", "are required: CELL, --against; see rnnbench judge --help"),
         ("show cell=gru --foo", "unrecognized arguments: --foo"),
         ("train --foo", "unrecognized arguments: --foo; see rnnbench train --help"),
         ("train --config-dir nowhere", "nowhere' not found"),

@@ -139,11 +139,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            raise unknown(
-                action.metavar.lower() if isinstance(action.metavar, str) else action.dest,
-                value,
-                action.choices,
-            )
+            named = action.metavar
+            plain = isinstance(named, str) and "|" not in named
+            raise unknown(named.lower() if plain else action.dest, value, action.choices)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,7 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         added = verbs.add_parser(verb.name, help=verb.help)
         for flags, options in verb.arguments:
-            added.add_argument(*flags, **options)
+            may_lack = {"default": []} if options.get("nargs") == "*" else {}
+            added.add_argument(*flags, **may_lack | options)
         words = [flags[0] for flags, given in verb.arguments if given.get("nargs") in ("*", "+")]
         many = next((name for name in words if not name.startswith("-")), None)
         added.set_defaults(verb=verb.run, many=many)

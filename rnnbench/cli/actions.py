@@ -23,11 +23,11 @@ def listing(options: Options) -> None:
         from rnnbench.errors import UserError
         from rnnbench.training.run import load_task
 
-        if options.what == "tasks":
+        if options.listing == "tasks":
             tasks = show.task_rows()
             put_json(tasks) if options.json else console.print(show.list_tasks(tasks))
             return
-        if options.what == "studies":
+        if options.listing == "studies":
             from rnnbench.studies.listing import list_studies, study_rows
 
             studies = study_rows()
@@ -48,7 +48,7 @@ def listing(options: Options) -> None:
         put_json(cells) if options.json else console.print(show.list_cells(cells, inputs, hidden))
 
     flags = ["--json"] if options.json else []
-    show_remembered(["list", options.what, *flags, *options.overrides], show_list)
+    show_remembered(["list", options.listing, *flags, *options.overrides], show_list)
 
 
 EQUATIONS = ("diagram", "latex", "source", "verify", "notation")  # what `show` knows of cells alone

@@ -59,10 +59,10 @@ VERBS = (
         actions.listing,
         JSON,
         argument(
-            "what",
-            metavar="LISTING",
+            "listing",
+            metavar="cells|tasks|studies",
             choices=["cells", "tasks", "studies"],
-            help="cells, tasks or studies",
+            help="what to list",
         ),
         argument(
             "overrides",
@@ -101,7 +101,7 @@ VERBS = (
         actions.data,
         argument(
             "action",
-            metavar="ACTION",
+            metavar="list|fetch|check",
             choices=["list", "fetch", "check"],
             help="list, fetch or check (reads every file)",
         ),
@@ -408,7 +408,7 @@ VERBS = (
         actions.picture,
         argument(
             "picture",
-            metavar="PICTURE",
+            metavar="powers|cliff|sensitivity|gates",
             choices=["powers", "cliff", "sensitivity", "gates"],
             help="powers of a matrix, the cliff in an error surface, sensitivity to the first "
             "input, gates that write, hold and read",
@@ -419,6 +419,6 @@ VERBS = (
             metavar="key=value",
             help="its numbers: radius=[0.9,1.1], clip=0.5, steps=30",
         ),
-        argument("--out", metavar="FILE", help=".png, .svg or .pdf; default: PICTURE.png here"),
+        argument("--out", metavar="FILE", help=".png, .svg or .pdf; default: its name and .png, here"),
     ),
 )
