@@ -419,6 +419,6 @@ VERBS = (
             metavar="key=value",
             help="its numbers: radius=[0.9,1.1], clip=0.5, steps=30",
         ),
-        argument("--out", metavar="FILE", help=".png, .svg or .pdf; default: its name and .png, here"),
+        argument("--out", metavar="FILE", help=".png, .svg or .pdf; default: its name.png, here"),
     ),
 )
