@@ -139,9 +139,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            named = action.metavar
-            plain = isinstance(named, str) and "|" not in named
-            raise unknown(named.lower() if plain else action.dest, value, action.choices)
+            listed = not isinstance(action.metavar, str) or "|" in action.metavar
+            kind = action.dest if listed else str(action.metavar).lower()
+            raise unknown(kind, value, action.choices)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,8 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         added = verbs.add_parser(verb.name, help=verb.help)
         for flags, options in verb.arguments:
-            may_lack = {"default": []} if options.get("nargs") == "*" else {}
-            added.add_argument(*flags, **may_lack | options)
+            if options.get("nargs") == "*":  # without a default argparse calls it required
+                options = {"default": []} | options
+            added.add_argument(*flags, **options)
         words = [flags[0] for flags, given in verb.arguments if given.get("nargs") in ("*", "+")]
         many = next((name for name in words if not name.startswith("-")), None)
         added.set_defaults(verb=verb.run, many=many)
