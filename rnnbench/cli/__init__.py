@@ -139,8 +139,7 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            listed = not isinstance(action.metavar, str) or "|" in action.metavar
-            kind = action.dest if listed else str(action.metavar).lower()
+            kind = str(action.metavar).lower() if action.option_strings else action.dest
             raise unknown(kind, value, action.choices)
 
 
@@ -156,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"rnnbench {__version__}")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
+    )
     verbs.add_parser(
         "train",
         help="train a cell on a task (-m: every combination); see rnnbench train --help",
@@ -168,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
         for flags, options in verb.arguments:
             if options.get("nargs") == "*":  # without a default argparse calls it required
                 options = {"default": []} | options
+            if "choices" in options:
+                options = {"metavar": "|".join(options["choices"])} | options
             added.add_argument(*flags, **options)
         words = [flags[0] for flags, given in verb.arguments if given.get("nargs") in ("*", "+")]
         many = next((name for name in words if not name.startswith("-")), None)

@@ -60,7 +60,6 @@ VERBS = (
         JSON,
         argument(
             "listing",
-            metavar="cells|tasks|studies",
             choices=["cells", "tasks", "studies"],
             help="what to list",
         ),
@@ -101,7 +100,6 @@ VERBS = (
         actions.data,
         argument(
             "action",
-            metavar="list|fetch|check",
             choices=["list", "fetch", "check"],
             help="list, fetch or check (reads every file)",
         ),
@@ -408,7 +406,6 @@ VERBS = (
         actions.picture,
         argument(
             "picture",
-            metavar="powers|cliff|sensitivity|gates",
             choices=["powers", "cliff", "sensitivity", "gates"],
             help="powers of a matrix, the cliff in an error surface, sensitivity to the first "
             "input, gates that write, hold and read",
