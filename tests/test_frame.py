@@ -126,6 +126,24 @@ def test_a_task_without_target_is_neither_solved_nor_unsolved(tmp_path):
     assert table.set_index("task")["solved"].isna().to_dict() == {"charlm": True, "adding": False}
 
 
+def test_a_run_that_exploded_says_so_and_not_how_it_ended(tmp_path):
+    record, rows = invent(
+        settings("gru", "adding", "demo", 0, 5e-3, 5), 0.8, np.random.default_rng(0)
+    )
+    patience = "no better validation in 15 evaluations"
+    wild = {**record["primary"], "value": 10 * record["baseline"]["mse"]}
+    ended = {
+        "stopped": {"status": "stopped", "reason": patience},
+        "exploded": {"status": "stopped", "reason": patience, "primary": wild},
+        "nan": {"status": "diverged", "reason": "loss not finite at step 3", "primary": wild},
+    }
+    for name, changed in ended.items():
+        leave(tmp_path / name, record | changed, rows)
+    reasons = {name: rnnbench.load(tmp_path / name)["reason"].item() for name in ended}
+    assert (reasons["stopped"], reasons["nan"]) == (patience, "loss not finite at step 3")
+    assert reasons["exploded"].startswith("exploded: test mse 1.67, at least 2 times")
+
+
 def test_the_same_run_counts_once_and_results_beat_failures(tmp_path):
     first = settings("gru", "adding", "demo", 0, 5e-3, 5)
     record, rows = invent(first, 0.8, np.random.default_rng(0))

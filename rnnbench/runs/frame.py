@@ -169,8 +169,10 @@ def memoryless(record: Mapping[str, Any]) -> float:
 
 
 def reason(record: Mapping[str, Any]) -> str:
-    """Why a run did not end as it should, as recorded or as the rule for exploded runs says."""
-    if record.get("reason") or not exploded(record):
+    """Why a run ended before its budget or counts as diverged: by the rule for exploded runs, where
+    that alone makes it one, else as recorded.
+    """
+    if record["status"] == "diverged" or not exploded(record):
         return record.get("reason") or ""
     primary = record["primary"]
     return (
