@@ -43,12 +43,13 @@ fuzz: $(WORK)  ## ten thousand lines, records, settings and checkpoints, a thous
 test-fast: $(WORK)  ## what a change breaks most often, in under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(FAST)
 
-lint: $(WORK)  ## style and types, of Python and C++
+lint: $(WORK)  ## style and types, of Python, C++ and YAML
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror rnnbench/engine/native/*.hpp
+	$(BIN)/yamllint --strict .
 
 docs: $(WORK)  ## the documentation as a site, in build/site/html: no network, no broken link
 	$(BIN)/python scripts/site.py
