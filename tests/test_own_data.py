@@ -20,6 +20,8 @@ from statsmodels.datasets import co2
 
 from rnnbench.draw import Draw
 from rnnbench.errors import UserError
+from rnnbench.sweep.launch import Options, launch
+from rnnbench.sweep.planning import Job
 from rnnbench.tasks.archive import Archive, _load
 from rnnbench.tasks.arrays import Arrays
 from rnnbench.tasks.checking import check, watched
@@ -513,14 +515,26 @@ def test_settings_are_refused_by_name(settings, said):
 # From the command line
 
 
-def test_a_run_says_what_its_user_may_not_expect(settings_for, trained, csv):
+@pytest.fixture
+def zeros_and_ones(csv):
+    """What is typed to predict labels that may be numbers or classes."""
     frame = machines()
     frame["fault"] = (frame["fault"] == "bad").astype(int)
-    typed = (f"task.path={csv(frame)}", "task.target=fault", "task.sequence=machine")
-    settings = settings_for("task=table", *typed, "task.features=[a,b]", "train.steps=2")
+    chosen = ("task.target=fault", "task.sequence=machine", "task.features=[a,b]")
+    return ("task=table", f"task.path={csv(frame)}", *chosen, "train.steps=2", "model.hidden=4")
+
+
+def test_a_run_says_what_its_user_may_not_expect(settings_for, trained, zeros_and_ones):
     said = []
-    trained(settings, say=said.append)
+    trained(settings_for(*zeros_and_ones), say=said.append)
     assert "fault has 2 different values" in said[0]
+
+
+def test_a_sweep_says_it_once(settings_for, zeros_and_ones, capfd, tmp_path):
+    runs = [settings_for(*zeros_and_ones, f"seed={seed}") for seed in range(3)]
+    launch([Job(run, ()) for run in runs], Options(workers=2, pack=1), "again")
+    assert "".join(capfd.readouterr()).replace("\n", " ").count("has 2 different values") == 1
+    assert not [*tmp_path.rglob("going-*")]
 
 
 def test_a_run_on_a_table_is_its_content(settings_for, trained, csv, tmp_path):

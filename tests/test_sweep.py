@@ -571,8 +571,10 @@ def test_what_killed_sweeps_left_is_removed(tmp_path):
     left = {
         "going-a": f"{here} {dead.pid}\ncommand",
         "going-a.log": "words",
+        "going-a.notes": "words",
         "going-b": f"{here} {os.getpid()}\ncommand",
         "going-b.log": "words",
+        "going-b.notes": "words",
         "going-c": f"elsewhere {dead.pid}\ncommand",
         ".going-d." + "0" * 32: "half",
         "0123456789ab.json": "{}",
@@ -582,5 +584,5 @@ def test_what_killed_sweeps_left_is_removed(tmp_path):
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (0, 0))
     launch.clean(tmp_path)
-    gone = {"going-a", "going-a.log", ".going-d." + "0" * 32}
+    gone = {"going-a", "going-a.log", "going-a.notes", ".going-d." + "0" * 32}
     assert {path.name for path in tmp_path.iterdir()} == left.keys() - gone

@@ -28,7 +28,7 @@ from rnnbench.sweep.packs import packs
 from rnnbench.sweep.planning import Job
 from rnnbench.sweep.progress import SweepProgress
 from rnnbench.sweep.view import View
-from rnnbench.sweep.work import Ended, Orders, lost
+from rnnbench.sweep.work import BESIDE, Ended, Orders, lost
 
 TORN_AFTER = 60  # seconds after which nobody writes a file any more
 DEATHS = 3  # after so many workers died under a run, it is recorded as failed
@@ -74,17 +74,18 @@ def launch(jobs: Sequence[Job], options: Options, command: str) -> bool:
     going = study / ".sweeps" / f"going-{uuid4().hex[:12]}"
     clean(going.parent)
     write(going, f"{socket.gethostname()} {os.getpid()}\n{command}")
+    orders = Orders(going, Path.cwd())
     progress = SweepProgress(unique, options.retry)
     stopping = Stopping(going)
     try:
-        with View(progress, workers, options.fail_fast, going) as view, stopping:
-            rounds(progress, view, Orders(going, Path.cwd()), options, workers)
+        with View(progress, workers, options.fail_fast, orders) as view, stopping:
+            rounds(progress, view, orders, options, workers)
     except KeyboardInterrupt:
         raise Interrupted(
             f"workers were stopped at once; to go on from the last checkpoints:\n  {command}"
         ) from None
     finally:
-        for left in (going, Orders(going, Path.cwd()).log):
+        for left in (going, orders.log, orders.notes):
             with suppress(OSError):
                 left.unlink()
     states = progress.states()
@@ -112,16 +113,16 @@ def clean(folder: Path) -> None:
             if time.time() - left.stat().st_mtime > TORN_AFTER:
                 left.unlink()
     for going in folder.glob("going-*"):
-        if going.suffix == ".log":
+        if going.suffix in BESIDE:
             continue
         with suppress(OSError, ValueError):
             host, process = going.read_text("utf-8").splitlines()[0].split()
             if host == socket.gethostname() and not _lives(int(process)):
                 going.unlink()
-    for log in folder.glob("going-*.log"):
-        if not log.with_suffix("").exists():
+    for said in [path for path in folder.glob("going-*") if path.suffix in BESIDE]:
+        if not said.with_suffix("").exists():
             with suppress(OSError):
-                log.unlink()
+                said.unlink()
 
 
 def _lives(process: int) -> bool:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rnnbench.console import clock, console, number, say
 from rnnbench.runs.records import Folder
 from rnnbench.sweep.progress import SweepProgress, best, headline
+from rnnbench.sweep.work import Orders
 
 # seconds, seconds, most of a core's time that looking may take
 LOOK_EVERY, SAY_EVERY, LOOK_SHARE = 1.0, 30.0, 0.02
@@ -24,16 +25,19 @@ TOLD = 10  # failures told one by one
 class View:
     """Looks at a sweep's progress from a thread of its own.
 
-    going: removed at the first failure, if fail_fast.
+    orders: withdrawn at the first failure, if fail_fast; what workers want told lies beside them.
     """
 
-    def __init__(self, progress: SweepProgress, workers: int, fail_fast: bool, going: Path) -> None:
+    def __init__(
+        self, progress: SweepProgress, workers: int, fail_fast: bool, orders: Orders
+    ) -> None:
         self.progress = progress
         self.workers = workers
         self.fail_fast = fail_fast
-        self.going = going
+        self.orders = orders
         self.packs_done = self.packs = self.elsewhere = 0
         self.told: set[Path] = set()
+        self.noted: set[str] = set()
         self.spoken = time.monotonic()
         self.finished = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
@@ -60,6 +64,7 @@ class View:
         if self.live:
             self.live.stop()
         self.progress.look()
+        self.tell_notes()
         self.tell_failures()
         console.print(self.table(), soft_wrap=False)
 
@@ -84,6 +89,7 @@ class View:
         while not self.finished.wait(pause):
             began = time.monotonic()
             self.progress.look()
+            self.tell_notes()
             self.tell_failures()
             if self.live:
                 self.live.update(self.table(), refresh=True)
@@ -92,12 +98,23 @@ class View:
                 say(self.line())
             pause = max(LOOK_EVERY, (time.monotonic() - began) / LOOK_SHARE)
 
+    def tell_notes(self) -> None:
+        """What workers want told, each once; a line that is still being written waits."""
+        try:
+            written = self.orders.notes.read_text("utf-8").split("\n")[:-1]
+        except (OSError, UnicodeDecodeError):  # nothing yet, or half a letter
+            return
+        for note in dict.fromkeys(written):
+            if note not in self.noted:
+                self.noted.add(note)
+                say(note)
+
     def tell_failures(self) -> None:
         for path, record in self.progress.fresh().items():
             if record["status"] == "failed" and path not in self.told:
                 self.told.add(path)
                 if self.fail_fast:
-                    self.going.unlink(missing_ok=True)
+                    self.orders.going.unlink(missing_ok=True)
                 if len(self.told) <= TOLD:
                     say(f"failed: {'/'.join(path.parts[-3:])}: {headline(record)}")
                 if len(self.told) == TOLD:

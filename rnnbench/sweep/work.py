@@ -24,6 +24,8 @@ from rnnbench.sweep.planning import Job
 # of this process, if it is a worker of this machine
 BUSY, LEAVING = threading.Lock(), threading.Event()
 
+BESIDE = LOG, NOTES = ".log", ".notes"  # files beside the orders, by how their names end
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -42,7 +44,17 @@ class Orders:
     @property
     def log(self) -> Path:
         """What workers of this machine say, beside their orders."""
-        return self.going.with_name(f"{self.going.name}.log")
+        return self.going.with_name(f"{self.going.name}{LOG}")
+
+    @property
+    def notes(self) -> Path:
+        """What workers of any machine want told, a line each."""
+        return self.going.with_name(f"{self.going.name}{NOTES}")
+
+    def tell(self, text: str) -> None:
+        """Have the sweep say this, once, whoever tells it."""
+        with suppress(OSError), self.notes.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
 
     def stopped(self) -> bool:
         try:
@@ -154,7 +166,7 @@ def _trained(jobs: Sequence[Job], orders: Orders) -> list[Ended]:
             [job.settings for job in jobs],
             [job.overrides for job in jobs],
             Quiet(orders),
-            lambda text: None,
+            orders.tell,
         )
         return [Ended(path, record["status"]) for path, record in zip(paths, records, strict=True)]
     except Interrupted:
