@@ -109,6 +109,30 @@ def test_a_rate_at_the_edge_of_those_tried_is_not_comparable():
     assert told(toss, where=where).verdict == "reproduced"
 
 
+@pytest.mark.parametrize(("at_the_edge", "stopped"), [(0, False), (1, False), (2, True)])
+def test_of_the_best_trials_of_a_search_one_in_twenty_may_lie_at_an_edge(at_the_edge, stopped):
+    """200 rates over four decades; the best twenty by validation lie in the middle, but for some
+    that have the highest of all.
+    """
+    rates = np.geomspace(1e-4, 1, 200)
+    best = np.arange(90, 110)
+    best[:at_the_edge] = 199 - np.arange(at_the_edge)
+    scores = np.full(200, 0.2)
+    scores[best] = 0.9
+    spread = np.linspace(0, 0.05, 200)
+    frame = runs(
+        *(
+            ({"cell": cell, "optim.lr": rate}, [score - better])
+            for cell, better in {"gru": 0.0, "lstm": 0.2}.items()
+            for rate, score in zip(rates, scores + spread, strict=True)
+        )
+    )
+    frame["seed"] = frame["optim.lr"].rank(method="dense").astype(int) + 1000
+    case = told(frame)
+    assert (case.verdict == "not comparable") is stopped
+    assert ("at the upper edge" in case.stopped) is stopped
+
+
 def test_where_runs_end_at_their_target_all_that_reach_it_did_as_well():
     """0.96 with the lowest rate, 0.95 with the one in the middle, and a target of 0.95."""
     where = {"seed": {"max": 99}}

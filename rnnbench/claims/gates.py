@@ -22,7 +22,7 @@ from rnnbench.stats.statistics import Floats, costs
 
 UNDONE = 0.2  # the share of runs that may still improve at their end
 GAIN = 0.01  # a run still improves that gains more than this in the last fifth of it
-EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale
+EDGE = 0.05  # of the range of a search over more values than MANY, on a log scale; of its trials
 MANY = 8
 LEARNT = 0.2  # of the way from the memoryless baseline to the target: below it nothing is learnt
 WIDE = 100  # the highest rate over the lowest, from which on a range speaks for what lies beyond it
@@ -128,29 +128,39 @@ def sides(frame: pd.DataFrame, claim: Claim, case: Mapping[str, Any]) -> list[Si
 
 
 def at_edge(frame: pd.DataFrame, one: Side) -> str:
-    """Whether the rate that validation chose is the lowest or highest that was tried for the same
+    """Whether a rate that validation chose is the lowest or highest that was tried for the same
     cell, task and budget; empty if it is not, if only one was tried, or if the choice was a toss:
     one between the edges did as well, or with none of a wide range anything was learnt.
+
+    Of the best trials of a search that many may lie there as do without any preference, EDGE.
     """
-    for _, run in one.runs.drop_duplicates(RATE).iterrows():
-        like = alike(frame, run)
-        tried = tried_for(like, run)
-        if tried.size < 2:
-            continue
-        place = float(run[RATE])
-        low, high = tried[0], tried[-1]
-        if tried.size > MANY:
-            reach = (high / low) ** EDGE
-            low, high = low * reach, high / reach
-        wide = tried[-1] >= WIDE * tried[0]
-        toss = _as_good_inside(like, run, low, high) or (wide and _learnt_with_none(like, run))
-        if not low < place < high and not toss:
-            end = "lower" if place <= low else "upper"
-            return (
-                f"the learning rate {place:g} of {one.name} is at the {end} edge of those tried "
-                f"({tried[0]:g} to {tried[-1]:g})"
-            )
-    return ""
+    chosen = one.runs if one.by == "trials" else one.runs.drop_duplicates(RATE)
+    found = [edge for _, run in chosen.iterrows() if (edge := _edge(frame, one, run))]
+    if one.by == "trials" and len(found) <= EDGE * len(chosen):
+        return ""
+    return next(iter(found), "")
+
+
+def _edge(frame: pd.DataFrame, one: Side, run: "pd.Series[Any]") -> str:
+    """The same of the rate of one run."""
+    like = alike(frame, run)
+    tried = tried_for(like, run)
+    if tried.size < 2:
+        return ""
+    place = float(run[RATE])
+    low, high = tried[0], tried[-1]
+    if tried.size > MANY:
+        reach = (high / low) ** EDGE
+        low, high = low * reach, high / reach
+    wide = tried[-1] >= WIDE * tried[0]
+    toss = _as_good_inside(like, run, low, high) or (wide and _learnt_with_none(like, run))
+    if low < place < high or toss:
+        return ""
+    end = "lower" if place <= low else "upper"
+    return (
+        f"the learning rate {place:g} of {one.name} is at the {end} edge of those tried "
+        f"({tried[0]:g} to {tried[-1]:g})"
+    )
 
 
 def alike(frame: pd.DataFrame, run: "pd.Series[Any]") -> pd.DataFrame:
