@@ -221,6 +221,10 @@ def read_words(*words, **names):
         ),
         ({"parts": {"a": {"sweep": ["study=x"]}}}, "parts.a.sweep must leave study out"),
         (
+            {"parts": {"a": {"sweep": ["seed=1"], "within": {"optim.lr": 1}}}},
+            "parts.a.within belongs to a part with best_of",
+        ),
+        (
             {"parts": {"a": {"sweep": ["seed=1"], "best_of": "b"}, "b": {"sweep": ["seed=1"]}}},
             "parts.a.best_of must name a part before it",
         ),
@@ -559,6 +563,34 @@ def test_the_best_of_a_search_differs_in_what_the_words_change_alone(study, file
             assert run["overrides"] == [
                 f"seed={run['seed']}" if word == "seed=5" else word for word in best["overrides"]
             ]
+
+
+def test_a_part_chooses_within_what_it_is_told(study, file, trains):
+    search = written()["parts"]["search"]["sweep"]
+    within = {"cell.name": "gru", "optim.lr": {"max": 0.05}}
+    parts_ = {
+        "search": {"sweep": [*search, "trials=6"]},
+        "low": {"best_of": "search", "within": within, "sweep": ["seed=range(100,102)"]},
+    }
+    path = file(parts=parts_)
+    planned = parts.plan(read(path, "smoke"), [])
+    assert [len(made.jobs) for made in planned.values()] == [12, 2]
+    assert study(path) == 0
+    rate = {run["id"]: run["settings"]["optim"]["lr"] for run in lines()}
+    tried = [run for run in lines() if run["seed"] == 5 and run["cell"] == "gru"]
+    assert max(rate[run["id"]] for run in tried) > 0.05
+    allowed = [run for run in tried if rate[run["id"]] <= 0.05]
+    best = min(allowed, key=lambda run: run["best"]["valid"]["mse"])
+    low = [run for run in lines() if run["seed"] >= 100]
+    assert [run["cell"] for run in low] == ["gru", "gru"]
+    assert {rate[run["id"]] for run in low} == {rate[best["id"]]}
+
+
+def test_a_part_cannot_choose_by_what_is_no_setting(study, file, trains, capsys):
+    confirm = {"best_of": "search", "within": {"optim.rate": 1}, "sweep": ["seed=7"]}
+    assert study(file(parts=written()["parts"] | {"confirm": confirm})) == 2
+    assert "parts.confirm: unknown setting 'optim.rate'" in capsys.readouterr().err
+    assert not trains
 
 
 def test_settings_can_be_halved(study, file, trains):

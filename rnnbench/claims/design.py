@@ -32,13 +32,15 @@ class Part:
 
     best_of: the part whose chosen settings these words change; itself a best_of where settings are
         halved: many with a small budget, the best of them with a larger one. best: how many
-        settings of each search are chosen, the best by validation first.
+        settings of each search are chosen, the best by validation first. within: which of its runs
+        may be chosen; empty: any.
     """
 
     name: str
     sweeps: tuple[tuple[str, ...], ...]
     best_of: str | None = None
     best: int = 1
+    within: Filter = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _scales(file: Checked, values: Any) -> dict[str, dict[str, Any]]:
 def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Part:
     where = f"parts.{name}"
     values = file.table(where, values)
-    file.keys(where, values, ("sweep",), ("variants", "best_of", "best"))
+    file.keys(where, values, ("sweep",), ("variants", "best_of", "best", "within"))
     if (searched := values.get("best_of")) is not None:
         earlier = list(parts)[: list(parts).index(name)]
         if searched not in earlier:
@@ -224,6 +226,9 @@ def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Pa
             f"{where}.best must be how many settings of best_of are run again, at least 1",
             repr(best),
         )
+    within = file.filter(f"{where}.within", values.get("within", {}))
+    if within and searched is None:
+        raise file.wrong(f"{where}.within belongs to a part with best_of", repr(within))
     common = _words(file, f"{where}.sweep", values["sweep"])
     variants = file.items(f"{where}.variants", values.get("variants", [[]]))
     return Part(
@@ -231,6 +236,7 @@ def _part(file: Checked, name: str, values: Any, parts: Mapping[str, Any]) -> Pa
         tuple((*common, *_words(file, f"{where}.variants", words)) for words in variants),
         searched,
         best,
+        within,
     )
 
 

@@ -94,7 +94,7 @@ def as_chosen(planned: Mapping[str, Runs], ended: Set[str], file: Path) -> dict[
             continue
         searched = made[runs.part.best_of]
         if all(run_id(job.settings) in ended for job in searched.jobs):
-            best = parts.chosen(searched, file, runs.part.best)
+            best = parts.chosen(runs.part, searched, file)
             made[name] = parts.confirmed(runs.part, searched, best, known=True)
     return made
 

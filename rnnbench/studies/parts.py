@@ -4,7 +4,7 @@ to the settings that it chose.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from math import prod
 from pathlib import Path
@@ -20,9 +20,10 @@ from hydra.types import HydraContext, RunMode
 from hydra_plugins.rnnbench_plugins import RandomSweeperConf
 from rnnbench import catalogue
 from rnnbench.claims.design import Part, Study
+from rnnbench.claims.selection import passes
 from rnnbench.compose import GROUPS, SWEEP, completed, swept, translated
-from rnnbench.errors import UserError
-from rnnbench.runs.frame import load
+from rnnbench.errors import UserError, unknown
+from rnnbench.runs.frame import dotted, load
 from rnnbench.runs.records import run_id
 from rnnbench.stats import selection
 from rnnbench.sweep.expand import SweptKey, axes, grid
@@ -69,7 +70,7 @@ def plan(study: Study, how: Sequence[str]) -> dict[str, Runs]:
             made[part.name] = (
                 composed(study, part, how)
                 if part.best_of is None
-                else confirmed(part, made[part.best_of], firsts(made[part.best_of], part.best))
+                else confirmed(part, made[part.best_of], firsts(part, made[part.best_of]))
             )
     return made
 
@@ -129,30 +130,45 @@ def confirmed(part: Part, searched: Runs, best: Sequence[Job], known: bool = Fal
     )
 
 
-def firsts(searched: Runs, best: int) -> list[Job]:
-    """The first `best` runs of each set that `apart` keeps apart."""
+def eligible(part: Part, searched: Runs) -> list[Job]:
+    """The runs of a search that a best_of part may choose. UserError: `within` names no setting."""
+    if not part.within:
+        return list(searched.jobs)
+    made = [(job, dotted(asdict(job.settings))) for job in searched.jobs]
+    for key in part.within.keys() - made[0][1].keys():
+        raise unknown("setting", key, made[0][1])
+    return [
+        job
+        for job, settings in made
+        if all(passes(settings[key], wanted) for key, wanted in part.within.items())
+    ]
+
+
+def firsts(part: Part, searched: Runs) -> list[Job]:
+    """Those that a best_of part may choose, the first of each set that `apart` keeps apart."""
     found: dict[str, list[Job]] = {}
-    for job in searched.jobs:
+    for job in eligible(part, searched):
         found.setdefault(apart(searched.search, job), []).append(job)
-    return [job for jobs in found.values() for job in jobs[:best]]
+    return [job for jobs in found.values() for job in jobs[: part.best]]
 
 
-def chosen(searched: Runs, results: Path, best: int) -> list[Job]:
-    """Of each set that `apart` keeps apart, the run of the setting that validation chose; if `best`
-    is above one, the runs with so many best validation scores, each a setting of its own.
+def chosen(part: Part, searched: Runs, results: Path) -> list[Job]:
+    """For a best_of part, of each set that `apart` keeps apart, the run of the setting that
+    validation chose; if its `best` is above one, the runs with so many best validation scores, each
+    a setting of its own.
 
     results: a folder or a runs.jsonl. A set without a result has no best setting.
     """
-    jobs = {run_id(job.settings): job for job in searched.jobs}
+    jobs = {run_id(job.settings): job for job in eligible(part, searched)}
     frame = load(results)
     frame = frame[frame["id"].isin(jobs) & (frame["status"] != "failed")]
     sets = frame["id"].map(lambda run: apart(searched.search, jobs[run]))
     ids: list[str] = []
     for _, members in frame.groupby(sets, sort=False):
-        if best == 1:
+        if part.best == 1:
             ids.append(selection.sample(selection.ANY, members).chosen)
         else:
-            ids += members["id"][selection.ranked(members).index[:best]].tolist()
+            ids += members["id"][selection.ranked(members).index[: part.best]].tolist()
     return [jobs[run] for run in ids]
 
 

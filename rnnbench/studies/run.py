@@ -57,7 +57,7 @@ def run(study: Study, how: Sequence[str], folder: Path, command: str) -> None:
             planned[name] = made = parts.confirmed(
                 made.part,
                 searched,
-                parts.chosen(searched, file, made.part.best) if file.is_file() else [],
+                parts.chosen(made.part, searched, file) if file.is_file() else [],
             )
         if not made.jobs:
             failed.append(f"{name}: no run of {made.part.best_of} has a result to choose")
