@@ -402,6 +402,23 @@ def test_the_seed_that_chose_the_setting_is_in_no_number(runs):
     assert found.chose == tuple(own.loc[(own["optim.lr"] == 0.05) & (own["seed"] == 0), "id"])
 
 
+def test_a_trial_with_a_seed_of_its_own_is_in_no_number_either(runs):
+    """The two best settings of a search with six new seeds each: these and the trial chose."""
+    own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
+    own = own[own["optim.lr"].isin([0.005, 0.05])]
+    own.loc[:, ["valid", "diverged"]] = [0.5, False]
+    own.loc[own["optim.lr"] == 0.05, "valid"] = 0.1
+    found = own.groupby("optim.lr").head(1)
+    found = found.assign(seed=[1000, 1001], id=found["id"] + "-trial", valid=0.05)
+    every = pd.concat([own, found], ignore_index=True)
+    assert len(selection.sample(LSTM, every).best) == 7
+    told = selection.sample(LSTM, every, {1000, 1001})
+    assert sorted(told.best["seed"]) == [0, 1, 2, 3, 4, 5]
+    assert told.chose == tuple(found.loc[found["optim.lr"] == 0.05, "id"])
+    alone = selection.sample(LSTM, found.reset_index(drop=True), {1000, 1001})
+    assert alone.by == "trials"
+
+
 def test_validation_chooses_and_test_is_reported(runs):
     """A setting that happens to do well on test data is not chosen for it."""
     own = runs[(runs["task"] == "adding") & (runs["cell"] == "lstm")].copy()
@@ -565,9 +582,9 @@ def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
 def test_the_runs_of_a_study_of_ours_have_its_baseline(tmp_path, monkeypatch):
     asked = []
 
-    def noted(frame, baseline, searched):
+    def noted(frame, baseline, *others):
         asked.append(baseline)
-        return selection.study(frame, baseline, searched)
+        return selection.study(frame, baseline, *others)
 
     monkeypatch.setattr(render, "study", noted)
     cells = ("lstm", "lstm_vanilla")

@@ -149,7 +149,7 @@ def test_a_study_that_lacks_runs_says_so_and_claims_nothing(study):
         "odyssey is incomplete, with 100 of 2,870 runs, and claims nothing yet."
     ]
     (said,) = claims.parts(results)
-    assert said.startswith("16 claims of odyssey will be judged when it is complete: 100 of 2,870")
+    assert said.startswith("20 claims of odyssey will be judged when it is complete: 100 of 2,870")
     assert list(answer.unfinished(Results(study, [known], {"odyssey": (2870, 2870)}))) == []
 
 

@@ -82,8 +82,9 @@ def write_report(
     if baseline is None and len(known) == 1 and known[0].baseline in set(frame["cell"]):
         baseline = known[0].baseline
     searched = {key for one in known for key in one.searched}
+    trials = {seed for one in known for seed in one.search_seeds}
     done = progress(known, frame) if progress else {}
-    results = Results(once(study(frame, baseline, searched)), known, done)
+    results = Results(once(study(frame, baseline, searched, trials)), known, done)
     first = Path(places[0]).expanduser()
     folder = out.expanduser() if out else (first if first.is_dir() else first.parent) / "report"
     put_files(folder, rendered(results), "report", adopt=is_report(folder))

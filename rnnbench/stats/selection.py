@@ -159,8 +159,14 @@ class Selection:
         return self.frame[ended & (self.frame["task"] == task)]
 
 
-def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] = ()) -> Selection:
-    """frame: from `load`. searched: settings that were searched over, see `identified`.
+def study(
+    frame: pd.DataFrame,
+    baseline: str | None,
+    searched: Collection[str] = (),
+    trials: Collection[int] = (),
+) -> Selection:
+    """frame: from `load`. searched: settings that were searched over, see `identified`. trials: the
+    seeds of the search, see `sample`.
 
     Raises UserError if there is no such baseline.
     """
@@ -169,7 +175,8 @@ def study(frame: pd.DataFrame, baseline: str | None, searched: Collection[str] =
     cells = sorted(frame["cell"].unique())
     first = baseline_cell(cells, baseline)
     ordered = (first, *(cell for cell in cells if cell != first))
-    return Selection(frame, samples(frame), tuple(sorted(frame["task"].unique())), ordered, first)
+    tasks = tuple(sorted(frame["task"].unique()))
+    return Selection(frame, samples(frame, trials), tasks, ordered, first)
 
 
 def identified(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFrame:
@@ -249,29 +256,29 @@ def ordering(value: Any) -> tuple[bool, float, str]:
     return True, 0.0, said(value)
 
 
-def samples(frame: pd.DataFrame) -> dict[Result, Sample]:
-    """The runs of each result and which of them count. frame: identified.
+def samples(frame: pd.DataFrame, trials: Collection[int] = ()) -> dict[Result, Sample]:
+    """The runs of each result and which of them count. frame: identified. trials: see `sample`.
 
     Results without a run that ended are left out.
     """
     ended = frame[frame["status"] != "failed"]
     return {
-        result: sample(result, members)
+        result: sample(result, members, trials)
         for (task, cell), members in ended.groupby(["task", "cell"], sort=True)
         for result in [Result(task, cell)]
     }
 
 
-def sample(result: Result, runs: pd.DataFrame) -> Sample:
+def sample(result: Result, runs: pd.DataFrame, trials: Collection[int] = ()) -> Sample:
     """Choose by validation: a setting over its seeds if any has several, else the best trials.
 
     Candidates are the settings with at least half as many seeds as any has, so that a lucky single
     run does not win; a run that diverged, or was never validated, counts as the memoryless
     baseline or as the worst run, whichever is worse.
 
-    A seed that was run with other settings, too, took part in choosing, so that its score with the
-    chosen one is better than that of a new seed would be: it does not count where new seeds are at
-    least as many.
+    A seed of the search (trials) took part in choosing, and so did one that was run with other
+    settings, too: its score with the chosen one is better than that of a new seed would be. It does
+    not count where new seeds are at least as many.
     """
     goal = goal_of(runs)
     keys = varied(runs)
@@ -281,16 +288,17 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
     )
     sizes = settings.groupby(settings).size()
     cost = choosing(runs)
-    chose: tuple[str, ...] = ()
+    chose: list[str] = []
     if len(sizes) == 1 or sizes.max() > 1:
         means = cost.groupby(settings).mean()[sizes * 2 >= sizes.max()]
         one_each = runs[~settings.duplicated()]
         setting = best_first(means, one_each[keys].set_axis(settings[one_each.index]))[0]
         best, by = runs[settings == setting], "seeds"
-        took_part = best["seed"].isin(runs.loc[settings != setting, "seed"])
-        if 0 < took_part.sum() <= (~took_part).sum():
-            chose = tuple(map(str, best.loc[took_part, "id"]))
-            best = best[~took_part]
+        for seeds in (trials, runs.loc[settings != setting, "seed"]):
+            took_part = best["seed"].isin(seeds)
+            if 0 < took_part.sum() <= (~took_part).sum():
+                chose += map(str, best.loc[took_part, "id"])
+                best = best[~took_part]
         first = costs(runs, goal)[best.index].idxmin()
     else:
         kept = best_trials(len(runs))
@@ -305,7 +313,7 @@ def sample(result: Result, runs: pd.DataFrame) -> Sample:
         by,
         {key: runs.at[first, key] for key in keys},
         str(runs.at[first, "id"]),
-        chose,
+        tuple(chose),
     )
 
 
