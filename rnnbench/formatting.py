@@ -60,6 +60,11 @@ def probability(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def p_value(p: float) -> str:
+    """The same within a sentence: `p = 0.030`, `p < 0.001`."""
+    return f"p {probability(p)}" if p < 0.001 else f"p = {probability(p)}"
+
+
 def listing(words: Sequence[str], joint: str = "and") -> str:
     """`a, b and c`; semicolons where a word has commas of its own, as `gru, layers 2` has."""
     words = list(words)

@@ -3,6 +3,7 @@ verdicts promise, by simulation.
 """
 
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -707,7 +708,10 @@ def test_by_the_test_of_the_paper():
     answer = found.cases[0].answer
     assert answer.p == pytest.approx(stats.ttest_ind(x, y, equal_var=False).pvalue)
     assert answer.agrees and answer.test == "Welch, as in the paper"
-    assert "by the permutation test p" in found.sentence
+    assert re.search(r"by the permutation test p = 0\.\d\d", found.sentence)
+    far = runs(({"cell": "gru"}, 9 + SPREAD), ({"cell": "lstm"}, y))
+    (clear,) = judge(far, study(claim("better_by_welch", margin=0.01)))
+    assert "by the permutation test p < 0.001" in clear.sentence
     (swapped,) = judge(
         frame, study(claim("better_by_welch", x={"cell": "lstm"}, y={"cell": "gru"}))
     )

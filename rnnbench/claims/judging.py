@@ -26,7 +26,7 @@ from rnnbench.claims.design import Claim, Study
 from rnnbench.claims.gates import failed, margin_too_wide, unlearnt
 from rnnbench.claims.kind import kinds
 from rnnbench.claims.selection import Filter, Unanswerable, cases, named
-from rnnbench.formatting import listing, plural, probability
+from rnnbench.formatting import listing, p_value, plural
 from rnnbench.stats.statistics import holm
 
 
@@ -177,4 +177,4 @@ def counted(judged: Sequence[Judged]) -> str:
 def _p(p: float) -> str:
     if math.isnan(p):
         return "no test"
-    return f"corrected p {'' if p < 0.001 else '= '}{probability(p)}"
+    return f"corrected {p_value(p)}"

@@ -13,7 +13,7 @@ from rnnbench.claims.contest import contest, needs_goal
 from rnnbench.claims.design import Claim
 from rnnbench.claims.kind import Case, ClaimKind
 from rnnbench.claims.kinds.better import better
-from rnnbench.formatting import probability
+from rnnbench.formatting import p_value
 
 
 def better_by_welch(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
@@ -26,7 +26,7 @@ def better_by_welch(frame: pd.DataFrame, claim: Claim, case: Case) -> Answer:
         test="Welch, as in the paper",
         p=p,
         agrees=advantage.value > 0,
-        facts=f"{ours.facts}; by the permutation test p = {probability(ours.p).lstrip('= ')}",
+        facts=f"{ours.facts}; by the permutation test {p_value(ours.p)}",
     )
 
 
