@@ -1,5 +1,7 @@
-"""LSTM and GRU with layer normalisation: the products of all gates with the input, and those with
-the state, are set to mean 0 and variance 1 together.
+"""LSTM and GRU with layer normalisation.
+
+The products of all gates with the input, and those with the state, are set to mean 0 and variance 1
+together.
 """
 
 from torch import mean, sigmoid, sqrt, tanh

@@ -1,9 +1,7 @@
-"""The vanilla LSTM and the eight variants of Greff et al. (2017), written out in full, in the order
-of the paper.
+"""The vanilla LSTM and the eight variants of Greff et al. (2017), in the order of the paper.
 
 z is the block input, i, f and o the input, forget and output gate, c the cell state, y the output.
-Peepholes are
-diagonal: a vector per gate. A removed gate has no parameters.
+Peepholes are diagonal: a vector per gate. A removed gate has no parameters.
 """
 
 from torch import sigmoid, tanh
