@@ -84,6 +84,7 @@ def test_every_run_is_a_row_with_its_numbers(study, table):
             "solved_at": record["solved_at"],
             "params": record["params"],
             "seconds_train": record["seconds"]["train"],
+            "seconds_own": sum(record["seconds"].values()) / record["replicas"],
             "steps_per_s": record["throughput"]["steps_per_s"],
             "baseline": record["baseline"][row["metric"]],
             "target": record["target"],

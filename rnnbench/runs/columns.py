@@ -37,5 +37,6 @@ KINDS: dict[str, Any] = {  # as pandas calls them; None: as it finds them
     "flops": float,
     "improved": float,
     "gain": float,
+    "seconds_own": float,
 }
 COLUMNS = tuple(KINDS)

@@ -16,7 +16,7 @@ from rnnbench.formatting import printable
 from rnnbench.runs.columns import COLUMNS, KINDS
 from rnnbench.runs.command import command
 from rnnbench.runs.reading import EndedRun, gather, lines
-from rnnbench.runs.records import CurveRow, filled, upgraded
+from rnnbench.runs.records import CurveRow, filled, own_seconds, upgraded
 
 EXPLODED = 2  # times the loss of the memoryless baseline, from which on a run counts as diverged
 # settings that have a column of their own, or that say nothing about the run
@@ -42,9 +42,10 @@ def load(*places: str | Path) -> pd.DataFrame:
     folder: the run folder or the runs.jsonl; command: repeats the run; baseline: of a
         predictor without memory, on the metric; target; seconds_warmup; sequences_per_s; flops: of
         the network in one step of one sequence, forward; improved, gain: in the last fifth of
-        training (see `runs.improvement`), NaN in records of schema 1. Of layers of another kind
-        than a cell: layer, its sizes in words; context: steps of the window before that are read
-        again.
+        training (see `runs.improvement`), NaN in records of schema 1; seconds_own: its share of
+        the time of its pack, where the other seconds are those of the pack. Of layers of another
+        kind than a cell: layer, its sizes in words; context: steps of the window before that are
+        read again.
     Then test.METRIC and final.METRIC: all metrics on test data, of the selected and of the last
         parameters; the settings with dots (optim.lr, model.hidden, train.batch, task.length,
         cell.forget_bias …); provenance.git, provenance.versions.torch …. Lists in settings are
@@ -136,6 +137,7 @@ def _row(run: EndedRun) -> dict[str, Any]:
         "target": number(target),
         "flops": number(record["flops"]),
         **{key: number((record["last_fifth"] or {}).get(key)) for key in ("improved", "gain")},
+        "seconds_own": own_seconds(record),
         **{f"test.{name}": number(score) for name, score in (selected.get("test") or {}).items()},
         **{f"final.{name}": number(score) for name, score in (final.get("test") or {}).items()},
         **dotted(settings),

@@ -28,9 +28,9 @@ def facts(study: Selection) -> Table:
         "runs": f"{len(frame):,} ({listing(states)})",
         "baseline cell": study.baseline.label,
         "parameters": _span(frame["params"]),
-        "time": f"{_duration(frame['seconds_train'].sum())} of training, "
-        f"{_duration(frame['seconds_eval'].sum())} of evaluation, summed over runs (packed ones "
-        f"share theirs)",
+        "updates": count(frame["steps"].sum()),
+        "time": f"{_duration(frame['seconds_own'].sum())} of training and evaluation, of each run "
+        f"its share of its pack",
         "engine": _counted(frame, "engine"),
         "processor": _counted(frame, "provenance.cpu"),
         "device": _counted(frame, "provenance.device"),
