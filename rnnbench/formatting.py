@@ -62,7 +62,8 @@ def probability(p: float | None) -> str:
 
 def p_value(p: float) -> str:
     """The same within a sentence: `p = 0.030`, `p < 0.001`."""
-    return f"p {probability(p)}" if p < 0.001 else f"p = {probability(p)}"
+    shown = probability(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def listing(words: Sequence[str], joint: str = "and") -> str:

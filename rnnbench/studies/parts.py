@@ -135,12 +135,13 @@ def eligible(part: Part, searched: Runs) -> list[Job]:
     if not part.within:
         return list(searched.jobs)
     made = [(job, dotted(asdict(job.settings))) for job in searched.jobs]
-    for key in part.within.keys() - made[0][1].keys():
-        raise unknown("setting", key, made[0][1])
+    known = {key for _, settings in made for key in settings}
+    for key in part.within.keys() - known:
+        raise unknown("setting", key, known)
     return [
         job
         for job, settings in made
-        if all(passes(settings[key], wanted) for key, wanted in part.within.items())
+        if all(passes(settings.get(key), wanted) for key, wanted in part.within.items())
     ]
 
 

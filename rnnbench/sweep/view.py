@@ -104,7 +104,7 @@ class View:
             written = self.orders.notes.read_text("utf-8").split("\n")[:-1]
         except (OSError, UnicodeDecodeError):  # nothing yet, or half a letter
             return
-        for note in dict.fromkeys(written):
+        for note in written:
             if note not in self.noted:
                 self.noted.add(note)
                 say(note)
