@@ -586,6 +586,21 @@ def test_a_part_chooses_within_what_it_is_told(study, file, trains):
     assert {rate[run["id"]] for run in low} == {rate[best["id"]]}
 
 
+def test_a_part_may_choose_within_a_setting_that_only_some_tasks_have(file, trains):
+    search = ["cell=gru", "debug=tiny", "train.steps={steps}", "seed=5"]
+    parts_ = {
+        "search": {
+            "sweep": search,
+            "variants": [["task=adding", "task.length=5,6"], ["task=chorales"]],
+        },
+        "low": {"best_of": "search", "within": {"task.length": 5}, "sweep": ["seed=7"]},
+    }
+    planned = parts.plan(read(file(parts=parts_), "smoke"), [])
+    names = [job.settings.task["name"] for job in planned["search"].jobs]
+    assert names == ["adding", "adding", "chorales"]
+    assert [job.settings.task["length"] for job in planned["low"].jobs] == [5]
+
+
 def test_a_part_cannot_choose_by_what_is_no_setting(study, file, trains, capsys):
     confirm = {"best_of": "search", "within": {"optim.rate": 1}, "sweep": ["seed=7"]}
     assert study(file(parts=written()["parts"] | {"confirm": confirm})) == 2
