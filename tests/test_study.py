@@ -423,6 +423,15 @@ def test_core_hours_rest_on_runs_at_hand(study, file, trains, capsys, monkeypatc
     assert estimate.measured([]).engines == ("loop",)
 
 
+def test_what_is_not_at_hand_takes_as_long_as_what_is_nearest():
+    """The pair itself; the cell elsewhere; the task with other cells; all."""
+    ratios = {("copy", "gru"): 1.0, ("adding", "gru"): 3.0, ("copy", "tcn"): 9.0, ("xml", "ntm"): 5}
+    speed = estimate.Speed(ratios, 4, ("native",))
+    wanted = {("copy", "tcn"): 9, ("xml", "gru"): 2, ("copy", "lstm"): 5, ("parity", "lstm"): 4}
+    assert {pair: speed.ratio(*pair) for pair in wanted} == wanted
+    assert estimate.Speed({}, 0, ()).ratio("copy", "gru") == 1
+
+
 def test_a_plan_says_what_is_left(study, file, trains, capsys):
     """All of it, then nothing of a study that is done, with the settings that it chose."""
     path = file()

@@ -1,7 +1,7 @@
 """What there is to study, and what a study would take: tables, and the commands to type."""
 
 import shlex
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rnnbench.claims.design import SCALES, Study, read
 from rnnbench.console import console, say
 from rnnbench.runs.reading import FILES
 from rnnbench.runs.records import run_id
+from rnnbench.settings import Settings
 from rnnbench.studies import parts
 from rnnbench.studies.parts import Runs
 from rnnbench.sweep.estimate import Speed, measured, records, total_steps
@@ -71,7 +72,7 @@ def show_plan(
                 f"{name}: what {made.part.best_of} will choose is not known yet; counted and "
                 f"timed as if each search chose its first trial"
             )
-    say(basis(speed))
+    say(basis(speed, (job.settings for made in planned.values() for job in made.jobs)))
     say("here, and on a cluster with Slurm:")
     say(f"  {command} {shlex.join(how or [f'workers={default_workers([first])}'])}")
     say(f"  {command} {shlex.join([*kept(how), *slurm(planned, speed)])}")
@@ -158,7 +159,7 @@ def show_sweep(jobs: Sequence[Job], options: Options) -> None:
         )
     console.print(shown, soft_wrap=False)
     say("steps and core-hours are of the runs that have not ended")
-    say(basis(speed))
+    say(basis(speed, (job.settings for job in unique.values())))
     say(f"{workers} worker{'s' if workers > 1 else ''}; nothing was trained")
 
 
@@ -166,17 +167,25 @@ def packed(made: Runs, workers: int | None) -> list[Pack]:
     return packs(made.jobs, made.options.pack, workers or default_workers(made.jobs))
 
 
-def basis(speed: Speed) -> str:
-    """What the core-hours rest on."""
+def basis(speed: Speed, runs: Iterable[Settings]) -> str:
+    """What the core-hours of these runs rest on."""
     least = "At most: early stopping is not counted"
     if not speed.runs:
         return f"core-hours: by the speed of the runs in results/ of rnnbench. {least}"
-    each = ", ".join(f"{task} {speed.by_task[task]:.2g}" for task in sorted(speed.by_task))
+    by_task: dict[str, list[float]] = {}
+    for task, cell in sorted({(run.task["name"], run.cell.name) for run in runs}):
+        by_task.setdefault(task, []).append(speed.ratio(task, cell))
+    each = ", ".join(f"{task} {spread(ratios)}" for task, ratios in by_task.items())
     return (
         f"core-hours: by the speed of the runs in results/ of rnnbench, times what {speed.runs:,} "
-        f"runs at hand (engine {' and '.join(speed.engines)}) took in comparison: {each}; "
-        f"{speed.overall:.2g} for other tasks. {least}"
+        f"runs at hand (engine {' and '.join(speed.engines)}) took in comparison: {each}. {least}"
     )
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """From the least to the most."""
+    ends = dict.fromkeys(f"{end:.2g}" for end in (min(ratios), max(ratios)))
+    return " to ".join(ends)
 
 
 def slurm(planned: Mapping[str, Runs], speed: Speed) -> list[str]:

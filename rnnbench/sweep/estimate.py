@@ -5,17 +5,18 @@ every floating-point operation of its recurrent products: 6 per weight, step of 
 sequence (forward, and two products backward). The three are STEP, UNIT and OPERATION, fitted to the
 8,204 runs of `results/` (native engine, packs of up to 32): half of the runs took between 0.66 and
 1.5 times as long, evaluation and all. They are written here so that a plan needs no runs at hand;
-runs that are at hand say how much more or less this machine takes, task by task.
+runs that are at hand say how much more or less this machine takes, cell by cell and task by task.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from rnnbench import catalogue
@@ -34,33 +35,42 @@ LABELS = ("name", "digest", "type")  # of a task's settings; the others are its 
 
 @dataclass(frozen=True)
 class Speed:
-    """How much longer than this module's numbers say runs at hand took: of each task, and of all.
+    """How much longer than this module's numbers say runs at hand took.
 
-    runs: so many are at hand; engines: that trained them.
+    ratios: by task and cell. runs: so many are at hand; engines: that trained them.
     """
 
-    by_task: Mapping[str, float]
-    overall: float
+    ratios: Mapping[tuple[str, str], float]
     runs: int
     engines: tuple[str, ...]
+
+    def ratio(self, task: str, cell: str) -> float:
+        """Of this cell on this task; what is not at hand takes the median of the cell on other
+        tasks, or of other cells on this task, or of all; one if there is none.
+        """
+        of_cell = {pair: ratio for pair, ratio in self.ratios.items() if pair[1] == cell}
+        of_task = [ratio for pair, ratio in self.ratios.items() if pair[0] == task]
+        if (task, cell) in of_cell:
+            return of_cell[task, cell]
+        return median(list(of_cell.values()) or of_task or list(self.ratios.values()) or [1.0])
 
     def hours(self, runs: Iterable[Settings]) -> float:
         """Core-hours of these runs, should none stop early."""
         known: dict[str, Budget] = {}
         total = 0.0
         for run in runs:
-            ratio = self.by_task.get(run.task["name"], self.overall)
+            ratio = self.ratio(run.task["name"], run.cell.name)
             planned = budget(run, known)
             total += ratio * seconds(sections(run, planned.steps), planned.length)
         return total / 3600
 
 
 def measured(places: Sequence[Path]) -> Speed:
-    """The speed of the runs on CPUs in these places: the time of all runs of a task over what it
-    should have been.
+    """The speed of the runs on CPUs in these places: of each cell on each task the time of all runs
+    over what it should have been.
     """
-    took: dict[str, float] = {}
-    expected: dict[str, float] = {}
+    took: defaultdict[tuple[str, str], float] = defaultdict(float)
+    due: defaultdict[tuple[str, str], float] = defaultdict(float)
     runs, engines = 0, set()
     found = records(places)
     for record in [record for record in found if (record.get("steps") or 0) >= BRIEF] or found:
@@ -69,18 +79,15 @@ def measured(places: Sequence[Path]) -> Speed:
             continue
         try:
             share = record["steps"] / record["settings"]["train"]["steps"]
-            due = seconds(record["settings"]) * share
+            planned = seconds(record["settings"]) * share
         except (UserError, KeyError, TypeError):  # of a cell or a task that is not here any more
             continue
-        task, runs = record["task"], runs + 1
-        took[task] = took.get(task, 0.0) + time
-        expected[task] = expected.get(task, 0.0) + due
+        pair = record["task"], record["cell"]
+        took[pair] += time
+        due[pair] += planned
+        runs += 1
         engines.add(str(record["engine"]).split()[0])  # why no other did stands behind it
-    if not runs:
-        return Speed({}, 1.0, 0, ())
-    ratios = {task: took[task] / expected[task] for task in took}
-    overall = sum(took.values()) / sum(expected.values())
-    return Speed(ratios, overall, runs, tuple(sorted(engines)))
+    return Speed({pair: took[pair] / due[pair] for pair in took}, runs, tuple(sorted(engines)))
 
 
 def records(places: Sequence[Path]) -> list[dict[str, Any]]:
