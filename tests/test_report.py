@@ -568,6 +568,19 @@ def test_another_budget_is_another_task(key, value, names, runs):
     assert {str(of.cell) for of in asked.samples if str(of.task) == tasks[1]} == {"tanh"}
 
 
+def test_passes_over_the_data_are_a_budget_and_steps_follow_from_them(runs):
+    """The same passes over small and large data; more passes over the small."""
+    frame = runs[runs["task"] == "adding"].assign(**{"train.epochs": 20, "train.steps": 900})
+    small = frame["seed"] < 3
+    frame["task.path"] = small.map({True: "small", False: "large"})
+    frame.loc[small, "train.steps"] = 60
+    names = ["adding path=large", "adding path=small"]
+    assert sorted(map(str, study(frame, "lstm").tasks)) == names
+    frame.loc[frame["seed"] < 1, ["train.epochs", "train.steps"]] = 40, 120
+    assert len(study(frame, "lstm").tasks) == 3
+    assert sorted(map(str, study(frame, "lstm", {"train.epochs"}).tasks)) == names
+
+
 def test_the_baseline_is_lstm_or_the_first_or_the_one_asked_for(runs):
     assert study(runs, None).baseline == Variant("lstm")
     assert study(runs[runs["cell"] != "lstm"], None).baseline == Variant("lstm_b")

@@ -39,7 +39,7 @@ AROUND: dict[str, Any] = {
     "model.bidirectional": False,
 }
 # of cells that were given different ones, none can be called better
-BUDGETS = ("train.steps", "model.match")
+BUDGETS = ("train.epochs", "train.steps", "model.match")
 # values of a cell's or a task's own setting, up to which each is a variant with a row of its own
 VARIANTS = 12
 ENDS = "train.stop_at_target"
@@ -185,7 +185,7 @@ def identified(frame: pd.DataFrame, searched: Collection[str] = ()) -> pd.DataFr
     match=params:16000`.
 
     What a search draws from a range (more than VARIANTS values), or is known to have been searched,
-    is a hyperparameter and makes no variant.
+    is a hyperparameter and makes no variant; nor do steps that follow from passes over the data.
     """
     made = {}
     for kind in ("task", "cell"):
@@ -206,7 +206,8 @@ def _telling(kind: str, members: pd.DataFrame, searched: Collection[str]) -> lis
     keys = [key for key in varied(members) if key.startswith(own) and key not in searched]
     keys = [key for key in keys if members[key].map(repr).nunique() <= VARIANTS]
     if kind == "task":
-        return keys
+        passes = "train.epochs" in members and members["train.epochs"].notna().all()
+        return [key for key in keys if not (passes and key == "train.steps")]  # follow from passes
     tasks = members["task"]
     keys = [key for key in keys if (_distinct(members[key], tasks) > 1).any()]
     return keys + [key for key in SOURCES if key in members and members[key].nunique() > 1][:1]
