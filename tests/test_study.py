@@ -584,6 +584,7 @@ def test_a_part_chooses_within_what_it_is_told(study, file, trains):
     path = file(parts=parts_)
     planned = parts.plan(read(path, "smoke"), [])
     assert [len(made.jobs) for made in planned.values()] == [12, 2]
+    assert parts.size(read(path, "smoke")) == 14
     assert study(path) == 0
     rate = {run["id"]: run["settings"]["optim"]["lr"] for run in lines()}
     tried = [run for run in lines() if run["seed"] == 5 and run["cell"] == "gru"]

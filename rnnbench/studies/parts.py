@@ -19,14 +19,14 @@ from hydra.types import HydraContext, RunMode
 
 from hydra_plugins.rnnbench_plugins import RandomSweeperConf
 from rnnbench import catalogue
-from rnnbench.claims.design import Part, Study
+from rnnbench.claims.design import Filter, Part, Study
 from rnnbench.claims.selection import passes
 from rnnbench.compose import GROUPS, SWEEP, completed, swept, translated
 from rnnbench.errors import UserError, unknown
 from rnnbench.runs.frame import dotted, load
 from rnnbench.runs.records import run_id
 from rnnbench.stats import selection
-from rnnbench.sweep.expand import SweptKey, axes, grid
+from rnnbench.sweep.expand import SweptKey, axes, grid, value
 from rnnbench.sweep.launch import Options
 from rnnbench.sweep.planning import Job, changed
 
@@ -201,17 +201,34 @@ def size(study: Study) -> int:
     sets: dict[str, int] = {}
     for part in study.parts:
         runs = sum(map(combinations, part.sweeps))
-        if part.best_of is not None:
-            sets[part.name] = sets[part.best_of]
-            each = counts[part.best_of] // sets[part.best_of]
-            counts[part.name] = runs * min(part.best, each) * sets[part.name]
+        if part.best_of is None:
+            counts[part.name] = runs
+            sets[part.name] = _sets(part, {})
             continue
-        counts[part.name] = runs
-        sets[part.name] = sum(
-            prod(len(axis.values) for axis in axes_of(words) if stays(part, axis.key))
-            for words in part.sweeps
-        )
+        searched = next(one for one in study.parts if one.name == part.best_of)
+        each = counts[searched.name] // sets[searched.name]
+        chosen_in = _sets(searched, part.within) if part.within else sets[searched.name]
+        counts[part.name] = runs * min(part.best, each) * chosen_in
+        sets[part.name] = chosen_in
     return sum(counts.values())
+
+
+def _sets(search: Part, within: Filter) -> int:
+    """How many sets `apart` keeps apart among the runs that a best_of part may choose. A setting
+    that no word names is thought to pass.
+    """
+    return sum(
+        prod(len(_allowed(axis, within)) for axis in axes_of(words) if stays(search, axis.key))
+        for words in search.sweeps
+    )
+
+
+def _allowed(axis: SweptKey, within: Filter) -> Sequence[str]:
+    """The values of an axis that pass; of a group a choice is its name."""
+    key = f"{axis.key}.name" if axis.group else axis.key
+    if key not in within:
+        return axis.values
+    return [text for text in axis.values if passes(value(text), within[key])]
 
 
 def combinations(words: tuple[str, ...]) -> int:
