@@ -198,18 +198,17 @@ def stays(part: Part, key: str) -> bool:
 def size(study: Study) -> int:
     """How many runs, counted without composing any."""
     counts: dict[str, int] = {}
-    sets: dict[str, int] = {}
+    searches: dict[str, tuple[Part, Filter]] = {}  # whose settings a part has, and within what
     for part in study.parts:
         runs = sum(map(combinations, part.sweeps))
         if part.best_of is None:
-            counts[part.name] = runs
-            sets[part.name] = _sets(part, {})
+            counts[part.name], searches[part.name] = runs, (part, {})
             continue
-        searched = next(one for one in study.parts if one.name == part.best_of)
-        each = counts[searched.name] // sets[searched.name]
-        chosen_in = _sets(searched, part.within) if part.within else sets[searched.name]
-        counts[part.name] = runs * min(part.best, each) * chosen_in
-        sets[part.name] = chosen_in
+        search, before = searches[part.best_of]
+        within = {**before, **part.within}
+        each = counts[part.best_of] // max(_sets(search, before), 1)
+        counts[part.name] = runs * min(part.best, each) * _sets(search, within)
+        searches[part.name] = search, within
     return sum(counts.values())
 
 

@@ -48,11 +48,11 @@ class Speed:
         """Of this cell on this task; what is not at hand takes the median of the cell on other
         tasks, or of other cells on this task, or of all; one if there is none.
         """
-        of_cell = {pair: ratio for pair, ratio in self.ratios.items() if pair[1] == cell}
+        if (task, cell) in self.ratios:
+            return self.ratios[task, cell]
+        of_cell = [ratio for pair, ratio in self.ratios.items() if pair[1] == cell]
         of_task = [ratio for pair, ratio in self.ratios.items() if pair[0] == task]
-        if (task, cell) in of_cell:
-            return of_cell[task, cell]
-        return median(list(of_cell.values()) or of_task or list(self.ratios.values()) or [1.0])
+        return median(of_cell or of_task or list(self.ratios.values()) or [1.0])
 
     def hours(self, runs: Iterable[Settings]) -> float:
         """Core-hours of these runs, should none stop early."""
